@@ -1,0 +1,53 @@
+# The verbs of this project. Each sets up what it needs; nothing is installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check fix schema clean
+
+run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
+	@exec $(BIN)/python manage.py run
+
+test: $(VENV)/develop.stamp ## The whole suite, with coverage
+	$(BIN)/python -m tests.browser
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: export DATA_DIR := $(CURDIR)/var/test
+check: $(VENV)/develop.stamp ## Everything that can be checked without running the site
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/djade --check $(shell find templates -name '*.html')
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn | diff docs/openapi.yaml -
+
+fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/djade $(shell find templates -name '*.html')
+
+schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml from the code
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+clean: ## Remove what was set up; the data in var/ stays
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: PYTHON=python3.12 make …"; exit 1; }
+	@echo "Making the virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: requirements.txt | $(VENV)/bin/python
+	@echo "Installing packages …"
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+$(VENV)/develop.stamp: requirements-dev.txt $(VENV)/runtime.stamp
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,69 @@
+"""Sign-in for programs."""
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import update_last_login
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import tokens
+from accounts.models import Token, User
+from accounts.strict import StrictSerializer
+
+
+class LoginBody(StrictSerializer):
+    username = serializers.CharField(max_length=254, required=False)
+    email = serializers.CharField(max_length=254, required=False)
+    password = serializers.CharField(max_length=1024, trim_whitespace=False)
+    label = serializers.CharField(  # type: ignore[assignment]
+        max_length=100, required=False, default=""
+    )
+
+    def validate(self, attrs: dict[str, str]) -> dict[str, str]:
+        if ("username" in attrs) == ("email" in attrs):
+            raise serializers.ValidationError("Give either username or email.", code="required")
+        return attrs
+
+
+class LoginAnswer(serializers.Serializer[Token]):
+    token = serializers.CharField(help_text="Shown once.")
+    expires_at = serializers.DateTimeField()
+
+
+class Login(APIView):
+    """Exchange a name and a password for a token."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(request=LoginBody, responses=LoginAnswer)
+    def post(self, request: Request) -> Response:
+        body = LoginBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = body.validated_data
+        name = given.get("username") or given.get("email")
+        user = authenticate(request, username=name, password=given["password"])
+        if not isinstance(user, User):
+            raise AuthenticationFailed("Name and password do not belong together.")
+        token, secret = tokens.issue(
+            user, scope=tokens.Scope.AUTH, now=timezone.now(), label=given["label"]
+        )
+        update_last_login(User, user)
+        return Response({"token": secret.text, "expires_at": token.expires_at})
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class Logout(APIView):
+    """Revoke the token that the request was made with."""
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request) -> Response:
+        if isinstance(request.auth, Token):
+            tokens.revoke(request.auth)
+        return Response(status=status.HTTP_204_NO_CONTENT)

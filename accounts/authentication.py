@@ -1,0 +1,64 @@
+"""Who is speaking to the API: a user's token."""
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts import tokens
+from accounts.models import Token, User
+
+if TYPE_CHECKING:
+    # The framework's views import this module while they are being made.
+    from rest_framework.views import APIView
+
+
+def bearer(request: Request, prefix: str) -> str | None:
+    """The secret after `Authorization: Bearer`, when it is of the kind with this prefix."""
+    kind, _, secret = get_authorization_header(request).decode("latin-1").partition(" ")
+    if kind.lower() != "bearer":
+        return None
+    secret = secret.strip()
+    return secret if secret.startswith(f"{prefix}_") else None
+
+
+class UserTokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer tsu_…`"""
+
+    def authenticate(self, request: Request) -> tuple[User, Token] | None:
+        secret = bearer(request, tokens.PREFIXES[tokens.Scope.AUTH])
+        if secret is None:
+            return None
+        now = timezone.now()
+        try:
+            token = tokens.find(secret, scope=tokens.Scope.AUTH, now=now)
+        except tokens.TokenRefused:
+            raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
+        tokens.note_use(token, now=now)
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class UserTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema tells of it."""
+
+    target_class = UserTokenAuthentication
+    name = "userToken"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "A user's token, `tsu_…`."}
+
+
+class IsUser(BasePermission):
+    """A signed-in person, by token or by session; not a device."""
+
+    message = "This needs a user's token."
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return isinstance(request.user, User)

@@ -1,0 +1,31 @@
+"""Who a name and a password belong to."""
+
+from typing import Any
+
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest
+
+from accounts.models import User
+
+
+class UsernameOrEmailBackend(ModelBackend):
+    """Sign-in with the username or the e-mail address, upper or lower case."""
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        """The active user these credentials belong to, or None."""
+        if username is None or password is None or "\0" in username:
+            return None
+        user = User.objects.called(username)
+        if user is None:
+            # An unknown name costs the same time as a wrong password.
+            User().set_password(password)
+            return None
+        if user.check_password(password) and self.user_can_authenticate(user):
+            return user
+        return None

@@ -1,0 +1,152 @@
+"""People, and the secrets that stand for them."""
+
+import uuid
+from datetime import datetime
+from zoneinfo import available_timezones
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Length, Lower
+from django.db.models.lookups import Exact
+from django.utils import timezone
+
+
+def validate_time_zone(name: str) -> None:
+    """Raise ValidationError unless this is a zone of the IANA database."""
+    if name not in available_timezones():
+        raise ValidationError(f"There is no time zone called {name!r}.")
+
+
+class UserManager(BaseUserManager["User"]):
+    """Finds people; makes them for the command line."""
+
+    def called(self, name: str) -> "User | None":
+        """The user with this username or e-mail address, whatever its case.
+
+        A username may not contain `@` (see the constraint), so no name is two people's.
+        """
+        return self.filter(Q(username__iexact=name) | Q(email__iexact=name)).first()
+
+    def create_user(
+        self, username: str, email: str, password: str | None = None, **fields: object
+    ) -> "User":
+        """Store a new user; without a password nobody can sign in with one."""
+        user = self.model(username=username, email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.full_clean(exclude=["password"])
+        user.save()
+        return user
+
+    def create_superuser(self, username: str, email: str, password: str | None = None) -> "User":
+        """Store a new administrator, whose address needs no verification."""
+        return self.create_user(
+            username,
+            email,
+            password,
+            is_staff=True,
+            is_superuser=True,
+            email_verified_at=timezone.now(),
+        )
+
+
+class UsernameValidator(UnicodeUsernameValidator):
+    """Letters, digits and . + - _ ; no @, which tells an address from a name."""
+
+    regex = r"^[\w.+-]+\Z"
+    message = "Letters, digits and . + - _ only."
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person who signs in and owns devices."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    username = models.CharField(max_length=150, unique=True, validators=[UsernameValidator()])
+    email = models.EmailField(max_length=254)
+    password = models.CharField(max_length=128, db_column="password_hash")
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    email_verified_at = models.DateTimeField(null=True, blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = ["email"]
+
+    class Meta:
+        db_table = "users"
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"),
+                name="users_username_unique_in_any_case",
+                violation_error_message="This username is taken.",
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                name="users_email_unique_in_any_case",
+                violation_error_message="This address is taken.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(username__contains="@"), name="users_username_is_no_address"
+            ),
+            models.CheckConstraint(condition=~Q(username=""), name="users_username_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+    def get_short_name(self) -> str:
+        return self.username
+
+
+def alive(now: datetime) -> Q:
+    """Of stored secrets: neither revoked nor expired."""
+    return Q(Q(expires_at=None) | Q(expires_at__gt=now), revoked=False)
+
+
+class StoredSecret(models.Model):
+    """What is kept of a secret: its SHA-256, its visible beginning, its life."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    token_hash = models.BinaryField(unique=True, editable=False)
+    prefix = models.CharField(max_length=12, editable=False)
+    label = models.CharField(max_length=100, blank=True)
+    revoked = models.BooleanField(default=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=Exact(Length("token_hash"), 32),
+                name="%(class)s_token_hash_is_sha256",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…" + (f" ({self.label})" if self.label else "")
+
+
+class Token(StoredSecret):
+    """A secret of a user: for the API, for a mailed link, for the first sign-in."""
+
+    class Scope(models.TextChoices):
+        AUTH = "auth", "API"
+        EMAIL_VERIFICATION = "email_verification", "E-mail verification"
+        PASSWORD_RESET = "password_reset", "Password reset"
+        SIGN_IN = "sign_in", "One-time sign-in"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    scope = models.CharField(max_length=20, choices=Scope)
+    used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta(StoredSecret.Meta):
+        db_table = "tokens"

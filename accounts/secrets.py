@@ -1,0 +1,66 @@
+"""What a secret looks like: `<prefix>_`, 43 base62 characters (256 bit), 6 of their CRC32.
+
+The checksum lets a typo be refused without a look-up and lets scanners recognise a leaked
+secret. Only the SHA-256 of a secret is ever stored. No database here.
+"""
+
+import re
+import string
+from dataclasses import dataclass, field
+from hashlib import sha256
+from secrets import choice
+from zlib import crc32
+
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+RANDOM_LENGTH = 43
+CHECKSUM_LENGTH = 6
+SHAPE = re.compile(rf"[a-z]{{3}}_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}", re.ASCII)
+VISIBLE_LENGTH = 8
+"""Characters of a secret that stay visible, so that people can tell their tokens apart."""
+
+
+class MalformedSecret(ValueError):
+    """Not one of our secrets, or one with a typo."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret in the clear; it exists only between being made and being shown once."""
+
+    text: str = field(repr=False)
+
+    @property
+    def visible(self) -> str:
+        """The prefix and its first random characters."""
+        return self.text[:VISIBLE_LENGTH]
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes of SHA-256: what is stored."""
+        return sha256(self.text.encode()).digest()
+
+
+def make(prefix: str) -> Secret:
+    """A new random secret with the three-letter prefix of its kind."""
+    head = f"{prefix}_" + "".join(choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return Secret(head + _checksum(head))
+
+
+def parse(text: str, *prefixes: str) -> Secret:
+    """The secret that `text` is, when it has one of the prefixes and its checksum holds.
+
+    Raises MalformedSecret.
+    """
+    if not SHAPE.fullmatch(text) or text[:3] not in prefixes:
+        raise MalformedSecret
+    if _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
+        raise MalformedSecret
+    return Secret(text)
+
+
+def _checksum(head: str) -> str:
+    number, digits = crc32(head.encode()), ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return digits

@@ -1,0 +1,89 @@
+"""The life of a user's secrets: issue, find, redeem once, revoke. The only writer of `tokens`."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+
+from accounts import secrets
+from accounts.models import StoredSecret, Token, User, alive
+
+Scope = Token.Scope
+PREFIXES = {
+    Scope.AUTH: "tsu",
+    Scope.EMAIL_VERIFICATION: "tsv",
+    Scope.PASSWORD_RESET: "tsr",
+    Scope.SIGN_IN: "tsl",
+}
+LIFETIMES = {
+    Scope.AUTH: timedelta(days=90),
+    Scope.EMAIL_VERIFICATION: timedelta(hours=24),
+    Scope.PASSWORD_RESET: timedelta(hours=1),
+    Scope.SIGN_IN: timedelta(hours=1),
+}
+LAST_USED_PRECISION = timedelta(minutes=10)
+"""`last_used_at` is written at most this often, or each request would write a row."""
+
+
+class TokenRefused(Exception):
+    """Unknown, malformed, expired, revoked or used: nobody learns which."""
+
+
+def issue(
+    user: User, *, scope: Token.Scope, now: datetime, label: str = ""
+) -> tuple[Token, secrets.Secret]:
+    """Store a new token of the user; the secret is in the answer and nowhere else."""
+    secret = secrets.make(PREFIXES[scope])
+    token = Token.objects.create(
+        user=user,
+        scope=scope,
+        token_hash=secret.digest,
+        prefix=secret.visible,
+        label=label,
+        expires_at=now + LIFETIMES[scope],
+    )
+    return token, secret
+
+
+def find(text: str, *, scope: Token.Scope, now: datetime) -> Token:
+    """The living token of an active user that this secret opens. Raises TokenRefused."""
+    try:
+        secret = secrets.parse(text, PREFIXES[scope])
+        return Token.objects.select_related("user").get(
+            alive(now),
+            token_hash=secret.digest,
+            scope=scope,
+            used_at=None,
+            user__is_active=True,
+        )
+    except (secrets.MalformedSecret, Token.DoesNotExist):
+        raise TokenRefused from None
+
+
+def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
+    """Use a single-use secret up and return its user. Of many at once one succeeds.
+
+    Raises TokenRefused.
+    """
+    token = find(text, scope=scope, now=now)
+    if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
+        raise TokenRefused
+    return token.user
+
+
+def revoke(token: StoredSecret) -> None:
+    """End a token; the next request with it is refused. Revoking twice is harmless."""
+    type(token)._default_manager.filter(pk=token.pk).update(revoked=True)
+
+
+def revoke_all(user: User) -> None:
+    """End every token of the user, unused links included."""
+    user.tokens.filter(revoked=False).update(revoked=True)
+
+
+def note_use(token: StoredSecret, *, now: datetime) -> None:
+    """Remember that a token was used, to a precision of ten minutes."""
+    stale = now - LAST_USED_PRECISION
+    if token.last_used_at is None or token.last_used_at < stale:
+        type(token)._default_manager.filter(pk=token.pk).filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=stale)
+        ).update(last_used_at=now)

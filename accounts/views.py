@@ -1,0 +1,101 @@
+"""Signing in and out, and the password."""
+
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login, update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts import tokens
+from accounts.forms import SignInForm
+from accounts.models import User
+
+LINK_SECRET = "sign_in_link"  # noqa: S105 - a key of the session
+NO_PASSWORD_NOTICE_READ = "no_password_notice_read"  # noqa: S105 - a key of the session
+
+
+class SignedInRequest(HttpRequest):
+    """A request that `login_required` has let in."""
+
+    user: User
+
+
+def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Ask for name and password."""
+    if "HX-Request" in request.headers:
+        # The session ended while a page refreshed a part of itself: the whole page goes.
+        shown = request.headers.get("HX-Current-URL", "").partition("://")[2].partition("/")[2]
+        query = urlencode({"next": f"/{shown}"})
+        return HttpResponse(status=204, headers={"HX-Redirect": f"{reverse('sign-in')}?{query}"})
+    door = LoginView.as_view(
+        template_name="accounts/sign_in.html",
+        authentication_form=SignInForm,
+        redirect_authenticated_user=True,
+    )
+    return door(request)
+
+
+@require_safe
+def open_link(request: HttpRequest, secret: str) -> HttpResponse:
+    """Take the secret of a one-time link out of the URL, where history and logs would keep it."""
+    try:
+        tokens.find(secret, scope=tokens.Scope.SIGN_IN, now=timezone.now())
+    except tokens.TokenRefused:
+        # Nobody fills the table of sessions with made-up links.
+        request.session.pop(LINK_SECRET, None)
+    else:
+        request.session[LINK_SECRET] = secret
+    return redirect("sign-in-by-link")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_by_link(request: HttpRequest) -> HttpResponse:
+    """A button, and signing in when it is pressed: what only looks at a link uses nothing up."""
+    secret = request.session.get(LINK_SECRET, "")
+    now = timezone.now()
+    try:
+        if request.method != "POST":
+            user = tokens.find(secret, scope=tokens.Scope.SIGN_IN, now=now).user
+            return render(request, "accounts/sign_in_link.html", {"name": user.username})
+        user = tokens.redeem(secret, scope=tokens.Scope.SIGN_IN, now=now)
+    except tokens.TokenRefused:
+        request.session.pop(LINK_SECRET, None)
+        return render(request, "accounts/sign_in_link_refused.html", status=410)
+    del request.session[LINK_SECRET]
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    return redirect("home")
+
+
+@sensitive_post_parameters()
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def set_password(request: SignedInRequest) -> HttpResponse:
+    """Choose a password: a first one, or another one for the one that is known."""
+    kind = PasswordChangeForm if request.user.has_usable_password() else SetPasswordForm
+    form = kind(request.user, request.POST if request.method == "POST" else None)
+    if not form.is_valid():
+        status = 422 if form.is_bound else 200
+        return render(request, "accounts/password.html", {"form": form}, status=status)
+    form.save()
+    update_session_auth_hash(request, request.user)
+    # Whoever knew the old password may have made tokens with it.
+    tokens.revoke_all(request.user)
+    messages.success(request, "Your password is set. Everywhere else you have been signed out.")
+    return redirect("home")
+
+
+@login_required
+@require_POST
+def dismiss_password_notice(request: SignedInRequest) -> HttpResponse:
+    """Do not remind of the missing password again in this session."""
+    request.session[NO_PASSWORD_NOTICE_READ] = True
+    return redirect("home")

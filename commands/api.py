@@ -1,0 +1,177 @@
+"""Commands: programs issue them, devices fetch and answer them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import IsUser
+from accounts.models import User
+from accounts.strict import StrictSerializer
+from commands import lifecycle
+from commands.models import COMMAND_NAME, Command
+from devices import presence
+from devices.authentication import IsDevice, reachable_device, speaking_device
+from devices.fields import ObjectField, TimeField
+from devices.models import Device, DeviceToken
+
+OUTCOMES = [
+    (lifecycle.Status.EXECUTED.value, "executed"),
+    (lifecycle.Status.FAILED.value, "failed"),
+]
+
+
+class CommandBody(StrictSerializer):
+    command_name = serializers.RegexField(COMMAND_NAME)
+    payload = ObjectField(required=False, default=dict)
+    expires_in = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=int(lifecycle.LONGEST_LIFE.total_seconds()),
+        default=int(lifecycle.DEFAULT_LIFE.total_seconds()),
+        help_text="Seconds after which the command is no longer delivered.",
+    )
+
+
+class OutcomeBody(StrictSerializer):
+    status = serializers.ChoiceField(OUTCOMES)
+    executed_at = TimeField(required=False)
+    result = ObjectField(required=False, allow_null=True, default=None)
+    reason = serializers.ChoiceField(
+        [lifecycle.Reason.DEVICE, lifecycle.Reason.REJECTED],
+        required=False,
+        help_text="Why it failed: the device could not do it, or refused to.",
+    )
+
+
+class CommandAnswer(serializers.ModelSerializer[Command]):
+    payload = ObjectField()
+    result = ObjectField(allow_null=True)
+    # The device's own word, and so of any year; the framework writes those before 1000 short.
+    executed_at = TimeField(allow_null=True)
+
+    class Meta:
+        model = Command
+        fields = (
+            "id",
+            "device_id",
+            "command_name",
+            "payload",
+            "status",
+            "reason",
+            "result",
+            "attempts",
+            "created_at",
+            "delivered_at",
+            "expires_at",
+            "executed_at",
+        )
+
+
+class ClaimAnswer(serializers.Serializer[Any]):
+    results = CommandAnswer(many=True)
+
+
+class CommandList(GenericAPIView[Command]):
+    """The commands of one device, newest first."""
+
+    serializer_class = CommandAnswer
+
+    def get_queryset(self) -> QuerySet[Command]:
+        return reachable_device(self.request, self.kwargs["device_id"]).commands.all()
+
+    @extend_schema(operation_id="devices_commands_list")
+    def get(self, request: Request, device_id: UUID) -> Response:
+        page = self.paginate_queryset(self.get_queryset()) or []
+        return self.get_paginated_response(shown_many(page, timezone.now()))
+
+    @extend_schema(request=CommandBody, responses={201: CommandAnswer})
+    def post(self, request: Request, device_id: UUID) -> Response:
+        device = reachable_device(request, device_id)
+        body = CommandBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        asked = body.validated_data
+        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        command = lifecycle.issue(
+            device,
+            command_name=asked["command_name"],
+            payload=asked["payload"],
+            issued_by=request.user,
+            now=timezone.now(),
+            expires_in=timedelta(seconds=asked["expires_in"]),
+        )
+        return Response(CommandAnswer(command).data, status=status.HTTP_201_CREATED)
+
+
+class CommandDetail(APIView):
+    """One command: its owner looks at it, its device answers it."""
+
+    permission_classes = (IsUser | IsDevice,)
+
+    @extend_schema(responses=CommandAnswer)
+    def get(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
+        command = reachable_device(request, device_id).commands.get(pk=command_id)
+        return Response(CommandAnswer(command.as_of(timezone.now())).data)
+
+    @extend_schema(request=OutcomeBody, responses=CommandAnswer)
+    def patch(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
+        return answer(request, reachable_device(request, device_id), command_id)
+
+
+class CommandCancel(APIView):
+    """Take back a command that is still pending."""
+
+    @extend_schema(request=None, responses=CommandAnswer)
+    def post(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
+        command = reachable_device(request, device_id).commands.get(pk=command_id)
+        return Response(CommandAnswer(lifecycle.cancel(command)).data)
+
+
+class Claim(APIView):
+    """Fetch the commands that wait for the asking device, oldest first."""
+
+    permission_classes = (IsDevice,)
+
+    @extend_schema(responses={200: ClaimAnswer, 204: None})
+    def get(self, request: Request) -> Response:
+        now = timezone.now()
+        device = speaking_device(request)
+        presence.mark_seen(device, now=now)
+        claimed = lifecycle.claim(device, now=now)
+        if not claimed:
+            return Response(status=status.HTTP_204_NO_CONTENT)
+        return Response({"results": shown_many(claimed, now)})
+
+
+class Outcome(APIView):
+    """Answer a command as the device it was for."""
+
+    permission_classes = (IsDevice,)
+
+    @extend_schema(request=OutcomeBody, responses=CommandAnswer)
+    def patch(self, request: Request, command_id: UUID) -> Response:
+        return answer(request, speaking_device(request), command_id)
+
+
+def answer(request: Request, device: Device, command_id: UUID) -> Response:
+    """Store the outcome of a command in the request's body."""
+    now = timezone.now()
+    command = device.commands.get(pk=command_id)
+    body = OutcomeBody(data=request.data)
+    body.is_valid(raise_exception=True)
+    if isinstance(request.auth, DeviceToken):
+        presence.mark_seen(device, now=now)
+    return Response(CommandAnswer(lifecycle.finish(command, now=now, **body.validated_data)).data)
+
+
+def shown_many(commands: list[Command], now: datetime) -> list[dict[str, Any]]:
+    """Commands as they stand at `now`."""
+    return list(CommandAnswer([command.as_of(now) for command in commands], many=True).data)

@@ -1,0 +1,13 @@
+"""What the worker does about commands."""
+
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+from commands import lifecycle
+
+
+@app.periodic(cron="* * * * * */30")
+@app.task(queueing_lock="expire_commands")
+def expire_commands(timestamp: int) -> None:
+    """Every half minute: note which commands have run out of time or of attempts."""
+    lifecycle.expire(now=timezone.now())

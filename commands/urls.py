@@ -1,0 +1,23 @@
+from django.urls import path
+
+from commands import api as doors
+from commands import views
+
+api = [
+    path("device/commands", doors.Claim.as_view()),
+    path("device/commands/<uuid:command_id>", doors.Outcome.as_view()),
+    path("devices/<uuid:device_id>/commands", doors.CommandList.as_view()),
+    path("devices/<uuid:device_id>/commands/<uuid:command_id>", doors.CommandDetail.as_view()),
+    path(
+        "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel", doors.CommandCancel.as_view()
+    ),
+]
+pages = [
+    path("devices/<uuid:device_id>/commands", views.send, name="device-commands"),
+    path("devices/<uuid:device_id>/commands/recent", views.recent, name="device-commands-recent"),
+    path(
+        "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel",
+        views.cancel,
+        name="device-command-cancel",
+    ),
+]

@@ -1,0 +1,252 @@
+"""Devices and their tokens, for programs."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import F, Func, QuerySet, TextField, Value
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import User
+from accounts.strict import StrictSerializer
+from accounts.tokens import revoke
+from devices import enrolment, presence
+from devices.authentication import IsDevice, reachable_device, speaking_device
+from devices.fields import ObjectField
+from devices.models import LONGEST_INTERVAL, Device, DeviceQuerySet, DeviceToken
+
+METADATA_KEY = re.compile(r"metadata\.([A-Za-z0-9_.-]{1,64})", re.ASCII)
+
+
+class DeviceBody(StrictSerializer):
+    name = serializers.CharField(max_length=200)
+    device_type = serializers.CharField(max_length=64, required=False)
+    metadata = ObjectField(required=False)
+    expected_interval = serializers.IntegerField(
+        min_value=1, max_value=LONGEST_INTERVAL, required=False
+    )
+
+
+class DeviceAnswer(serializers.ModelSerializer[Device]):
+    status = serializers.SerializerMethodField()
+    metadata = ObjectField()
+
+    class Meta:
+        model = Device
+        fields = (
+            "id",
+            "name",
+            "device_type",
+            "status",
+            "metadata",
+            "expected_interval",
+            "last_seen_at",
+            "created_at",
+            "updated_at",
+        )
+
+    def get_status(self, device: Any) -> Device.Status:
+        """Worked out from the last contact, not from what was last announced."""
+        return Device.Status.ONLINE if device.online else Device.Status.OFFLINE
+
+
+class NewDeviceAnswer(DeviceAnswer):
+    token = serializers.CharField(help_text="The device's first token, shown once.")
+
+    class Meta(DeviceAnswer.Meta):
+        fields = (*DeviceAnswer.Meta.fields, "token")  # type: ignore[assignment]
+
+
+class TokenBody(StrictSerializer):
+    label = serializers.CharField(  # type: ignore[assignment]
+        max_length=100, required=False, default=""
+    )
+
+
+class TokenAnswer(serializers.ModelSerializer[DeviceToken]):
+    class Meta:
+        model = DeviceToken
+        fields = (
+            "id",
+            "label",
+            "prefix",
+            "revoked",
+            "expires_at",
+            "last_used_at",
+            "created_at",
+        )
+
+
+class NewTokenAnswer(TokenAnswer):
+    token = serializers.CharField(help_text="Shown once.")
+
+    class Meta(TokenAnswer.Meta):
+        fields = (*TokenAnswer.Meta.fields, "token")  # type: ignore[assignment]
+
+
+class SelfAnswer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    pending_commands = serializers.IntegerField()
+    server_time = serializers.DateTimeField()
+
+
+class DeviceList(GenericAPIView[Device]):
+    """The user's devices."""
+
+    serializer_class = DeviceAnswer
+
+    def get_queryset(self) -> DeviceQuerySet:
+        user = self.request.user
+        if not isinstance(user, User):
+            return Device.objects.none()
+        return Device.objects.visible_to(user).with_presence(timezone.now())
+
+    @extend_schema(
+        operation_id="devices_list",
+        parameters=[
+            OpenApiParameter("status", enum=Device.Status.values),
+            OpenApiParameter("device_type"),
+            OpenApiParameter("search", description="A part of the name, in any case."),
+            OpenApiParameter(
+                "metadata.<key>", description="The value of a metadata key, as text, exactly."
+            ),
+            OpenApiParameter("limit", int),
+            OpenApiParameter("cursor"),
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(filtered(self.get_queryset(), request))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=DeviceBody, responses={201: NewDeviceAnswer})
+    def post(self, request: Request) -> Response:
+        body = DeviceBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        device, secret = enrolment.register(request.user, **body.validated_data)
+        answer = {**_shown(device), "token": secret.text}
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class DeviceDetail(APIView):
+    """One device of the user's."""
+
+    @extend_schema(responses=DeviceAnswer)
+    def get(self, request: Request, device_id: UUID) -> Response:
+        return Response(_shown(reachable_device(request, device_id)))
+
+    @extend_schema(request=DeviceBody(partial=True), responses=DeviceAnswer)
+    def patch(self, request: Request, device_id: UUID) -> Response:
+        device = reachable_device(request, device_id)
+        body = DeviceBody(data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        return Response(_shown(enrolment.change(device, **body.validated_data)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, device_id: UUID) -> Response:
+        enrolment.decommission(reachable_device(request, device_id), now=timezone.now())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DeviceTokenList(GenericAPIView[DeviceToken]):
+    """The tokens of one device; hashes are never shown."""
+
+    serializer_class = TokenAnswer
+
+    def get_queryset(self) -> QuerySet[DeviceToken]:
+        if isinstance(self.request.user, AnonymousUser):
+            return DeviceToken.objects.none()
+        device = reachable_device(self.request, self.kwargs["device_id"])
+        return DeviceToken.objects.filter(device=device)
+
+    @extend_schema(operation_id="devices_tokens_list")
+    def get(self, request: Request, device_id: UUID) -> Response:
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=TokenBody, responses={201: NewTokenAnswer})
+    def post(self, request: Request, device_id: UUID) -> Response:
+        device = reachable_device(request, device_id)
+        body = TokenBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        token, secret = enrolment.issue_token(device, label=body.validated_data["label"])
+        answer = {**TokenAnswer(token).data, "token": secret.text}
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class DeviceTokenRotation(APIView):
+    """One new token in place of all others."""
+
+    @extend_schema(request=None, responses={201: NewTokenAnswer})
+    def post(self, request: Request, device_id: UUID) -> Response:
+        token, secret = enrolment.rotate_token(reachable_device(request, device_id))
+        answer = {**TokenAnswer(token).data, "token": secret.text}
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class DeviceTokenDetail(APIView):
+    """One token of a device."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, device_id: UUID, token_id: UUID) -> Response:
+        revoke(reachable_device(request, device_id).tokens.get(pk=token_id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class Self(APIView):
+    """Who the asking device is, and what waits for it."""
+
+    permission_classes = (IsDevice,)
+
+    @extend_schema(responses=SelfAnswer)
+    def get(self, request: Request) -> Response:
+        now = timezone.now()
+        device = speaking_device(request)
+        presence.mark_seen(device, now=now)
+        answer = {
+            "id": device.pk,
+            "name": device.name,
+            "pending_commands": device.waiting_commands(now),
+            "server_time": now,
+        }
+        return Response(SelfAnswer(answer).data)
+
+
+def filtered(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
+    """The devices that the query asks for; what it asks is compared, never interpreted."""
+    now = timezone.now()
+    for name in request.query_params:
+        value = str(request.query_params[name])
+        if "\0" in value:
+            raise serializers.ValidationError({"query": ["NUL is in no name."]})
+        if name == "status" and value in Device.Status:
+            devices = devices.online(now) if value == "online" else devices.offline(now)
+        elif name == "device_type":
+            devices = devices.filter(device_type=value)
+        elif name == "search":
+            devices = devices.filter(name__icontains=value)
+        elif match := METADATA_KEY.fullmatch(name):
+            # KeyTextTransform would take a key of digits for a place in a list.
+            text = Func(
+                F("metadata"),
+                Value(match[1]),
+                function="jsonb_extract_path_text",
+                output_field=TextField(),
+            )
+            devices = devices.alias(metadata_text=text).filter(metadata_text=value)
+        elif name not in ("limit", "cursor"):
+            raise serializers.ValidationError({"query": ["There is no such filter."]})
+    return devices
+
+
+def _shown(device: Device) -> dict[str, Any]:
+    annotated = Device.objects.with_presence(timezone.now()).get(pk=device.pk)
+    return dict(DeviceAnswer(annotated).data)

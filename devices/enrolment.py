@@ -1,0 +1,93 @@
+"""How devices come, change, get their tokens and go. The only writer of both tables here,
+presence apart.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts import secrets
+from accounts.models import User
+from accounts.tokens import revoke
+from devices import free_json
+from devices.models import Device, DeviceToken
+
+TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
+TOKENS_PER_DEVICE = 10
+
+
+class TooManyTokens(Exception):
+    """The device has as many living tokens as it may have."""
+
+
+def register(user: User, *, name: str, **fields: Any) -> tuple[Device, secrets.Secret]:
+    """Store a new device of the user, with its first token.
+
+    Raises ValidationError, InvalidJSON.
+    """
+    device = Device(user=user, name=name, **fields)
+    _validate(device)
+    with transaction.atomic():
+        device.save(force_insert=True)
+        secret = issue_token(device, label="first")[1]
+    return device, secret
+
+
+def change(device: Device, **fields: Any) -> Device:
+    """Store new values of a device's fields; metadata is replaced whole.
+
+    Raises ValidationError, InvalidJSON.
+    """
+    for field, value in fields.items():
+        setattr(device, field, value)
+    _validate(device)
+    device.save(update_fields=[*fields, "updated_at"])
+    return device
+
+
+def decommission(device: Device, *, now: datetime) -> None:
+    """Hide a device and refuse its tokens at once; the worker clears what is left of it."""
+    with transaction.atomic():
+        Device.objects.filter(pk=device.pk, deleted_at=None).update(deleted_at=now, updated_at=now)
+        device.tokens.update(revoked=True)
+
+
+def forget(device: Device) -> None:
+    """Remove a decommissioned device itself, once its readings are gone."""
+    Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()
+
+
+def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secrets.Secret]:
+    """Store a new token of the device; the secret is in the answer and nowhere else.
+
+    Raises TooManyTokens.
+    """
+    secret = secrets.make(TOKEN_PREFIX)
+    with transaction.atomic():
+        # Two issues at once are counted one after the other.
+        Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+        if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
+            raise TooManyTokens
+        token = DeviceToken.objects.create(
+            device=device, token_hash=secret.digest, prefix=secret.visible, label=label
+        )
+    return token, secret
+
+
+def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:
+    """One new token in place of all others, which are refused from now on."""
+    with transaction.atomic():
+        Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+        for token in device.tokens.filter(revoked=False):
+            revoke(token)
+        return issue_token(device, label="rotated")
+
+
+def _validate(device: Device) -> None:
+    if faults := free_json.check_object(
+        device.metadata, limit=settings.PAYLOAD_LIMIT, at="/metadata"
+    ):
+        raise free_json.InvalidJSON(faults)
+    device.full_clean(validate_unique=False)

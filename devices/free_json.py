@@ -1,0 +1,188 @@
+"""JSON from outside whose shape is the sender's own: payloads, metadata, commands, results.
+
+`decode` reads it as strictly as PostgreSQL's jsonb and every other reader of it needs, and
+`check` names each fault with a pointer. Nothing here touches the database.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+DEPTH_LIMIT = 16
+LEAF_LIMIT = 256
+KEY_LIMIT = 128
+INTEGER_LIMIT = 2**53
+"""Beyond it a double, and so JavaScript, no longer holds every integer (RFC 7493, 2.2)."""
+FLOAT_LIMIT = 1e30
+"""jsonb writes numbers out in full: 8 KB of `1e131071` would become 116 MB."""
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+KEY_END = re.compile(rb'"[ \t\r\n]*:')
+
+
+class Fault(NamedTuple):
+    """What is wrong and where: an RFC 6901 pointer, a stable code, a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class NotJSON(ValueError):
+    """The bytes cannot be parsed; the message says where."""
+
+
+class InvalidJSON(ValueError):
+    """Parsed, but not to be stored; `faults` says why."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults))
+        self.faults = faults
+
+
+class _Repeated(dict[str, Any]):
+    """An object in which a key was given more than once."""
+
+
+def decode(raw: bytes) -> Any:
+    """The value that these bytes are. Raises NotJSON.
+
+    What JSON forbids but other writers emit (NaN, a key twice, half a surrogate pair) is kept
+    in the value, so that `check` can point at it.
+    """
+    try:
+        value = msgspec.json.decode(raw)
+        # Every key ends in `":`, and a text may hold it too: equal counts prove no key came twice.
+        if len(KEY_END.findall(raw)) == _count_keys(value):
+            return value
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    return _decode_slowly(raw)
+
+
+def check(value: Any, *, at: str = "") -> list[Fault]:
+    """Every reason why this value may not be stored, each with its pointer below `at`."""
+    faults: list[Fault] = []
+    for leaves, (place, leaf, depth) in enumerate(_walk(value, at), 1):
+        if depth > DEPTH_LIMIT:
+            faults.append(Fault(at, "too-deep", f"Nested more than {DEPTH_LIMIT} levels deep."))
+            break
+        if leaves > LEAF_LIMIT:
+            faults.append(Fault(at, "too-many-values", f"More than {LEAF_LIMIT} values."))
+            break
+        if fault := _fault(leaf):
+            faults.append(Fault(place, *fault))
+    return faults
+
+
+def check_object(value: Any, *, limit: int, at: str = "") -> list[Fault]:
+    """Like `check`, for what must be an object of at most `limit` bytes."""
+    if not isinstance(value, dict):
+        return [Fault(at, "not-an-object", "Must be a JSON object.")]
+    faults = check(value, at=at)
+    if not faults and len(msgspec.json.encode(value)) > limit:
+        faults = [Fault(at, "too-large", f"Larger than {limit} bytes.")]
+    return faults
+
+
+def repetition(value: Any, *, at: str) -> Fault | None:
+    """The fault of an object, itself and not what is in it, in which a key came twice."""
+    if isinstance(value, _Repeated):
+        return Fault(at, "duplicate-key", "A key is given more than once.")
+    return None
+
+
+def pointer(*parts: str | int) -> str:
+    """An RFC 6901 JSON pointer; what could not be sent in an answer is escaped."""
+    return "".join("/" + _shown(str(part)).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+class _BadKey(NamedTuple):
+    code: str
+    detail: str
+
+
+def _walk(value: Any, at: str, depth: int = 1) -> Iterator[tuple[str, Any, int]]:
+    """Every leaf and every bad key: its pointer, itself, how many levels it is nested in."""
+    if depth > DEPTH_LIMIT and isinstance(value, dict | list):
+        yield at, None, depth
+    elif isinstance(value, dict):
+        if fault := repetition(value, at=at):
+            yield at, _BadKey(fault.code, fault.detail), depth
+        for key, item in value.items():
+            inner = at + pointer(key)
+            if bad := _bad_key(key):
+                yield inner, bad, depth
+            yield from _walk(item, inner, depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _walk(item, f"{at}/{index}", depth + 1)
+    else:
+        yield at, value, depth - 1
+
+
+def _bad_key(key: str) -> _BadKey | None:
+    if len(key) > KEY_LIMIT:
+        return _BadKey("key-too-long", f"A key is longer than {KEY_LIMIT} characters.")
+    fault = _fault(key)
+    return _BadKey(*fault) if fault else None
+
+
+def _fault(leaf: Any) -> tuple[str, str] | None:
+    match leaf:
+        case _BadKey():
+            return leaf.code, leaf.detail
+        case str():
+            if "\0" in leaf:
+                return "nul-character", "A NUL character cannot be stored."
+            if not leaf.isascii() and SURROGATE.search(leaf):
+                return "lone-surrogate", "Half a surrogate pair is not a character."
+        case float():
+            if not math.isfinite(leaf):
+                return "not-a-number", "NaN, Infinity and numbers beyond a double are not JSON."
+            if abs(leaf) > FLOAT_LIMIT:
+                return "number-too-large", f"Beyond ±{FLOAT_LIMIT:g}."
+        case int() if abs(leaf) > INTEGER_LIMIT:
+            return "number-too-large", "An integer beyond ±2^53 does not survive a double."
+    return None
+
+
+def _shown(text: str) -> str:
+    """Text as it can be sent in an answer, at a bearable length."""
+    return text[:KEY_LIMIT].replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
+
+
+def _decode_slowly(raw: bytes) -> Any:
+    """The standard library's reader: slower, but it reads on past what it should not."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise NotJSON(f"Not UTF-8 at byte {error.start}.") from None
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode())
+        raise NotJSON(f"Not JSON: {error.msg} at byte {offset}.") from None
+    except RecursionError:
+        # The value is lost to us; one that is certainly too deep stands for it.
+        return json.loads("[" * (DEPTH_LIMIT + 2) + "]" * (DEPTH_LIMIT + 2))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else _Repeated(value)
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses to read integers of thousands of digits; any of them is beyond the limit.
+    return int(digits) if len(digits) < 40 else math.inf

@@ -1,0 +1,132 @@
+"""Devices and the secrets they speak with."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import (
+    Case,
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    Q,
+    Value,
+    When,
+)
+
+from accounts.models import StoredSecret, User
+
+CONTACT_PRECISION = timedelta(seconds=30)
+"""`last_seen_at` is written at most this often, so it may be this much too old."""
+
+LONGEST_INTERVAL = 30 * 24 * 3600
+"""Seconds; a device that reports less than monthly has no presence worth showing."""
+
+
+def in_contact(now: datetime) -> Q:
+    """The rule of presence: a device is offline once its expected interval has passed since its
+    last contact, which is known to CONTACT_PRECISION.
+    """
+    second = Value(timedelta(seconds=1), DurationField())
+    precision = Value(CONTACT_PRECISION, DurationField())
+    silence = ExpressionWrapper(F("expected_interval") * second + precision, DurationField())
+    oldest = ExpressionWrapper(Value(now, DateTimeField()) - silence, DateTimeField())
+    return Q(last_seen_at__gte=oldest)
+
+
+class DeviceQuerySet(models.QuerySet["Device"]):
+    """What a person may see of devices, and how they are doing."""
+
+    def visible_to(self, user: User) -> Self:
+        """The user's own devices; where every look-up of every door begins."""
+        return self.filter(user=user, deleted_at=None)
+
+    def online(self, now: datetime) -> Self:
+        """Those in contact."""
+        return self.filter(in_contact(now))
+
+    def offline(self, now: datetime) -> Self:
+        """Those out of contact, and those never seen."""
+        return self.exclude(in_contact(now))
+
+    def with_presence(self, now: datetime) -> Self:
+        """Annotate `online`."""
+        return self.annotate(
+            online=Case(
+                When(in_contact(now), then=True),
+                default=False,
+                output_field=models.BooleanField(),
+            )
+        )
+
+
+class Device(models.Model):
+    """A thing that sends readings and carries out commands."""
+
+    class Status(models.TextChoices):
+        ONLINE = "online"
+        OFFLINE = "offline"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
+    name = models.CharField(max_length=200)
+    device_type = models.CharField(max_length=64, default="generic")
+    status = models.CharField(
+        max_length=10,
+        choices=Status,
+        default=Status.OFFLINE,
+        editable=False,
+        help_text="As last announced; what is shown is worked out from last_seen_at.",
+    )
+    metadata = models.JSONField(default=dict, blank=True)
+    expected_interval = models.PositiveIntegerField(
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_INTERVAL)],
+        help_text="Seconds between readings; a device silent for longer is offline.",
+    )
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = DeviceQuerySet.as_manager()
+
+    class Meta:
+        db_table = "devices"
+        # last_seen_at is in no index: it changes often, and such updates then stay in the page.
+        indexes = [
+            models.Index(
+                fields=["user", "-created_at", "-id"],
+                condition=Q(deleted_at=None),
+                name="devices_of_user",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="devices_name_not_empty"),
+            models.CheckConstraint(
+                condition=Q(status__in=["online", "offline"]), name="devices_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(expected_interval__range=(1, LONGEST_INTERVAL)),
+                name="devices_expected_interval_in_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def waiting_commands(self, now: datetime) -> int:
+        """How many commands wait to be fetched or answered."""
+        return self.commands.filter(status="pending", expires_at__gt=now).count()
+
+
+class DeviceToken(StoredSecret):
+    """A secret of one device, so that a stolen sensor is not its owner's whole account."""
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="tokens")
+
+    class Meta(StoredSecret.Meta):
+        db_table = "device_tokens"

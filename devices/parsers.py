@@ -1,0 +1,46 @@
+"""How the bodies of requests to the API are read."""
+
+from collections.abc import Mapping
+from email.message import Message
+from typing import IO, Any
+
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.parsers import BaseParser
+
+from devices import free_json
+
+
+class JSONParser(BaseParser):
+    """JSON in UTF-8, decoded; what may be stored of it the view decides."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        header = Message()
+        header["Content-Type"] = media_type or self.media_type
+        if str(header.get_param("charset", "utf-8")).lower() not in {"utf-8", "utf8", "us-ascii"}:
+            raise UnsupportedMediaType(media_type or "", "JSON is UTF-8; no other charset is read.")
+        try:
+            return free_json.decode(stream.read())
+        except free_json.NotJSON as error:
+            raise ParseError(str(error)) from None
+
+
+class StrictJSONParser(JSONParser):
+    """JSON of which every value can be stored as it is. Raises InvalidJSON."""
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        value = super().parse(stream, media_type, parser_context)
+        if faults := free_json.check(value):
+            raise free_json.InvalidJSON(faults)
+        return value

@@ -1,0 +1,45 @@
+"""Contact with devices: noted when they speak, announced when they fall silent."""
+
+import logging
+from datetime import datetime
+
+from django.db.models import Q
+
+from devices.models import CONTACT_PRECISION, Device
+
+logger = logging.getLogger(__name__)
+
+MARK_SEEN = """
+    UPDATE devices SET last_seen_at = %(now)s, status = 'online'
+    WHERE id = %(device)s AND %(contact)s AND (
+        last_seen_at IS NULL OR status = 'offline'
+        OR last_seen_at < %(now)s - %(contact_precision)s)
+"""
+"""`mark_seen` as a part of a larger statement, where `contact` is true."""
+
+
+def mark_seen(device: Device, *, now: datetime) -> None:
+    """Note contact with a device, to a precision of CONTACT_PRECISION."""
+    stale = (
+        Q(last_seen_at=None)
+        | Q(status=Device.Status.OFFLINE)
+        | Q(last_seen_at__lt=now - CONTACT_PRECISION)
+    )
+    Device.objects.filter(stale, pk=device.pk).update(last_seen_at=now, status="online")
+
+
+def announce_offline(*, now: datetime) -> list[Device]:
+    """Mark devices offline that have fallen silent, and return them.
+
+    What is shown never depends on this: `with_presence` works it out anew each time.
+    """
+    silent = Device.objects.offline(now).filter(status=Device.Status.ONLINE, deleted_at=None)
+    announced = []
+    for device in silent:
+        # Contact in between wins: the same condition is asked again with the write.
+        if Device.objects.filter(
+            pk=device.pk, status=Device.Status.ONLINE, last_seen_at=device.last_seen_at
+        ).update(status=Device.Status.OFFLINE):
+            announced.append(device)
+            logger.info("device %s is offline, last seen %s", device.pk, device.last_seen_at)
+    return announced

@@ -1,0 +1,13 @@
+"""What the worker does about devices."""
+
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+from devices import presence
+
+
+@app.periodic(cron="* * * * * */30")
+@app.task(queueing_lock="announce_offline")
+def announce_offline(timestamp: int) -> None:
+    """Every half minute: announce the devices that have fallen silent."""
+    presence.announce_offline(now=timezone.now())

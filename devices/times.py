@@ -1,0 +1,38 @@
+"""RFC 3339 times, read strictly."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d):(\d\d)"
+    r"(\.\d{1,12})?([Zz]|[+-]\d\d:[0-5]\d)",
+    re.ASCII,
+)
+
+
+class NotATime(ValueError):
+    """Not RFC 3339 with an offset."""
+
+
+def parse(text: object) -> datetime:
+    """The instant in UTC, kept to the microsecond; a leap second is the second after it.
+
+    Raises NotATime.
+    """
+    match = RFC_3339.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise NotATime("Not an RFC 3339 time with an offset, like 2026-01-31T12:00:00.5Z.")
+    day, minute, second, fraction, offset = match.groups(default="")
+    leap = second == "60"
+    try:
+        time = datetime.fromisoformat(
+            f"{day}T{minute}:{'59' if leap else second}{fraction[:7]}{offset.upper()}"
+        ).astimezone(UTC)
+        return time.replace(microsecond=0) + timedelta(seconds=1) if leap else time
+    except (ValueError, OverflowError):
+        raise NotATime("There is no such day, time or offset.") from None
+
+
+def show(time: datetime) -> str:
+    """The form of every time in an answer: UTC, microseconds, Z."""
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

@@ -1,0 +1,298 @@
+"""CSV files of readings: what their columns are, and the reading in each row. No database.
+
+A file is read twice and never held: `layout_of` judges its first rows, `rows` streams them all.
+Every row becomes one reading whose payload holds the columns beside the time.
+"""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice, pairwise
+from statistics import median, mode
+from typing import Any, BinaryIO, NamedTuple
+from uuid import UUID
+
+from devices import times
+from devices.free_json import Fault
+from telemetry import readings
+from telemetry.readings import EARLIEST, EPOCH, Reading
+
+HEAD, SAMPLE = 1000, 20
+"""Rows by which the columns are judged, and lines by which the delimiter is."""
+LINE_LIMIT = 1024 * 1024
+"""Bytes; a longer line is no row, and a file without line ends would be held whole."""
+MILLISECONDS_FROM = 1e11
+"""A Unix time from here on counts milliseconds: in seconds it would be the year 5138."""
+DELIMITERS = ",;\t"
+TIME_NAMES = {"date", "time", "date_time", "datetime", "timestamp", "recorded_at", "measured_at"}
+KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+INTEGER = re.compile(r"\d+", re.ASCII)
+# Only the first group is an integer; one of more digits is beyond what any number may be.
+NUMBER = re.compile(r"([+-]?\d{1,40})|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+MISSING = re.compile(r"|NA|(?i:[+-]?(?:nan|inf|infinity))")
+UNIX_TIME = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
+CLOCK = r"[Tt ](?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,12}))?)?"
+YEAR_FIRST = re.compile(
+    rf"(?P<year>\d{{4}})(?P<by>[-/])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?){CLOCK}", re.ASCII
+)
+DAY_FIRST = re.compile(rf"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{{4}}){CLOCK}", re.ASCII)
+
+
+class NotReadable(Exception):
+    """No readings can be read from the file, or none from here on; the message says why."""
+
+
+class Refused(NamedTuple):
+    """A row that is no reading: the line it begins on, counted from 1, and the reason."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the columns of a file are."""
+
+    delimiter: str
+    names: list[str]
+    """Of every column, as the file has it; empty for one without a name."""
+    keys: dict[int, str]
+    """By the index of a column, the key of its values in the payload."""
+    time: int
+    """The index of the column with the time."""
+    numbered: bool
+    """Whether the first column is an unnamed running number, which is left out."""
+    interval: int | None
+    """Seconds between readings: the median of the first rows; None when they are of one time."""
+
+
+def layout_of(file: BinaryIO, *, time_column: str = "", delimiter: str = "") -> Layout:
+    """What the columns are: as given, else guessed by names and first rows. Raises NotReadable."""
+    delimiter = delimiter or _guess_delimiter(file)
+    names, head = _head(file, delimiter)
+    names, numbered = _match_names(names, head)
+    time = _find_time(names, head, wanted=time_column, start=int(numbered))
+    keys = _keys({i: name for i, name in enumerate(names) if i != time and i >= numbered})
+    if not keys:
+        raise NotReadable("There is one column only, and a reading needs a value beside its time.")
+    interval = _interval({found for row in head if (found := _plausible_time(row[time]))})
+    return Layout(delimiter, names, keys, time, numbered, interval)
+
+
+def rows(
+    file: BinaryIO,
+    *,
+    layout: Layout,
+    device_id: UUID,
+    telemetry_type: str,
+    zone: tzinfo,
+    now: datetime,
+) -> Iterator[Reading | Refused]:
+    """Every row of the file in turn, as a reading checked like any other or with what is wrong.
+
+    `zone` is that of times without an offset. Lines with nothing on them are passed over.
+    Raises NotReadable where the file cannot be read any further.
+    """
+    for line, cells in islice(_records(file, layout.delimiter), 1, None):
+        if isinstance(cells, str):
+            yield Refused(line, cells)
+        elif len(cells) != len(layout.names):
+            yield Refused(line, f"Columns: {len(cells)} instead of {len(layout.names)}.")
+        else:
+            try:
+                value = _decode(cells, layout, telemetry_type, zone)
+            except times.NotATime as error:
+                yield Refused(line, f"{layout.names[layout.time] or 'time'}: {error}")
+                continue
+            found = readings.parse(value, device_id=device_id, now=now)
+            yield found if isinstance(found, Reading) else Refused(line, _reason(found))
+
+
+def time_of(cell: str, zone: tzinfo) -> datetime:
+    """The instant in UTC that a cell names: RFC 3339; the year or the day first, in `zone`; or
+    Unix seconds or milliseconds. Of an hour that the clocks repeat it is the first.
+
+    Raises NotATime, also for an hour that the clocks skip.
+    """
+    text = cell.strip()
+    if match := YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text):
+        return _from_local(match, zone)
+    if UNIX_TIME.fullmatch(text):
+        return _from_unix(float(text))
+    if times.RFC_3339.fullmatch(text):
+        return times.parse(text)
+    raise times.NotATime(f"{text[:40]!r} is not a time." if text else "There is no time.")
+
+
+def value_of(cell: str, *, decimal_comma: bool = False) -> int | float | bool | str | None:
+    """What a cell says: a number, true or false, else a text; None when it is missing."""
+    text = cell.strip()
+    digits = text.replace(",", ".") if decimal_comma else text
+    if match := NUMBER.fullmatch(digits):
+        # A number beyond a double becomes infinite, and the row is refused for it.
+        return int(digits) if match[1] else float(digits)
+    if MISSING.fullmatch(text):
+        return None
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    file.seek(0)
+    for number, raw in enumerate(iter(lambda: file.readline(LINE_LIMIT), b""), 1):
+        if len(raw) == LINE_LIMIT:
+            raise NotReadable(f"Line {number} is longer than {LINE_LIMIT:,} bytes.")
+        try:
+            yield raw.decode().removeprefix("\ufeff" if number == 1 else "")
+        except UnicodeDecodeError as error:
+            offset = file.tell() - len(raw) + error.start
+            raise NotReadable(f"Not UTF-8 at byte {offset:,}.") from None
+
+
+def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+    """The line each row begins on, and its cells, or why it has none."""
+    reader = csv.reader(_lines(file), delimiter=delimiter, skipinitialspace=True, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # A quote that is never closed takes the lines after it along.
+            yield line, f"Not CSV up to line {reader.line_num:,}: {error}."
+        else:
+            if any(map(str.strip, cells)):
+                yield line, cells
+
+
+def _decode(cells: list[str], layout: Layout, telemetry_type: str, zone: tzinfo) -> dict[str, Any]:
+    """A row as the value that a device would have sent. Raises NotATime."""
+    # Where a semicolon parts the columns, it does because the comma is in the numbers.
+    comma = layout.delimiter == ";"
+    found = {key: value_of(cells[i], decimal_comma=comma) for i, key in layout.keys.items()}
+    return {
+        "telemetry_type": telemetry_type,
+        "payload": {key: value for key, value in found.items() if value is not None},
+        "recorded_at": time_of(cells[layout.time], zone).isoformat(),
+    }
+
+
+def _reason(faults: list[Fault]) -> str:
+    return " ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in faults)
+
+
+def _from_local(match: re.Match[str], zone: tzinfo) -> datetime:
+    year, month, day = int(match["year"]), int(match["month"]), int(match["day"])
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"] or 0)
+    microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+    try:
+        local = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=zone)
+        time = local.astimezone(UTC)
+        returned = time.astimezone(zone)
+    except (ValueError, OverflowError):
+        raise times.NotATime("There is no such day or time.") from None
+    # Python gives a skipped hour an instant too; only that it does not come back tells.
+    if returned.replace(tzinfo=None) != local.replace(tzinfo=None):
+        raise times.NotATime(f"The clocks in {zone} skipped this time.")
+    return time
+
+
+def _from_unix(number: float) -> datetime:
+    unit = "milliseconds" if number >= MILLISECONDS_FROM else "seconds"
+    try:
+        return EPOCH + timedelta(**{unit: number})
+    except OverflowError:
+        raise times.NotATime("There is no such time.") from None
+
+
+def _plausible_time(cell: str) -> datetime | None:
+    """The time, or None: a small number is a time of 1970 too, and yet none was meant."""
+    try:
+        time = time_of(cell, UTC)
+    except times.NotATime:
+        return None
+    return time if time >= EARLIEST else None
+
+
+def _guess_delimiter(file: BinaryIO) -> str:
+    sample = "".join(islice(_lines(file), SAMPLE))
+    names = sample.partition("\n")[0]
+    with suppress(csv.Error):
+        # It takes the apostrophes of a text for quotes and is misled by what they enclose.
+        if (found := csv.Sniffer().sniff(sample, DELIMITERS).delimiter) in names:
+            return found
+    return max(DELIMITERS, key=names.count)
+
+
+def _head(file: BinaryIO, delimiter: str) -> tuple[list[str], list[list[str]]]:
+    """The names in the first line and the first rows, those of the usual width."""
+    records = (cells for _, cells in islice(_records(file, delimiter), HEAD + 1))
+    names = next(records, "The file is empty.")
+    if isinstance(names, str):
+        raise NotReadable(names)
+    if any(_plausible_time(name) for name in names):
+        raise NotReadable("The first line holds a time; it must name the columns.")
+    found = [cells for cells in records if not isinstance(cells, str)]
+    if not found:
+        raise NotReadable("There are no rows below the names of the columns.")
+    width = mode(map(len, found))
+    return [name.strip() for name in names], [row for row in found if len(row) == width]
+
+
+def _match_names(names: list[str], head: list[list[str]]) -> tuple[list[str], bool]:
+    """A name for every column, and whether the first is a running number: R does not name it."""
+    width = len(head[0])
+    integers = all(INTEGER.fullmatch(row[0].strip()) for row in head)
+    if len(names) == width - 1 and integers:
+        return ["", *names], True
+    if len(names) != width:
+        raise NotReadable(f"The first line names {len(names)} columns, the rows have {width}.")
+    return names, integers and not names[0]
+
+
+def _find_time(names: list[str], head: list[list[str]], *, wanted: str, start: int) -> int:
+    """The column named `wanted`; else the first with a time's name and times; else of times."""
+    if wanted and wanted not in names:
+        raise NotReadable(f"There is no column {wanted!r} among {names[start:]}.")
+    columns = range(start, len(names))
+    for index in columns:
+        name = names[index] if wanted else _sanitised(names[index]).lower()
+        if name in ({wanted} if wanted else TIME_NAMES) and any(
+            _plausible_time(row[index]) for row in head
+        ):
+            return index
+    for index in () if wanted else columns:
+        if all(_plausible_time(row[index]) for row in head):
+            return index
+    places = [wanted] if wanted else names[start:]
+    raise NotReadable(f"No times from {EARLIEST.year} on that can be read in {places}.")
+
+
+def _interval(seen: set[datetime]) -> int | None:
+    spacings = [(later - earlier).total_seconds() for earlier, later in pairwise(sorted(seen))]
+    return max(1, round(median(spacings))) if spacings else None
+
+
+def _keys(names: dict[int, str]) -> dict[int, str]:
+    """By the index of a column, a key made of its name, every one another."""
+    keys: dict[int, str] = {}
+    # Names that can stay as they are come first: none of the others may take one of theirs.
+    for index in sorted(names, key=lambda i: not KEY.fullmatch(names[i])):
+        key = stem = _sanitised(names[index])[:64] or f"column_{index + 1}"
+        count = 1
+        while key in keys.values():
+            count += 1
+            key = f"{stem[:58]}_{count}"
+        keys[index] = key
+    return keys
+
+
+def _sanitised(name: str) -> str:
+    if KEY.fullmatch(name):
+        return name
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", plain).strip("_")

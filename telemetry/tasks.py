@@ -1,0 +1,20 @@
+"""What the worker does about readings."""
+
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+from telemetry import partitions, purge
+
+
+@app.periodic(cron="7 3 * * *")
+@app.task(queueing_lock="make_months_ahead")
+def make_months_ahead(timestamp: int) -> None:
+    """Every night: have the coming months ready."""
+    partitions.ensure_ahead(timezone.now())
+
+
+@app.periodic(cron="* * * * *")
+@app.task(queueing_lock="purge_deleted_devices", lock="purge_deleted_devices")
+def purge_deleted_devices(timestamp: int) -> None:
+    """Every minute: clear what deleted devices have left."""
+    purge.purge_deleted()

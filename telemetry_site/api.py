@@ -1,0 +1,160 @@
+"""What all of the API has in common: its errors, its pages, its one format."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, PermissionDenied
+from django.core.exceptions import ValidationError as ModelValidationError
+from django.db import OperationalError
+from django.http import Http404, HttpResponse
+from rest_framework import exceptions, pagination
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from commands import lifecycle
+from devices import enrolment, free_json
+from devices.free_json import Fault, pointer
+from telemetry import history, ingest, readings
+from telemetry_site.errors import NOT_FOUND, problem
+
+# Domain errors and their answers: class, status, code, sentence.
+DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
+    (enrolment.TooManyTokens, 409, "too-many-tokens", "Revoke one of the device's tokens first."),
+    (ingest.DeviceGone, 404, "", NOT_FOUND),
+    (ingest.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),
+    (lifecycle.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
+    (lifecycle.AlreadyFinished, 409, "already-finished", "This command has another result."),
+]
+
+
+def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """Every exception a view of the API may raise, as a problem document.
+
+    None for what nobody foresaw: Django logs it and answers 500.
+    """
+    request = context["request"]._request
+    match exc:
+        case ObjectDoesNotExist() | Http404() | exceptions.NotFound():
+            return problem(request, 404, detail=NOT_FOUND)
+        case free_json.InvalidJSON() | readings.InvalidReadings():
+            return problem(request, 422, detail="Some values are invalid.", faults=exc.faults)
+        case ModelValidationError():
+            return problem(request, 422, detail="Some values are invalid.", faults=_of_model(exc))
+        case exceptions.ValidationError():
+            faults = list(_of_serializer(exc.get_full_details()))
+            return problem(request, 422, detail="Some values are invalid.", faults=faults)
+        case history.InvalidCursor():
+            faults = [Fault("/cursor", "invalid", "Not one of our cursors.")]
+            return problem(request, 422, detail="Some values are invalid.", faults=faults)
+        case PermissionDenied():
+            return problem(request, 403)
+        case OperationalError():
+            detail = "The database cannot answer just now; nothing was stored."
+            return problem(request, 503, detail=detail, headers={"Retry-After": "1"})
+        case exceptions.APIException():
+            return _of_framework(request, exc)
+    for kind, status, code, detail in DOMAIN_ERRORS:
+        if isinstance(exc, kind):
+            return problem(request, status, code=code, detail=detail)
+    return None
+
+
+def _of_framework(request: Any, exc: exceptions.APIException) -> HttpResponse:
+    headers = {}
+    if challenge := getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(exc, "wait", None)) is not None:
+        headers["Retry-After"] = str(math.ceil(wait))
+    return problem(request, exc.status_code, detail=str(exc.detail), headers=headers)
+
+
+def _of_model(exc: ModelValidationError) -> list[Fault]:
+    if not hasattr(exc, "error_dict"):
+        return [Fault("", "invalid", message) for message in exc.messages]
+    return [
+        Fault("" if field == NON_FIELD_ERRORS else pointer(field), error.code or "invalid", message)
+        for field, errors in exc.error_dict.items()
+        for error in errors
+        for message in error.messages
+    ]
+
+
+def _of_serializer(details: Any, at: str = "") -> Iterator[Fault]:
+    """A serializer's nested errors as a flat list with pointers."""
+    if isinstance(details, dict) and set(details) == {"message", "code"}:
+        yield Fault(at, str(details["code"]), str(details["message"]))
+    elif isinstance(details, dict):
+        for key, inner in details.items():
+            yield from _of_serializer(inner, at if key == "non_field_errors" else at + pointer(key))
+    else:
+        for index, inner in enumerate(details):
+            leaf = set(inner) == {"message", "code"}
+            yield from _of_serializer(inner, at if leaf else f"{at}/{index}")
+
+
+LIMIT = re.compile(r"[0-9]{1,4}", re.ASCII)
+"""What `limit` may look like; what looks otherwise need not be read as a number."""
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """The API has one format, whatever the Accept header says."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == kind), None)
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or ""
+
+
+class KeysetPagination(pagination.CursorPagination):
+    """`limit` (1 to 1000, default 100) and an opaque `cursor`; equally fast at any depth."""
+
+    page_size = 100
+    max_page_size = 1000
+    ordering = ("-created_at", "-id")
+
+    def get_page_size(self, request: Request) -> int:
+        text = request.query_params.get("limit", str(self.page_size))
+        if not (LIMIT.fullmatch(text) and 1 <= int(text) <= self.max_page_size):
+            raise exceptions.ValidationError({"limit": [f"From 1 to {self.max_page_size}."]})
+        return int(text)
+
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+        except exceptions.NotFound:
+            cursor = pagination.Cursor(offset=0, reverse=False, position=None)
+        # What says nothing would be the first page again, and a reader of all pages never done.
+        if cursor is not None and cursor.position is None and not cursor.offset:
+            raise exceptions.ValidationError({"cursor": ["Not one of our cursors."]})
+        return cursor
+
+    def encode_cursor(self, cursor: pagination.Cursor) -> str:
+        link = super().encode_cursor(cursor)
+        return parse_qs(urlsplit(link).query)[self.cursor_query_param][0]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link()})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["results", "next"],
+            "properties": {
+                "results": schema,
+                "next": {"type": "string", "nullable": True, "description": "Cursor."},
+            },
+        }

@@ -1,0 +1,26 @@
+"""PostgreSQL from the wheel, started by the first connection.
+
+With DATABASE_URL unset this backend is in the settings; nothing else in the code knows which
+PostgreSQL it speaks to. Processes on one machine share the server and the last one to exit
+stops it.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.postgresql import base
+
+from telemetry_site.embedded.server import running_server
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's own, with the address of the embedded server."""
+
+    def get_connection_params(self) -> dict[str, Any]:
+        server = running_server(settings.DATA_DIR)
+        address = server.get_postmaster_info()
+        self.settings_dict["USER"] = server.postgres_user
+        self.settings_dict["HOST"] = str(address.socket_dir or address.hostname)
+        self.settings_dict["PORT"] = str(address.port)
+        params: dict[str, Any] = super().get_connection_params()
+        return params

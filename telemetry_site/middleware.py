@@ -1,0 +1,95 @@
+"""What is done to every request and answer."""
+
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from telemetry_site import errors
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    # Static files say otherwise of themselves; everything else belongs to who asked for it.
+    "Cache-Control": "no-store",
+}
+"""Sent with every answer that does not bring its own."""
+
+LONGEST_LENGTH = 20
+"""Digits of a Content-Length."""
+
+
+def request_id(get_response: Handler) -> Handler:
+    """Give each request an id that its answer, error page and log lines carry."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        response = get_response(request)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+def response_headers(get_response: Handler) -> Handler:
+    """Tell browsers how little they may do with our pages."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        for header, value in HEADERS.items():
+            response.setdefault(header, value)
+        return response
+
+    return middleware
+
+
+def without_trailing_slash(get_response: Handler) -> Handler:
+    """Both forms of a path answer: a redirect would lose the body of a POST."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith("/admin/"):
+            request.path_info = request.path_info.rstrip("/") or "/"
+        return get_response(request)
+
+    return middleware
+
+
+def body_limit(get_response: Handler) -> Handler:
+    """Refuse a body that is too large, or of a length nobody has told, before it is read."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.headers.get("Transfer-Encoding"):
+            return errors.answer(request, 411, detail="Send the body's length (Content-Length).")
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not (length.isascii() and length.isdecimal()):
+            return errors.answer(request, 400, detail="Content-Length is no number of bytes.")
+        # No number of more digits is a length that anybody can send, nor need it be read as one.
+        if len(length) > LONGEST_LENGTH or int(length) > settings.BODY_LIMIT:
+            return errors.answer(
+                request, 413, detail=f"The body may have {settings.BODY_LIMIT} bytes at the most."
+            )
+        return get_response(request)
+
+    return middleware
+
+
+def user_time_zone(get_response: Handler) -> Handler:
+    """Show people times in their own zone; the API speaks UTC."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/") or not request.user.is_authenticated:
+            return get_response(request)
+        with timezone.override(request.user.time_zone):
+            return get_response(request)
+
+    return middleware

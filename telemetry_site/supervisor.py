@@ -1,0 +1,131 @@
+"""Runs the processes of a Procfile: starts them, shows what they say, restarts what dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+LONGEST_PAUSE = 30.0
+"""Seconds; the pause before a restart doubles up to this."""
+PATIENCE = 10.0
+"""Seconds a process has to end by itself before it is killed."""
+
+
+class Supervised(threading.Thread):
+    """One process, started again whenever it fails; one that ends well has nothing left to do."""
+
+    def __init__(self, name: str, command: str, environment: Mapping[str, str]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.command = command
+        self.environment = environment
+        self.stopping = threading.Event()
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(self) -> None:
+        pause = 1.0
+        while not self.stopping.is_set():
+            started = time.monotonic()
+            status = self._run_once()
+            if status == 0 or self.stopping.is_set():
+                return
+            if time.monotonic() - started > LONGEST_PAUSE:
+                pause = 1.0
+            say(self.name, f"ended with status {status}; starting again in {pause:.0f} s")
+            self.stopping.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        """Ask it to end, and do not start it again."""
+        self.stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it, and everything that it started, now."""
+        self._signal(signal.SIGKILL)
+
+    def _run_once(self) -> int:
+        # A session of its own: Ctrl-C reaches the supervisor alone, which ends all in order.
+        self.process = subprocess.Popen(  # noqa: S602 - the Procfile is ours
+            f"exec {self.command}",
+            shell=True,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        if self.stopping.is_set():
+            # It was told to stop while it was being started.
+            self._signal(signal.SIGTERM)
+        reader = threading.Thread(target=self._repeat_output, daemon=True)
+        reader.start()
+        status = self.process.wait()
+        # Children of one that was killed would hold its port.
+        self.kill()
+        reader.join(PATIENCE)
+        return status
+
+    def _repeat_output(self) -> None:
+        assert self.process is not None and self.process.stdout is not None  # noqa: S101, PT018
+        with self.process.stdout as output:
+            for line in output:
+                say(self.name, line.rstrip("\n"))
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+
+def supervise(
+    procfile: Path,
+    environment: Mapping[str, str],
+    when_started: Callable[[], None],
+    *,
+    patience: float = PATIENCE,
+) -> None:
+    """Run everything in the Procfile until SIGINT or SIGTERM, then end it and return.
+
+    The first process is the one that the others talk to: they follow `when_started`. What has
+    not ended `patience` seconds after it was told to is killed.
+    """
+    processes = [
+        Supervised(name.strip(), command.strip(), environment)
+        for name, colon, command in (
+            line.partition(":") for line in procfile.read_text(encoding="utf-8").splitlines()
+        )
+        if colon and not name.startswith("#")
+    ]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        processes[0].start()
+        when_started()
+        for process in processes[1:]:
+            process.start()
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
+        say("run", "stopping …")
+    finally:
+        # A second Ctrl-C must not leave anything running.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for process in processes:
+            process.stop()
+        deadline = time.monotonic() + patience
+        for process in processes:
+            if process.is_alive():
+                process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
+
+
+def say(name: str, line: str) -> None:
+    """Print a line with its speaker's name; one write, so that lines never mix."""
+    sys.stdout.write(f"{name:<6} | {line}\n")
+    sys.stdout.flush()

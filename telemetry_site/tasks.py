@@ -1,0 +1,20 @@
+"""What the worker does about its own table and about sessions."""
+
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from procrastinate import JobContext, builtin_tasks
+from procrastinate.contrib.django import app
+
+
+@app.periodic(cron="17 * * * *")
+@app.task(queueing_lock="clear_sessions")
+def clear_sessions(timestamp: int) -> None:
+    """Every hour: forget sessions that have ended."""
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+
+
+@app.periodic(cron="27 * * * *")
+@app.task(queueing_lock="remove_old_jobs", pass_context=True)
+async def remove_old_jobs(context: JobContext, timestamp: int) -> None:
+    """Every hour: forget jobs that ended well more than a day ago."""
+    await builtin_tasks.remove_old_jobs(context, max_hours=24, remove_failed=False)

@@ -1,0 +1,76 @@
+"""How numbers, times and JSON look to people. `times.js` and `history.js` say them the same way."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+LONGEST_AGE = 30 * DAY
+"""Seconds; what is older is told by its date."""
+
+
+@register.filter
+def value(measured: Any) -> str:
+    """A value as a device sent it: at most four decimals, texts as they are."""
+    if isinstance(measured, bool) or measured is None:
+        return {True: "true", False: "false", None: "null"}[measured]
+    if isinstance(measured, int | float):
+        return _number(measured)
+    return measured if isinstance(measured, str) else compact(measured)
+
+
+@register.filter
+def compact(anything: Any) -> str:
+    """JSON on one line."""
+    return json.dumps(anything, ensure_ascii=False)
+
+
+@register.filter
+def pretty(anything: Any) -> str:
+    """JSON over several lines."""
+    return json.dumps(anything, ensure_ascii=False, indent=2)
+
+
+@register.filter
+def moment(time: datetime) -> SafeString:
+    """A `<time>` with how long ago it was; the instant itself is in its title."""
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        time.isoformat(),
+        f"{timezone.localtime(time):%Y-%m-%d %H:%M:%S %Z}",
+        ago(time, timezone.now()),
+    )
+
+
+def ago(time: datetime, now: datetime) -> str:
+    """How long before `now`, or how long until then, in one unit."""
+    seconds = (now - time).total_seconds()
+    size = abs(seconds)
+    if size >= LONGEST_AGE:
+        return date_format(timezone.localtime(time), "j M Y")
+    if size < 1:
+        return "now"
+    unit, name = next(
+        (unit, name)
+        for unit, name in [(DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s")]
+        if size >= unit
+    )
+    count = int(size // unit)
+    return f"{count} {name} ago" if seconds > 0 else f"in {count} {name}"
+
+
+def _number(number: float) -> str:
+    size = abs(number)
+    if size and (size < 0.00005 or size >= 1e15):
+        return f"{number:.3g}"
+    decimals = 4 if size < 1 else 3 if size < 10 else 2 if size < 1000 else 1
+    text = f"{number:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,44 @@
+import pytest
+from django.contrib.auth import authenticate
+
+from tests.factories import PASSWORD, UserFactory
+
+
+@pytest.fixture
+def ada(db):
+    return UserFactory.create(username="Ada", email="Ada@Example.org")
+
+
+@pytest.mark.parametrize(
+    "name", ["Ada", "ada", "ADA", "Ada@Example.org", "ada@example.org", "ADA@EXAMPLE.ORG"]
+)
+def test_a_name_or_an_address_in_any_case_signs_in(ada, name):
+    assert authenticate(username=name, password=PASSWORD) == ada
+
+
+@pytest.mark.parametrize("name", ["ad", "ada ", "ada%", "_da", "", "ada@example.or", "ada\0"])
+def test_any_other_name_does_not(ada, name):
+    assert authenticate(username=name, password=PASSWORD) is None
+
+
+@pytest.mark.parametrize("password", ["", PASSWORD.upper(), PASSWORD + " ", " " + PASSWORD, "\0"])
+def test_any_other_password_does_not(ada, password):
+    assert authenticate(username="ada", password=password) is None
+
+
+def test_nothing_given_is_nobody(ada):
+    assert authenticate(username=None, password=PASSWORD) is None
+    assert authenticate(username="ada", password=None) is None
+
+
+def test_somebody_switched_off_cannot_sign_in(db):
+    UserFactory.create(username="gone", is_active=False)
+    assert authenticate(username="gone", password=PASSWORD) is None
+
+
+def test_who_has_no_password_cannot_sign_in_with_one(db):
+    user = UserFactory.create(username="mailed")
+    user.set_unusable_password()
+    user.save()
+    assert authenticate(username="mailed", password="") is None
+    assert authenticate(username="mailed", password=user.password) is None

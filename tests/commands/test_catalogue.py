@@ -1,0 +1,126 @@
+import pytest
+from django.db import IntegrityError
+
+from commands import catalogue, lifecycle
+from commands.models import Command, CommandType
+from devices.free_json import InvalidJSON
+from tests.factories import NOW, CommandTypeFactory, DeviceFactory
+
+SCHEMA = {
+    "type": "object",
+    "required": ["target"],
+    "additionalProperties": False,
+    "properties": {
+        "target": {"type": "number", "minimum": 5, "maximum": 30},
+        "rooms": {"type": "array", "items": {"$ref": "#/$defs/room"}},
+    },
+    "$defs": {"room": {"enum": ["north", "south"]}},
+}
+
+
+@pytest.fixture
+def thermostat(db):
+    CommandTypeFactory.create(command_name="set", payload_schema=SCHEMA)
+    CommandTypeFactory.create(command_name="reboot")
+    CommandTypeFactory.create(device_type="lamp", command_name="blink")
+    return DeviceFactory.create(device_type="thermostat")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [("set", {"target": 20}), ("set", {"target": 5, "rooms": ["north"]}), ("reboot", {"any": [1]})],
+)
+def test_what_fits_the_catalogue_is_let_through(thermostat, name, payload):
+    catalogue.check(thermostat, name, payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "found"),
+    [
+        ({}, {("/payload", "required")}),
+        ({"target": "20"}, {("/payload/target", "type")}),
+        ({"target": 31}, {("/payload/target", "maximum")}),
+        ({"target": 4, "rooms": ["north", "attic"]},
+         {("/payload/target", "minimum"), ("/payload/rooms/1", "enum")}),
+        ({"target": 20, "x": 1}, {("/payload", "additionalProperties")}),
+    ],
+)  # fmt: skip
+def test_each_fault_of_a_payload_is_pointed_at(thermostat, payload, found):
+    with pytest.raises(InvalidJSON) as caught:
+        catalogue.check(thermostat, "set", payload)
+    assert {(fault.pointer, fault.code) for fault in caught.value.faults} == found
+
+
+@pytest.mark.parametrize("name", ["blink", "Set", "", "sett"])
+def test_a_command_that_is_not_in_the_catalogue_is_unknown(thermostat, name):
+    with pytest.raises(InvalidJSON) as caught:
+        catalogue.check(thermostat, name, {})
+    (fault,) = caught.value.faults
+    assert (fault.pointer, fault.code) == ("/command_name", "unknown-command")
+    assert "reboot, set" in fault.detail
+
+
+def test_a_type_without_a_catalogue_takes_anything(thermostat):
+    catalogue.check(DeviceFactory.create(device_type="pump"), "whatever", {"a": 1})
+
+
+def test_nothing_is_issued_that_does_not_fit(thermostat):
+    with pytest.raises(InvalidJSON):
+        lifecycle.issue(
+            thermostat, command_name="set", payload={"target": 99}, issued_by=None, now=NOW
+        )
+    assert not Command.objects.exists()
+
+
+@pytest.mark.parametrize("schema", [{}, True, SCHEMA, {"$ref": "#"}, {"enum": ["$ref"]}])
+def test_a_schema_that_stands_by_itself_is_taken(schema):
+    catalogue.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "objekt"},
+        {"minimum": "5"},
+        {"required": "target"},
+        {"pattern": 1},
+        [],
+        1,
+        "{}",
+        None,
+    ],
+)
+def test_what_is_no_schema_is_refused(schema):
+    with pytest.raises(catalogue.InvalidSchema):
+        catalogue.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/", "https://example.org/s.json", "file:///etc/passwd", "x"]
+)
+@pytest.mark.parametrize("word", ["$ref", "$dynamicRef"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda inner: inner,
+        lambda inner: {"properties": {"a": inner}},
+        lambda inner: {"allOf": [{}, {"not": inner}]},
+    ],
+)
+def test_a_reference_to_anywhere_else_is_refused(target, word, around):
+    with pytest.raises(catalogue.InvalidSchema):
+        catalogue.check_schema(around({word: target}))
+
+
+def test_a_command_is_in_the_catalogue_once(db):
+    CommandTypeFactory.create(command_name="set")
+    with pytest.raises(IntegrityError, match="command_types_name_unique_per_type"):
+        CommandTypeFactory.create(command_name="set")
+
+
+def test_the_catalogue_is_in_order_and_readable(thermostat):
+    assert [str(kind) for kind in CommandType.objects.all()] == [
+        "lamp: Blink",
+        "thermostat: Reboot",
+        "thermostat: Set",
+    ]

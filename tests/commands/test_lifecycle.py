@@ -1,0 +1,328 @@
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+
+from commands import lifecycle
+from commands.lifecycle import ATTEMPTS, LEASE, Reason, Status
+from commands.models import Command
+from devices.free_json import InvalidJSON
+from tests.concurrency import at_once
+from tests.factories import NOW, CommandFactory, DeviceFactory
+
+SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
+HOUR = timedelta(hours=1)
+
+
+def issue(device, now=NOW, **given):
+    asked = {"command_name": "reboot", "payload": {}, "issued_by": None, **given}
+    return lifecycle.issue(device, now=now, **asked)
+
+
+def claim(device, now=NOW, **given):
+    return lifecycle.claim(device, now=now, **given)
+
+
+def ending(command):
+    command.refresh_from_db()
+    return command.status, command.reason
+
+
+class TestIssuing:
+    def test_a_new_command_waits_for_an_hour(self, owner, device):
+        issue(device, payload={"a": 1}, issued_by=owner)
+        command = Command.objects.get()
+        assert ending(command) == ("pending", "")
+        assert (command.device, command.issued_by, command.payload) == (device, owner, {"a": 1})
+        assert (command.created_at, command.expires_at) == (NOW, NOW + HOUR)
+        assert (command.attempts, command.delivered_at, command.lease_until) == (0, None, None)
+
+    @pytest.mark.parametrize("name", ["", "a b", "a\n", "ä", "x" * 65, "a/b", "<b>", "a\0"])
+    def test_a_name_is_a_short_word(self, device, name):
+        with pytest.raises(ValidationError) as caught:
+            issue(device, command_name=name)
+        assert list(caught.value.error_dict) == ["command_name"]
+
+    @pytest.mark.parametrize("payload", [None, [], "x", {"a": "\0"}, {"a": "x" * 17_000}])
+    def test_a_payload_is_an_object_that_can_be_stored(self, device, payload):
+        with pytest.raises(InvalidJSON) as caught:
+            issue(device, payload=payload)
+        assert caught.value.faults[0].pointer.startswith("/payload")
+
+    def test_fifty_wait_at_the_most(self, device):
+        for _ in range(50):
+            issue(device)
+        with pytest.raises(lifecycle.QueueFull):
+            issue(device)
+        issue(DeviceFactory.create())
+
+    def test_what_is_finished_or_expired_leaves_room(self, device):
+        commands = [issue(device) for _ in range(50)]
+        lifecycle.cancel(commands[0])
+        issue(device)
+        with pytest.raises(lifecycle.QueueFull):
+            issue(device, now=NOW + HOUR - MICROSECOND)
+        issue(device, now=NOW + HOUR)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_even_at_once_no_more_than_fifty_are_taken(self):
+        device = DeviceFactory.create()
+        CommandFactory.create_batch(45, device=device, created_at=NOW)
+        outcomes = at_once(*[lambda: issue(device)] * 12)
+        kinds = [type(outcome) for outcome in outcomes]
+        assert kinds.count(Command) == 5
+        assert kinds.count(lifecycle.QueueFull) == 7
+        assert device.commands.count() == 50
+
+
+class TestClaiming:
+    def test_the_oldest_come_first(self, device):
+        late = issue(device, now=NOW + SECOND)
+        early = issue(device, now=NOW)
+        assert claim(device, now=NOW + 2 * SECOND) == [early, late]
+
+    def test_a_claim_takes_what_it_asks_for_and_leaves_the_rest(self, device):
+        commands = [issue(device, now=NOW + number * SECOND) for number in range(3)]
+        later = NOW + 5 * SECOND
+        assert claim(device, now=later, limit=2) == commands[:2]
+        assert claim(device, now=later, limit=2) == commands[2:]
+        assert claim(device, now=later) == []
+
+    def test_a_claimed_command_is_the_devices_for_a_minute(self, device):
+        issue(device)
+        (command,) = claim(device)
+        assert (command.attempts, command.delivered_at) == (1, NOW)
+        assert command.lease_until == NOW + timedelta(seconds=60)
+        assert ending(command) == ("pending", "")
+        assert claim(device, now=NOW + LEASE - MICROSECOND) == []
+
+    def test_it_is_handed_out_again_after_that(self, device):
+        issue(device)
+        claim(device)
+        (again,) = claim(device, now=NOW + LEASE)
+        assert again.attempts == 2
+        assert again.delivered_at == NOW
+        assert again.lease_until == NOW + 2 * LEASE
+
+    def test_one_that_is_stuck_does_not_hold_up_the_others(self, device):
+        issue(device)
+        claim(device)
+        other = issue(device, now=NOW + SECOND)
+        assert claim(device, now=NOW + SECOND) == [other]
+
+    def test_after_ten_attempts_it_has_failed(self, device):
+        command = issue(device, expires_in=timedelta(days=1))
+        for attempt in range(ATTEMPTS):
+            assert claim(device, now=NOW + attempt * LEASE) == [command]
+            assert lifecycle.expire(now=NOW + attempt * LEASE) == 0
+        end = NOW + ATTEMPTS * LEASE
+        assert claim(device, now=end) == []
+        assert lifecycle.expire(now=end) == 1
+        assert ending(command) == (Status.FAILED, Reason.ATTEMPTS)
+
+    def test_an_expired_one_is_never_handed_out(self, device):
+        issue(device, expires_in=SECOND)
+        assert claim(device, now=NOW + SECOND) == []
+        assert len(claim(device, now=NOW + SECOND - MICROSECOND)) == 1
+
+    def test_nobody_gets_the_commands_of_another_device(self, device):
+        issue(DeviceFactory.create())
+        assert claim(device) == []
+
+    def test_what_is_finished_is_not_handed_out(self, device):
+        for number, end in enumerate((Status.EXECUTED, Status.FAILED)):
+            lifecycle.finish(issue(device, now=NOW + number * SECOND), status=end, now=NOW)
+        lifecycle.cancel(issue(device))
+        assert claim(device, now=NOW + LEASE) == []
+
+    @pytest.mark.django_db(transaction=True)
+    def test_pollers_at_once_never_get_the_same_command(self):
+        device = DeviceFactory.create()
+        commands = CommandFactory.create_batch(50, device=device, created_at=NOW)
+        outcomes = at_once(*[lambda: claim(device, limit=5)] * 10)
+        handed_out = [command.pk for outcome in outcomes for command in outcome]
+        assert len(handed_out) == len(set(handed_out))
+        # A poller passes over what another one holds for the moment; nothing is lost by it.
+        handed_out += [command.pk for command in claim(device)]
+        assert sorted(handed_out) == sorted(command.pk for command in commands)
+        assert set(device.commands.values_list("attempts", flat=True)) == {1}
+
+    def test_claiming_takes_as_many_queries_for_fifty_as_for_one(
+        self, device, django_assert_num_queries
+    ):
+        for count in (1, 49):
+            CommandFactory.create_batch(count, device=device, created_at=NOW)
+            # Choose, take, read; and the savepoint that is a transaction outside of a test.
+            with django_assert_num_queries(3 + 2):
+                assert len(claim(device)) == count
+
+
+class TestFinishing:
+    def test_an_executed_command_keeps_its_result_and_time(self, device):
+        done = NOW + 5 * SECOND
+        command = lifecycle.finish(
+            issue(device), status=Status.EXECUTED, now=NOW + 6 * SECOND, executed_at=done,
+            result={"ok": True},
+        )  # fmt: skip
+        assert ending(command) == ("executed", "")
+        assert (command.result, command.executed_at) == ({"ok": True}, done)
+        assert command.lease_until is None
+
+    def test_without_a_time_it_was_executed_now(self, device):
+        command = lifecycle.finish(issue(device), status=Status.EXECUTED, now=NOW + SECOND)
+        assert command.executed_at == NOW + SECOND
+
+    @pytest.mark.parametrize(
+        ("given", "reason"),
+        [
+            ({}, "device"),
+            ({"reason": Reason.DEVICE}, "device"),
+            ({"reason": Reason.REJECTED}, "rejected"),
+        ],
+    )
+    def test_a_failed_command_has_a_reason(self, device, given, reason):
+        command = lifecycle.finish(issue(device), status=Status.FAILED, now=NOW, **given)
+        assert ending(command) == ("failed", reason)
+        assert command.executed_at is None
+
+    @pytest.mark.parametrize("status", [Status.EXECUTED, Status.FAILED])
+    @pytest.mark.parametrize("result", [None, {"a": [1.0, None]}])
+    def test_the_same_answer_twice_is_harmless(self, device, status, result):
+        command = issue(device)
+        first = lifecycle.finish(command, status=status, now=NOW, result=result)
+        again = lifecycle.finish(command, status=status, now=NOW + SECOND, result=result)
+        assert again.executed_at == first.executed_at
+        assert ending(again) == ending(first)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"status": Status.FAILED, "result": {"a": 1}},
+            {"status": Status.EXECUTED, "result": {"a": 2}},
+            {"status": Status.EXECUTED},
+        ],
+    )
+    def test_another_answer_is_refused_and_changes_nothing(self, device, other):
+        command = issue(device)
+        lifecycle.finish(command, status=Status.EXECUTED, now=NOW, result={"a": 1})
+        with pytest.raises(lifecycle.AlreadyFinished):
+            lifecycle.finish(command, now=NOW, **other)
+        assert ending(command) == ("executed", "")
+        assert command.result == {"a": 1}
+
+    def test_another_reason_is_another_answer(self, device):
+        command = issue(device)
+        lifecycle.finish(command, status=Status.FAILED, now=NOW, reason=Reason.REJECTED)
+        with pytest.raises(lifecycle.AlreadyFinished):
+            lifecycle.finish(command, status=Status.FAILED, now=NOW, reason=Reason.DEVICE)
+
+    @pytest.mark.parametrize(
+        ("status", "ended"),
+        [(Status.EXECUTED, ("executed", "")), (Status.FAILED, ("failed", "device"))],
+    )
+    def test_an_answer_that_comes_late_replaces_the_expiry(self, device, status, ended):
+        command = issue(device)
+        claim(device)
+        lifecycle.expire(now=NOW + HOUR)
+        assert ending(command) == ("failed", "expired")
+        lifecycle.finish(command, status=status, now=NOW + 2 * HOUR)
+        assert ending(command) == ended
+
+    def test_an_answer_after_the_last_attempt_counts_too(self, device):
+        command = CommandFactory.create(device=device, status="failed", reason="attempts")
+        lifecycle.finish(command, status=Status.EXECUTED, now=NOW)
+        assert ending(command) == ("executed", "")
+
+    def test_a_cancelled_command_takes_no_answer(self, device):
+        command = lifecycle.cancel(issue(device))
+        with pytest.raises(lifecycle.AlreadyFinished):
+            lifecycle.finish(command, status=Status.EXECUTED, now=NOW)
+        assert ending(command) == ("failed", "cancelled")
+
+    @pytest.mark.parametrize("result", [[], "ok", 1, {"a": "\0"}, {"a": "x" * 17_000}])
+    def test_a_result_is_an_object_that_can_be_stored(self, device, result):
+        command = issue(device)
+        with pytest.raises(InvalidJSON) as caught:
+            lifecycle.finish(command, status=Status.EXECUTED, now=NOW, result=result)
+        assert caught.value.faults[0].pointer.startswith("/result")
+        assert ending(command) == ("pending", "")
+
+    @pytest.mark.django_db(transaction=True)
+    def test_of_different_answers_at_once_one_wins(self):
+        command = CommandFactory.create(created_at=NOW)
+
+        def answer(number):
+            mine = Command.objects.get(pk=command.pk)
+            return lambda: lifecycle.finish(
+                mine, status=Status.EXECUTED, now=NOW, result={"n": number}
+            )
+
+        outcomes = at_once(*[answer(number) for number in range(8)])
+        won = [number for number, one in enumerate(outcomes) if isinstance(one, Command)]
+        assert len(won) == 1
+        assert sum(isinstance(one, lifecycle.AlreadyFinished) for one in outcomes) == 7
+        command.refresh_from_db()
+        assert command.result == {"n": won[0]}
+
+
+class TestEnding:
+    def test_a_pending_command_can_be_cancelled_even_while_claimed(self, device):
+        waiting = issue(device)
+        claim(device)
+        assert ending(lifecycle.cancel(waiting)) == ("failed", "cancelled")
+        assert ending(lifecycle.cancel(waiting)) == ("failed", "cancelled")
+
+    @pytest.mark.parametrize("status", [Status.EXECUTED, Status.FAILED])
+    def test_what_has_ended_cannot_be_cancelled(self, device, status):
+        command = lifecycle.finish(issue(device), status=status, now=NOW)
+        before = ending(command)
+        with pytest.raises(lifecycle.AlreadyFinished):
+            lifecycle.cancel(command)
+        assert ending(command) == before
+
+    def test_what_is_out_of_time_is_marked_once(self, device):
+        command = issue(device, expires_in=SECOND)
+        issue(device)
+        assert lifecycle.expire(now=NOW + SECOND - MICROSECOND) == 0
+        assert lifecycle.expire(now=NOW + SECOND) == 1
+        assert lifecycle.expire(now=NOW + SECOND) == 0
+        assert ending(command) == ("failed", "expired")
+
+    def test_a_command_out_of_time_shows_as_expired_before_it_is_marked(self, device):
+        command = issue(device)
+        assert command.as_of(NOW + HOUR - MICROSECOND).status == "pending"
+        shown = command.as_of(NOW + HOUR)
+        assert (shown.status, shown.reason) == ("failed", "expired")
+        assert ending(command) == ("pending", "")
+
+    def test_the_device_is_told_how_many_wait(self, device):
+        issue(device)
+        issue(device)
+        claim(device, limit=1)
+        issue(device, expires_in=SECOND)
+        lifecycle.cancel(issue(device))
+        assert device.waiting_commands(NOW) == 3
+        assert device.waiting_commands(NOW + SECOND) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"status": "done"}, "commands_status_known"),
+        ({"status": "failed"}, "commands_reason_if_and_only_if_failed"),
+        ({"reason": "device"}, "commands_reason_if_and_only_if_failed"),
+        (
+            {"status": "executed", "executed_at": NOW, "reason": "device"},
+            "commands_reason_if_and_only_if_failed",
+        ),
+        ({"status": "executed"}, "commands_executed_has_a_time"),
+        ({"expires_at": NOW}, "commands_expire_after_creation"),
+        ({"attempts": 11}, "commands_attempts_bounded"),
+    ],
+)
+def test_the_database_refuses_an_impossible_command(device, fields, constraint):
+    command = issue(device)
+    with pytest.raises(IntegrityError, match=constraint):
+        Command.objects.filter(pk=command.pk).update(**fields)

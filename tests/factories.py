@@ -1,0 +1,132 @@
+"""What tests are about: people, devices, tokens, readings, commands."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import factory
+from django.contrib.auth.hashers import make_password
+from django.utils import timezone
+from factory.django import DjangoModelFactory
+
+from accounts import tokens
+from accounts.models import Token, User
+from commands.models import Command, CommandType
+from devices import enrolment
+from devices.models import Device, DeviceToken
+from telemetry import ingest, readings
+from telemetry.models import Telemetry
+
+PASSWORD = "correct horse battery staple"
+NOW = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)
+"""An instant like any other, in the middle of a month, before any clock that runs these tests."""
+
+
+@cache
+def password_hash() -> str:
+    return make_password(PASSWORD)
+
+
+class UserFactory(DjangoModelFactory[User]):
+    """A person who signs in with PASSWORD."""
+
+    class Meta:
+        model = User
+
+    username = factory.Sequence(lambda n: f"person{n}")
+    email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
+    password = factory.LazyFunction(password_hash)
+    email_verified_at = NOW
+
+
+class StaffFactory(UserFactory):
+    is_staff = True
+    is_superuser = True
+
+
+class DeviceFactory(DjangoModelFactory[Device]):
+    """A device that has never been heard of."""
+
+    class Meta:
+        model = Device
+
+    user = factory.SubFactory(UserFactory)
+    name = factory.Sequence(lambda n: f"device {n}")
+
+
+class CommandTypeFactory(DjangoModelFactory[CommandType]):
+    class Meta:
+        model = CommandType
+
+    device_type = "thermostat"
+    command_name = factory.Sequence(lambda n: f"command-{n}")
+    title = factory.LazyAttribute(lambda kind: kind.command_name.capitalize())
+
+
+class CommandFactory(DjangoModelFactory[Command]):
+    """A command that waits, made a moment ago; give `created_at` for any other."""
+
+    class Meta:
+        model = Command
+
+    device = factory.SubFactory(DeviceFactory)
+    command_name = "reboot"
+    created_at = factory.LazyFunction(timezone.now)
+    expires_at = factory.LazyAttribute(lambda command: command.created_at + timedelta(hours=1))
+
+
+def user_token(user: User, *, now: datetime | None = None) -> str:
+    """The secret of a new API token of the user."""
+    return user_token_and_row(user, now=now)[1]
+
+
+def user_token_and_row(user: User, *, now: datetime | None = None) -> tuple[Token, str]:
+    token, secret = tokens.issue(user, scope=Token.Scope.AUTH, now=now or timezone.now())
+    return token, secret.text
+
+
+def device_token(device: Device) -> str:
+    """The secret of a new token of the device."""
+    return device_token_and_row(device)[1]
+
+
+def device_token_and_row(device: Device) -> tuple[DeviceToken, str]:
+    token, secret = enrolment.issue_token(device)
+    return token, secret.text
+
+
+def make_reading(
+    device: Device | UUID,
+    *,
+    recorded_at: datetime = NOW,
+    telemetry_type: str = "environment",
+    payload: dict[str, Any] | None = None,
+) -> readings.Reading:
+    """A reading that is not stored yet."""
+    device_id = device if isinstance(device, UUID) else device.pk
+    given = {"temperature": 21.5} if payload is None else payload
+    return readings.make(device_id, telemetry_type, given, recorded_at)
+
+
+def store_readings(device: Device, *, payloads: Iterable[dict[str, Any]], **given: Any) -> None:
+    """Store a reading of each payload, one second after the other from `recorded_at` on."""
+    first = given.pop("recorded_at", NOW)
+    ingest.store(
+        device,
+        [
+            make_reading(
+                device, payload=payload, recorded_at=first + timedelta(seconds=number), **given
+            )
+            for number, payload in enumerate(payloads)
+        ],
+        now=timezone.now(),
+    )
+
+
+def store_reading(device: Device, **given: Any) -> Telemetry:
+    """Store one reading, as `make_reading` makes it, and return its row."""
+    reading = make_reading(device, **given)
+    ingest.store(device, [reading], now=timezone.now())
+    return Telemetry.objects.get(device=device, recorded_at=reading.recorded_at, id=reading.id)

@@ -1,0 +1,248 @@
+"""What holds of every route of the API."""
+
+from itertools import product
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+
+from tests.conftest import Api
+from tests.factories import (
+    CommandFactory,
+    DeviceFactory,
+    device_token,
+    device_token_and_row,
+    store_reading,
+)
+
+API = "/api/v1/"
+
+# What each route answers to whom. A route that is not here fails the first test below: say what
+# it lets in before it goes out.
+ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE = (
+    "anybody", "any user", "any device", "the device's owner", "the owner and the device",
+)  # fmt: skip
+ROUTES = {
+    "auth/login": {"POST": ANYBODY},
+    "auth/logout": {"POST": USERS},
+    "schema": {"GET": ANYBODY},
+    "device": {"GET": DEVICES},
+    "device/telemetry": {"POST": DEVICES},
+    "device/commands": {"GET": DEVICES},
+    "device/commands/<uuid:command_id>": {"PATCH": DEVICES},
+    "devices": {"GET": USERS, "POST": USERS},
+    "devices/<uuid:device_id>": {"GET": OWNER, "PATCH": OWNER, "DELETE": OWNER},
+    "devices/<uuid:device_id>/tokens": {"GET": OWNER, "POST": OWNER},
+    "devices/<uuid:device_id>/tokens/rotate": {"POST": OWNER},
+    "devices/<uuid:device_id>/tokens/<uuid:token_id>": {"DELETE": OWNER},
+    "devices/<uuid:device_id>/telemetry": {"GET": OWNER_AND_DEVICE, "POST": OWNER_AND_DEVICE},
+    "devices/<uuid:device_id>/telemetry/latest": {"GET": OWNER},
+    "devices/<uuid:device_id>/telemetry/series": {"GET": OWNER},
+    "devices/<uuid:device_id>/telemetry/<uuid:reading_id>": {"GET": OWNER},
+    "devices/<uuid:device_id>/commands": {"GET": OWNER, "POST": OWNER},
+    "devices/<uuid:device_id>/commands/<uuid:command_id>": {
+        "GET": OWNER_AND_DEVICE,
+        "PATCH": OWNER_AND_DEVICE,
+    },
+    "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel": {"POST": OWNER},
+}
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+CALLS = [
+    (route, method, who) for route, allowed in ROUTES.items() for method, who in allowed.items()
+]
+CLOSED = [call for call in CALLS if call[2] != ANYBODY]
+OWNED = [call[:2] for call in CALLS if call[2] in (OWNER, OWNER_AND_DEVICE)]
+
+
+def routes():
+    (root,) = [one for one in get_resolver().url_patterns if str(one.pattern) == API.lstrip("/")]
+    return {str(one.pattern): one for one in root.url_patterns}
+
+
+def told(answer, status):
+    """The problem document that every error is."""
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert set(problem) == {
+        "type", "title", "status", "detail", "instance", "request_id", "errors",
+    }  # fmt: skip
+    assert problem["status"] == status
+    assert problem["detail"]
+    assert problem["request_id"] == answer["X-Request-Id"]
+    return problem
+
+
+@pytest.fixture
+def path(device):
+    """The path of a route, for the owner's device and what is its."""
+    things = {
+        "device_id": device.pk,
+        "token_id": device_token_and_row(device)[0].pk,
+        "reading_id": store_reading(device).pk,
+        "command_id": CommandFactory.create(device=device).pk,
+    }
+
+    def path(route, **others):
+        for name, thing in {**things, **others}.items():
+            route = route.replace(f"<uuid:{name}>", str(thing))
+        assert "<" not in route
+        return API + route
+
+    return path
+
+
+def test_every_route_is_known_here():
+    assert set(routes()) == set(ROUTES)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_method_of_a_route_is_known_here(route):
+    view = routes()[route].callback.view_class
+    assert {method for method in METHODS if hasattr(view, method.lower())} == set(ROUTES[route])
+
+
+@pytest.mark.parametrize(("route", "method", "who"), CLOSED)
+def test_nobody_is_refused_with_401(path, anonymous_api, route, method, who):
+    answer = anonymous_api.send(method, path(route))
+    told(answer, 401)
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("route", "method"), OWNED)
+def test_a_stranger_finds_nothing_as_if_nothing_were_there(path, stranger_api, route, method):
+    def refusal(path):
+        problem = told(stranger_api.send(method, path), 404)
+        assert problem.pop("instance") == path
+        del problem["request_id"]
+        return problem
+
+    assert refusal(path(route)) == refusal(path(route, device_id=uuid4()))
+
+
+@pytest.mark.parametrize(("route", "method"), OWNED)
+def test_staff_are_strangers_too(path, staff, route, method):
+    client = Client()
+    client.force_login(staff)
+    told(client.generic(method, path(route)), 404)
+
+
+@pytest.mark.parametrize(("route", "method"), OWNED)
+def test_to_its_owner_a_deleted_device_is_as_if_never_there(path, device, owner_api, route, method):
+    owner_api.delete(f"/api/v1/devices/{device.pk}")
+    told(owner_api.send(method, path(route)), 404)
+
+
+@pytest.mark.parametrize(("route", "method", "who"), CLOSED)
+def test_a_device_gets_only_where_devices_may(path, device_api, route, method, who):
+    answer = device_api.send(method, path(route))
+    if who in (DEVICES, OWNER_AND_DEVICE):
+        assert answer.status_code not in (401, 403, 404)
+    else:
+        told(answer, 403)
+
+
+@pytest.mark.parametrize(("route", "method", "who"), CLOSED)
+def test_another_device_of_the_owners_gets_nowhere(path, device, route, method, who):
+    another = Api(device_token(DeviceFactory.create(user=device.user)))
+    answer = another.send(method, path(route))
+    if who == OWNER_AND_DEVICE or ("command_id" in route and who == DEVICES):
+        told(answer, 404)
+    elif who != DEVICES:
+        told(answer, 403)
+
+
+@pytest.mark.parametrize(("route", "method", "who"), CLOSED)
+def test_the_owner_gets_everywhere_but_where_only_devices_may(path, owner_api, route, method, who):
+    answer = owner_api.send(method, path(route))
+    if who == DEVICES:
+        told(answer, 403)
+    else:
+        assert answer.status_code not in (401, 403, 404)
+
+
+@pytest.mark.parametrize(
+    ("route", "method"),
+    [(route, method) for route, method in product(ROUTES, METHODS) if method not in ROUTES[route]],
+)
+def test_any_other_method_is_405_with_those_there_are(path, owner_api, device_api, route, method):
+    api = device_api if set(ROUTES[route].values()) == {DEVICES} else owner_api
+    answer = api.send(method, path(route))
+    told(answer, 405)
+    assert set(ROUTES[route]) <= set(answer["Allow"].split(", "))
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "TRACE", "PROPFIND"])
+def test_no_method_at_all_is_a_fault_of_ours(path, owner_api, device_api, route, method):
+    for api in (owner_api, device_api, Api()):
+        assert api.send(method, path(route)).status_code < 500
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_trailing_slash_makes_no_difference(path, owner_api, anonymous_api, route):
+    for api, method in product((owner_api, anonymous_api), ROUTES[route]):
+        if method not in ("DELETE", "POST"):
+            plain = api.send(method, path(route))
+            assert api.send(method, path(route) + "/").status_code == plain.status_code
+
+
+def test_a_trailing_slash_does_not_lose_the_body(owner, owner_api, device_api):
+    assert owner_api.post("/api/v1/devices/", {"name": "x"}).status_code == 201
+    assert owner.devices.filter(name="x").exists()
+    reading = {"telemetry_type": "a", "payload": {"a": 1}}
+    assert device_api.post("/api/v1/device/telemetry//", reading).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1",
+        "/api/v1/",
+        "/api/v1/nothing",
+        "/api/v2/devices",
+        "/api/",
+        "/api/v1/devices/1",
+        "/api/v1/devices/{{{}}}",
+        "/api/v1/devices/urn:uuid:{}",
+        "/api/v1/devices/%00",
+        "/api/v1/devices/../devices",
+        "/api/v1/devices/{}/nothing",
+        "/api/v1/DEVICES",
+    ],
+)
+def test_a_route_that_is_not_there_is_404(device, owner_api, anonymous_api, path):
+    for api in (owner_api, anonymous_api):
+        told(api.get(path.format(device.pk)), 404)
+
+
+def test_an_id_may_be_written_as_it_is_shown_and_no_other_way(device, owner_api):
+    assert owner_api.get(f"/api/v1/devices/{device.pk}").status_code == 200
+    told(owner_api.get(f"/api/v1/devices/{str(device.pk).upper()}x"), 404)
+    told(owner_api.get(f"/api/v1/devices/{device.pk.hex}"), 404)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "", "garbage"])
+def test_the_answer_is_json_whatever_is_accepted(owner_api, accept):
+    answer = owner_api.get("/api/v1/devices", Accept=accept)
+    assert answer.status_code == 200
+    assert answer["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("query", [{"format": "xml"}, {"format": "api"}])
+def test_no_other_format_can_be_asked_for(owner_api, query):
+    told(owner_api.get("/api/v1/devices", query), 422)
+
+
+def test_the_schema_describes_every_route(anonymous_api):
+    schema = anonymous_api.get("/api/v1/schema").json()
+    described = {
+        path.removeprefix(API).replace("{", "<uuid:").replace("}", ">"): {
+            method.upper() for method in operations if method.upper() in METHODS
+        }
+        for path, operations in schema["paths"].items()
+    }
+    assert described == {
+        route: set(methods) for route, methods in ROUTES.items() if route != "schema"
+    }

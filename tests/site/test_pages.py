@@ -1,0 +1,493 @@
+"""The list of devices and the page of one, with the commands on it."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+from pytest_django.fixtures import DjangoAssertNumQueries
+
+from accounts.models import User
+from commands.models import Command
+from devices.models import Device
+from telemetry_site.templatetags import shown
+from tests.factories import (
+    CommandFactory,
+    CommandTypeFactory,
+    DeviceFactory,
+    store_reading,
+    store_readings,
+)
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+PARTIAL = {"HX-Request": "true"}
+
+
+def text(answer: HttpResponse) -> str:
+    return answer.content.decode()
+
+
+def fill(user: User, devices: int) -> None:
+    """Devices with readings of two types and a waiting command each."""
+    for number in range(devices):
+        device = DeviceFactory.create(user=user, last_seen_at=timezone.now())
+        for kind in ("environment", "power"):
+            store_reading(device, telemetry_type=kind, payload={"a": number, "b": "on"})
+        CommandFactory.create(device=device)
+
+
+class TestEveryPage:
+    PATHS = ["", "/now", "/readings", "/first", "/commands/recent"]
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_its_owner_sees_it(self, owner_client: Client, device: Device, path: str) -> None:
+        assert owner_client.get(f"/devices/{device.pk}{path}").status_code == 200
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_a_stranger_finds_nothing(
+        self, stranger_client: Client, device: Device, path: str
+    ) -> None:
+        answer = stranger_client.get(f"/devices/{device.pk}{path}")
+        assert answer.status_code == 404
+        assert "greenhouse" not in text(answer)
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_staff_are_strangers_here_too(
+        self, staff_client: Client, device: Device, path: str
+    ) -> None:
+        assert staff_client.get(f"/devices/{device.pk}{path}").status_code == 404
+
+    @pytest.mark.parametrize("path", [*PATHS, "/commands"])
+    def test_nobody_is_sent_to_sign_in(self, client: Client, device: Device, path: str) -> None:
+        answer = client.get(f"/devices/{device.pk}{path}")
+        assert answer.headers["Location"].startswith("/sign-in?next=/devices/")
+
+    def test_a_stranger_sends_and_cancels_nothing(
+        self, stranger_client: Client, device: Device
+    ) -> None:
+        command = CommandFactory.create(device=device)
+        sent = stranger_client.post(f"/devices/{device.pk}/commands", {"command_name": "ping"})
+        path = f"/devices/{device.pk}/commands/{command.pk}/cancel"
+        assert (sent.status_code, stranger_client.post(path).status_code) == (404, 404)
+        assert Command.objects.get().status == "pending"
+
+    def test_somebody_elses_command_is_not_cancelled_by_way_of_ones_own_device(
+        self, stranger_client: Client, stranger: User, device: Device
+    ) -> None:
+        own = DeviceFactory.create(user=stranger)
+        command = CommandFactory.create(device=device)
+        path = f"/devices/{own.pk}/commands/{command.pk}/cancel"
+        assert stranger_client.post(path).status_code == 404
+        assert Command.objects.get().status == "pending"
+
+    def test_no_page_holds_a_script_or_a_style_of_its_own(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        store_reading(device)
+        for path in ["/", "/devices/new", f"/devices/{device.pk}", "/account/password", "/nope"]:
+            page = text(owner_client.get(path))
+            assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", page)
+            assert "hx-on" not in page
+
+    def test_the_chosen_colours_come_with_the_page(self, owner_client: Client) -> None:
+        owner_client.cookies["theme"] = "dark"
+        assert 'data-theme="dark"' in text(owner_client.get("/"))
+
+    def test_made_up_colours_are_only_text(self, owner_client: Client) -> None:
+        owner_client.cookies["theme"] = "'><script>"
+        assert "'><script>" not in text(owner_client.get("/"))
+
+
+class TestHome:
+    def test_it_lists_ones_own_devices_only(
+        self, owner_client: Client, device: Device, stranger: User
+    ) -> None:
+        DeviceFactory.create(user=stranger, name="not mine")
+        DeviceFactory.create(user=device.user, name="gone", deleted_at=timezone.now())
+        page = text(owner_client.get("/"))
+        assert "greenhouse" in page
+        assert "not mine" not in page
+        assert "gone" not in page
+
+    def test_it_shows_latest_values_and_waiting_commands(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        store_readings(device, payloads=[{"temperature": 20}, {"temperature": 21.43219}])
+        CommandFactory.create(device=device)
+        CommandFactory.create(
+            device=device, created_at=timezone.now() - timedelta(hours=2), command_name="expired"
+        )
+        page = text(owner_client.get("/"))
+        assert "<dt>temperature</dt><dd>21.43</dd>" in page
+        assert "1 command waiting" in page
+
+    def test_it_says_how_each_device_is_doing(self, owner_client: Client, owner: User) -> None:
+        now = timezone.now()
+        DeviceFactory.create(user=owner, name="on", last_seen_at=now)
+        DeviceFactory.create(user=owner, name="off", last_seen_at=now - timedelta(days=1))
+        DeviceFactory.create(user=owner, name="new")
+        page = text(owner_client.get("/"))
+        assert re.findall(r'"state \w+">([\w ]+)<', page) == ["Never seen", "Offline", "Online"]
+        assert re.findall(r"</span>(\w+) <b>(\d)</b>|>All <b>(\d)", page) == [
+            ("", "", "3"),
+            ("Online", "1", ""),
+            ("Offline", "2", ""),
+        ]
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("?q=NORTH", ["north"]),
+            ("?q=thermo", ["south"]),
+            ("?status=online", ["north"]),
+            ("?status=offline", ["south"]),
+            ("?status=offline&q=north", []),
+            ("?status=made-up", ["north", "south"]),
+            ("?q=%00north", ["north"]),
+            ("?q=%25", []),
+            ("?page=99999999999999999999999", ["north", "south"]),
+            ("?page=x", ["north", "south"]),
+        ],
+    )
+    def test_search_and_filters(
+        self, owner_client: Client, owner: User, query: str, names: list[str]
+    ) -> None:
+        DeviceFactory.create(user=owner, name="north", last_seen_at=timezone.now())
+        DeviceFactory.create(user=owner, name="south", device_type="thermostat")
+        for path in ("/", "/devices/rows"):
+            page = text(owner_client.get(path + query))
+            assert re.findall(r'class="stretched" href="[^"]+">(\w+)<', page) == names
+
+    def test_there_are_fifty_on_a_page(self, owner_client: Client, owner: User) -> None:
+        for _ in range(51):
+            DeviceFactory.create(user=owner)
+        assert text(owner_client.get("/")).count('class="stretched"') == 50
+        assert text(owner_client.get("/?page=2")).count('class="stretched"') == 1
+
+    def test_an_empty_list_says_what_to_do(self, owner_client: Client) -> None:
+        page = text(owner_client.get("/"))
+        assert "You have no devices yet." in page
+        assert 'href="/devices/new"' in page
+
+    def test_hostile_names_are_shown_as_text(self, owner_client: Client, owner: User) -> None:
+        device = DeviceFactory.create(user=owner, name=HOSTILE, device_type='"><b>')
+        store_reading(device, payload={HOSTILE: HOSTILE})
+        page = text(owner_client.get("/"))
+        assert "&lt;img src=x onerror=alert(2)&gt;" in page
+        assert "<img" not in page
+        assert "<b>x" not in page
+        assert "alert(1)</script>" not in page
+
+    def test_it_costs_as_many_queries_for_ten_devices_as_for_one(
+        self,
+        owner_client: Client,
+        owner: User,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        fill(owner, 1)
+        # Session, user, counts for the chips, count for the pages, devices, readings, commands.
+        with django_assert_num_queries(7):
+            owner_client.get("/")
+        fill(owner, 9)
+        with django_assert_num_queries(7):
+            owner_client.get("/")
+
+
+class TestDevicePage:
+    def test_it_shows_values_charts_and_readings(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        store_reading(device, payload={"temperature": 21.5, "mode": "auto", "gps": {"lat": 52.1}})
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert ">21.5</dd>" in page
+        assert re.findall(r'data-key="([^"]+)"', page) == [
+            "environment.gps.lat",
+            "environment.temperature",
+        ]
+        assert "{&quot;gps&quot;: {&quot;lat&quot;: 52.1}" in page
+
+    def test_a_living_device_ends_its_charts_now(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        store_reading(device, recorded_at=timezone.now())
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert 'data-end=""' in page
+        assert "The last hour" in page
+
+    def test_an_old_data_set_opens_where_it_ends(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        end = datetime(2015, 2, 10, 9, 33, tzinfo=UTC)
+        store_reading(device, recorded_at=end)
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert f'data-end="{end.timestamp()}"' in page
+        assert "9 Feb 2015, 09:33 to 10 Feb 2015, 09:33 UTC" in page
+        hour = text(owner_client.get(f"/devices/{device.pk}?range=1h"))
+        assert '<p class="words" role="status">10 Feb 2015, 08:33 to 09:33 UTC</p>' in hour
+
+    @pytest.mark.parametrize(("interval", "seconds"), [(1, 3600), (3600, 86400), (86400, 2592000)])
+    def test_a_device_that_reports_seldom_opens_with_a_longer_range(
+        self, owner_client: Client, device: Device, interval: int, seconds: int
+    ) -> None:
+        Device.objects.update(expected_interval=interval)
+        store_reading(device, recorded_at=timezone.now())
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert f'data-seconds="{seconds}" data-end' in page
+
+    @pytest.mark.parametrize("wanted", ["made-up", "", "%00", "1h&range=7d"])
+    def test_a_made_up_range_does_no_harm(
+        self, owner_client: Client, device: Device, wanted: str
+    ) -> None:
+        store_reading(device)
+        assert owner_client.get(f"/devices/{device.pk}?range={wanted}").status_code == 200
+
+    def test_the_charts_come_again_only_when_others_are_to_be_shown(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        store_reading(device, recorded_at=timezone.now())
+        part = text(owner_client.get(f"/devices/{device.pk}/now"))
+        assert 'id="history"' in part
+        shown_now = re.search(r"now\?charts=\d+", part)
+        assert shown_now
+        again = f"/devices/{device.pk}/{shown_now.group()}"
+        assert 'id="history"' not in text(owner_client.get(again))
+        store_reading(device, recorded_at=timezone.now(), telemetry_type="new")
+        where = {"HX-Current-URL": f"http://testserver/devices/{device.pk}?range=7d"}
+        changed = text(owner_client.get(again, headers=where))
+        assert 'data-key="new.temperature"' in changed
+        assert "The last 7 days" in changed
+
+    def test_many_charts_are_folded(self, owner_client: Client, device: Device) -> None:
+        for kind in ("a", "b", "c"):
+            payload = {f"key_{number}": number for number in range(12)}
+            store_reading(device, telemetry_type=kind, payload=payload)
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        folds = re.findall(r'<details class="charts needs-js" ?(\w*)>', page)
+        assert folds == ["open", "open", ""]
+
+    def test_keys_are_in_the_order_people_count_in(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        store_reading(device, payload={"fan_10": 1, "fan_9": 1, "a": 1, "10": 1, "9": 1})
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        keys = re.findall(r'data-key="environment\.([^"]+)"', page)
+        assert keys == ["9", "10", "a", "fan_9", "fan_10"]
+
+    def test_hostile_content_is_shown_as_text(self, owner_client: Client, owner: User) -> None:
+        device = DeviceFactory.create(user=owner, name=HOSTILE, metadata={HOSTILE: HOSTILE})
+        store_reading(device, payload={HOSTILE: HOSTILE, "n": 1})
+        CommandFactory.create(
+            device=device,
+            command_name="x",
+            payload={HOSTILE: HOSTILE},
+            result={HOSTILE: HOSTILE},
+        )
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert page.count("&lt;img src=x onerror=alert(2)&gt;") >= 8
+        assert "<img" not in page
+        assert "alert(1)</script>" not in page
+
+    def test_it_costs_as_many_queries_for_many_keys_as_for_one(
+        self,
+        owner_client: Client,
+        owner: User,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        fill(owner, 1)
+        path = f"/devices/{Device.objects.get().pk}"
+        # Session, user, device, newest of each type, commands, catalogue, newest readings.
+        with django_assert_num_queries(7):
+            owner_client.get(path)
+        fill(owner, 9)
+        device = Device.objects.get(pk=path[-36:])
+        for number in range(10):
+            store_reading(device, telemetry_type=f"t{number}", payload={"a": 1, "b": 2})
+            CommandFactory.create(device=device)
+        with django_assert_num_queries(7):
+            owner_client.get(path)
+
+
+class TestCommands:
+    @pytest.fixture
+    def path(self, device: Device) -> str:
+        return f"/devices/{device.pk}/commands"
+
+    def test_a_command_is_sent(
+        self, owner_client: Client, device: Device, path: str, owner: User
+    ) -> None:
+        form = {"command_name": "set_interval", "payload": '{"seconds": 5}'}
+        answer = owner_client.post(path, form)
+        assert answer.headers["Location"] == f"/devices/{device.pk}#commands"
+        command = Command.objects.get()
+        assert (command.command_name, command.payload) == ("set_interval", {"seconds": 5})
+        assert command.issued_by == owner
+
+    def test_a_command_without_a_payload_has_an_empty_one(
+        self, owner_client: Client, path: str
+    ) -> None:
+        owner_client.post(path, {"command_name": "ping", "payload": ""})
+        assert Command.objects.get().payload == {}
+
+    def test_a_page_gets_the_new_form_and_the_list(self, owner_client: Client, path: str) -> None:
+        page = text(owner_client.post(path, {"command_name": "ping"}, headers=PARTIAL))
+        assert "Sent ping." in page
+        assert '<span class="state waiting">Waiting</span>' in page
+        assert 'hx-swap-oob="outerMorph"' in page
+        assert "<html" not in page
+
+    @pytest.mark.parametrize(
+        ("name", "payload", "field", "words"),
+        [
+            ("", "{}", "command_name", "This field is required."),
+            ("two words", "{}", "command_name", "1 to 64 of the characters"),
+            ("ping", '{"a": ', "payload", "at byte 6"),
+            ("ping", "[]", "payload", "Must be a JSON object."),
+            ("ping", '{"a": {"b": NaN}}', "payload", "At /a/b: NaN, Infinity"),
+            ("ping", '{"a": 1, "a": 2}', "payload", "A key is given more than once."),
+            ("ping", '{"a": "\\u0000"}', "payload", "At /a: A NUL character"),
+            ("ping", "[" * 5000, "payload", "Must be a JSON object."),
+            ("ping", '{"a": "' + "x" * 20_000 + '"}', "payload", "Larger than 16384 bytes."),
+            ("ping", "\0", "payload", "Null characters are not allowed."),
+        ],
+    )
+    @pytest.mark.parametrize("headers", [{}, PARTIAL], ids=["page", "part"])
+    def test_what_cannot_be_sent_is_told_at_its_field(
+        self,
+        owner_client: Client,
+        path: str,
+        name: str,
+        payload: str,
+        field: str,
+        words: str,
+        headers: dict[str, str],
+    ) -> None:
+        form = {"command_name": name, "payload": payload}
+        answer = owner_client.post(path, form, headers=headers)
+        assert answer.status_code == 422
+        errors = re.search(rf'id="id_{field}_error">(.*?)</ul>', text(answer), re.DOTALL)
+        assert errors
+        assert words in errors.group(1)
+        assert not Command.objects.exists()
+
+    def test_a_catalogue_is_offered_and_held_to(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        Device.objects.update(device_type="thermostat")
+        schema: dict[str, Any] = {"properties": {"celsius": {"type": "number"}}}
+        CommandTypeFactory.create(
+            command_name="set_target", title="Set the target", payload_schema=schema
+        )
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert '<option value="set_target">Set the target</option>' in page
+        wrong = {"command_name": "set_target", "payload": '{"celsius": "warm"}'}
+        assert "At /celsius:" in text(owner_client.post(path, wrong))
+        unknown = {"command_name": "explode", "payload": "{}"}
+        assert "knows set_target" in text(owner_client.post(path, unknown))
+        assert not Command.objects.exists()
+
+    def test_a_full_queue_is_told(
+        self, owner_client: Client, device: Device, path: str, settings: Any
+    ) -> None:
+        settings.PENDING_COMMANDS_PER_DEVICE = 1
+        CommandFactory.create(device=device)
+        answer = owner_client.post(path, {"command_name": "ping"}, headers=PARTIAL)
+        assert answer.status_code == 422
+        assert "1 commands wait for this device already" in text(answer)
+
+    def test_a_pending_command_is_cancelled(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        command = CommandFactory.create(device=device)
+        answer = owner_client.post(f"{path}/{command.pk}/cancel")
+        assert answer.headers["Location"] == f"/devices/{device.pk}#commands"
+        command.refresh_from_db()
+        assert (command.status, command.reason) == ("failed", "cancelled")
+
+    def test_cancelling_too_late_changes_nothing_and_shows_how_it_ended(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        command = CommandFactory.create(
+            device=device, status="executed", executed_at=timezone.now(), result={"done": True}
+        )
+        page = text(owner_client.post(f"{path}/{command.pk}/cancel", headers=PARTIAL))
+        assert '<span class="state executed">Executed</span>' in page
+        assert "&quot;done&quot;: true" in page
+
+    def test_a_get_cancels_nothing(self, owner_client: Client, device: Device, path: str) -> None:
+        command = CommandFactory.create(device=device)
+        assert owner_client.get(f"{path}/{command.pk}/cancel").status_code == 405
+
+    @pytest.mark.parametrize(
+        ("given", "words", "seconds"),
+        [
+            ({}, "Waiting", 2),
+            ({"delivered_at": timezone.now()}, "Delivered", 2),
+            ({"status": "executed", "executed_at": timezone.now()}, "Executed", 5),
+            ({"status": "failed", "reason": "rejected"}, "Failed", 5),
+            ({"created_at": timezone.now() - timedelta(days=1)}, "Failed", 5),
+        ],
+        ids=["waiting", "delivered", "executed", "failed", "expired"],
+    )
+    def test_the_list_shows_the_state_as_it_stands(
+        self,
+        owner_client: Client,
+        device: Device,
+        path: str,
+        given: dict[str, Any],
+        words: str,
+        seconds: int,
+    ) -> None:
+        CommandFactory.create(device=device, **given)
+        page = text(owner_client.get(f"{path}/recent"))
+        assert re.findall(r'"state \w+">(\w+)<', page) == [words]
+        assert f'data-every="{seconds}"' in page
+
+    def test_only_the_newest_ten_are_listed(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        for _ in range(11):
+            CommandFactory.create(device=device)
+        assert text(owner_client.get(f"{path}/recent")).count('<li id="command-') == 10
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (21.4, "21.4"),
+        (0.004771, "0.0048"),
+        (0.0000123, "1.23e-05"),
+        (0, "0"),
+        (-0.5, "-0.5"),
+        (100, "100"),
+        (1013.25, "1\u202f013.2"),
+        (1234567, "1\u202f234\u202f567"),
+        (9.99999, "10"),
+        (1e30, "1e+30"),
+        (True, "true"),
+        (None, "null"),
+        ("on", "on"),
+        ([], "[]"),
+        ({}, "{}"),
+    ],
+)
+def test_values_are_shown_briefly(measured: Any, words: str) -> None:
+    assert shown.value(measured) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "now"),
+        (12.9, "12 s ago"),
+        (60, "1 min ago"),
+        (7200, "2 h ago"),
+        (3 * 86400, "3 d ago"),
+        (40 * 86400, "6 May 2025"),
+        (-3300, "in 55 min"),
+    ],
+)
+def test_times_are_told_by_their_age(now: datetime, seconds: float, words: str) -> None:
+    assert shown.ago(now - timedelta(seconds=seconds), now) == words

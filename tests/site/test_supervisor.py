@@ -1,0 +1,99 @@
+"""How the processes of a Procfile are kept running."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+import os, sys
+from pathlib import Path
+from telemetry_site.supervisor import supervise
+supervise(
+    Path(sys.argv[1]), dict(os.environ), lambda: print("started", flush=True), patience=1
+)
+print("all ended", flush=True)
+"""
+PATIENCE = 20
+"""Seconds that only a failure waits for."""
+
+
+class Supervisor:
+    """A supervisor in a process of its own, with the Procfile it is given."""
+
+    def __init__(self, folder: Path, procfile: str) -> None:
+        (folder / "Procfile").write_text(procfile)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(folder / "Procfile")],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, text: str) -> str:
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"{text!r} is not in {seen}")
+
+    def stop(self, number: int = signal.SIGINT) -> str:
+        """End it, and return what it still had to say."""
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0
+        return rest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_process_in_order(tmp_path: Path, number: int) -> None:
+    supervisor = Supervisor(tmp_path, "one: sleep 600\ntwo: sleep 601\n")
+    supervisor.wait_for("started")
+    children = psutil.Process(supervisor.process.pid).children(recursive=True)
+    supervisor.stop(number)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
+    assert alive == []
+
+
+def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    script = f"sh -c 'test -e {once} && echo here again && sleep 600; touch {once}; kill -9 $$'"
+    supervisor = Supervisor(tmp_path, f"site: {script}\n")
+    assert "status -9" in supervisor.wait_for("starting again")
+    assert supervisor.wait_for("here again").startswith("site ")
+    supervisor.stop()
+
+
+def test_what_a_killed_process_leaves_behind_goes_with_it(tmp_path: Path) -> None:
+    pid_file = tmp_path / "orphan"
+    script = f"sh -c 'sleep 600 & echo $! > {pid_file}; kill -9 $$'"
+    supervisor = Supervisor(tmp_path, f"site: {script}\n")
+    supervisor.wait_for("starting again")
+    orphan = int(pid_file.read_text())
+    assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie"
+    supervisor.stop()
+
+
+def test_a_process_with_nothing_left_to_do_stays_ended_and_the_others_run_on(
+    tmp_path: Path,
+) -> None:
+    supervisor = Supervisor(tmp_path, "site: sleep 600\ndone: echo nothing to do\n")
+    supervisor.wait_for("nothing to do")
+    assert "starting again" not in supervisor.stop()
+
+
+def test_a_process_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    stubborn = """sh -c 'trap "" TERM; echo deaf; while :; do sleep 600; done'"""
+    supervisor = Supervisor(tmp_path, f"site: {stubborn}\n")
+    supervisor.wait_for("deaf")
+    children = psutil.Process(supervisor.process.pid).children(recursive=True)
+    supervisor.stop()
+    assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []

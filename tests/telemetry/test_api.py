@@ -1,0 +1,547 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from devices import times
+from telemetry.models import Telemetry
+from tests.conftest import Api
+from tests.factories import (
+    NOW,
+    CommandFactory,
+    DeviceFactory,
+    device_token,
+    store_reading,
+    store_readings,
+)
+
+OWN = "/api/v1/device/telemetry"
+READING = {
+    "telemetry_type": "environment",
+    "payload": {"temperature": 21.5},
+    "recorded_at": "2025-06-15T11:00:00Z",
+}
+
+
+def of(device, rest=""):
+    return f"/api/v1/devices/{device.pk}/telemetry{rest}"
+
+
+def one_more(number):
+    return {**READING, "recorded_at": times.show(NOW + timedelta(seconds=number))}
+
+
+def problem(answer, status):
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    told = answer.json()
+    assert told["status"] == status
+    assert told["request_id"] == answer["X-Request-Id"]
+    return told
+
+
+def pointers(answer):
+    return [fault["pointer"] for fault in problem(answer, 422)["errors"]]
+
+
+# Every way in: who sends, to which path, in which form.
+
+SENDERS = {
+    "device, own path": ("device", "/api/v1/device/telemetry"),
+    "device, full path": ("device", "/api/v1/devices/{}/telemetry"),
+    "owner": ("owner", "/api/v1/devices/{}/telemetry"),
+}
+FORMS = {
+    "single": ("{}", ""),
+    "array": ("[{}]", "/0"),
+    "readings": ('{{"readings":[{}]}}', "/readings/0"),
+}
+
+
+@pytest.fixture(params=SENDERS)
+def send(request, device, device_api, owner_api):
+    """Sends bytes through one of the ways in, and sees to it that nothing is stored of them."""
+    who, path = SENDERS[request.param]
+    api = {"device": device_api, "owner": owner_api}[who]
+    api.client.raise_request_exception = False
+    store_reading(device)
+
+    def send(body, **how):
+        answer = api.post(path.format(device.pk), body, **how)
+        assert answer.status_code < 500, answer.content
+        if answer.status_code >= 400:
+            assert Telemetry.objects.count() == 1
+        return answer
+
+    return send
+
+
+@pytest.fixture(params=FORMS)
+def form(request):
+    return FORMS[request.param]
+
+
+def payload(text):
+    return f'{{"telemetry_type":"a","payload":{text}}}'
+
+
+def at(text):
+    return f'{{"telemetry_type":"a","payload":{{"a":1}},"recorded_at":{text}}}'
+
+
+LARGE = json.dumps({f"k{number}": "x" * 100 for number in range(200)})
+INVALID = [
+    (payload(r'{"a":"\u0000"}'), "/payload/a", "nul-character"),
+    (payload(r'{"a\u0000":1}'), "/payload/a\\u0000", "nul-character"),
+    (payload(r'{"a":{"b":["\ud800"]}}'), "/payload/a/b/0", "lone-surrogate"),
+    (payload(r'{"\udfff":1}'), "/payload/\\udfff", "lone-surrogate"),
+    (payload('{"a":' * 17 + "1" + "}" * 17), "/payload", "too-deep"),
+    (payload('{"a":NaN}'), "/payload/a", "not-a-number"),
+    (payload('{"a":Infinity}'), "/payload/a", "not-a-number"),
+    (payload('{"a":-Infinity}'), "/payload/a", "not-a-number"),
+    (payload('{"a":1e400}'), "/payload/a", "not-a-number"),
+    (payload('{"a":1e131071}'), "/payload/a", "not-a-number"),
+    (payload('{"a":1e31}'), "/payload/a", "number-too-large"),
+    (payload('{"a":9007199254740993}'), "/payload/a", "number-too-large"),
+    (payload('{"a":%s}' % ("9" * 5000)), "/payload/a", "not-a-number"),
+    (payload('{"a":1,"a":2}'), "/payload", "duplicate-key"),
+    (payload('{"a":{"b":1,"b":1}}'), "/payload/a", "duplicate-key"),
+    (payload(json.dumps(dict.fromkeys(map(str, range(257)), 0))), "/payload", "too-many-values"),
+    (payload(LARGE), "/payload", "too-large"),
+    (payload('{"%s":1}' % ("k" * 129)), "/payload/" + "k" * 128, "key-too-long"),
+    (payload("{}"), "/payload", "empty"),
+    (payload("null"), "/payload", "not-an-object"),
+    (payload("[]"), "/payload", "not-an-object"),
+    (payload('"{}"'), "/payload", "not-an-object"),
+    (payload("5"), "/payload", "not-an-object"),
+    ('{"telemetry_type":"a"}', "/payload", "required"),
+    ('{"payload":{"a":1}}', "/telemetry_type", "required"),
+    ('{"telemetry_type":"a b","payload":{"a":1}}', "/telemetry_type", "invalid"),
+    ('{"telemetry_type":"","payload":{"a":1}}', "/telemetry_type", "invalid"),
+    ('{"telemetry_type":null,"payload":{"a":1}}', "/telemetry_type", "invalid"),
+    ('{"telemetry_type":"a","telemetry_type":"b","payload":{"a":1}}', "", "duplicate-key"),
+    ('{"telemetry_type":"a","payload":{"a":1},"payload":{"a":2}}', "", "duplicate-key"),
+    ('{"telemetry_type":"a","payload":{"a":1},"id":"x"}', "/id", "unknown-field"),
+    ('{"telemetry_type":"a","payload":{"a":1},"device":"x"}', "/device", "unknown-field"),
+    ('{"telemetry_type":"a","payload":{"a":1},"created_at":"x"}', "/created_at", "unknown-field"),
+    ('{"telemetry_type":"a","payload":{"a":1},"\\ud800":1}', "/\\ud800", "unknown-field"),
+    (at('"2025-06-15T11:00:00"'), "/recorded_at", "invalid-time"),
+    (at('"2025-06-15"'), "/recorded_at", "invalid-time"),
+    (at('"20250615T110000Z"'), "/recorded_at", "invalid-time"),
+    (at(r'"2025-06-15T11:00:00Z\u0000"'), "/recorded_at", "invalid-time"),
+    (at('"\u0662\u0660\u0662\u0665-06-15T11:00:00Z"'), "/recorded_at", "invalid-time"),
+    (at('"9999-12-31T23:59:60Z"'), "/recorded_at", "invalid-time"),
+    (at("1750000000"), "/recorded_at", "invalid-time"),
+    (at('""'), "/recorded_at", "invalid-time"),
+    (at('"0001-01-01T00:00:00Z"'), "/recorded_at", "time-out-of-range"),
+    (at('"1999-12-31T23:59:59Z"'), "/recorded_at", "time-out-of-range"),
+    (at('"9999-12-31T23:59:59Z"'), "/recorded_at", "time-out-of-range"),
+    ('"reading"', "", "not-an-object"),
+    ("null", "", "not-an-object"),
+    ("1e999", "", "not-an-object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "pointer", "code"), INVALID)
+def test_bad_input_is_422_with_a_pointer(send, form, text, pointer, code):
+    shape, prefix = form
+    answer = send(shape.format(text).encode())
+    found = [(fault["pointer"], fault["code"]) for fault in problem(answer, 422)["errors"]]
+    assert (prefix + pointer, code) in found
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b"[[]]", "/0"),
+        (b'{"readings":[[]]}', "/readings/0"),
+        (b'{"readings":{}}', "/readings"),
+        (b'{"readings":null}', "/readings"),
+        (b'{"readings":[],"readings":[]}', ""),
+        (b'{"readings":[],"x":1}', "/readings"),
+        (b"{}", "/payload"),
+        (b"", "/payload"),
+        (b"[" * 5000 + b"]" * 5000, "/0"),
+        (b'{"readings":' * 5000 + b"1" + b"}" * 5000, ""),
+    ],
+)
+def test_a_bad_shape_is_422(send, body, pointer):
+    assert any(found.startswith(pointer) for found in pointers(send(body)))
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"telemetry_type":"a","payload":{"a":"\xff"}}', "byte 38"),
+        (b"\xff\xfe{\x00}\x00", "byte 0"),
+        (b'[{"a":"\xed\xa0\x80"}]', "byte 7"),
+    ],
+)
+def test_what_is_not_utf_8_is_400_with_the_place(send, body, where):
+    assert where in problem(send(body), 400)["detail"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"{'a':1}", b"[1,]", b"\xef\xbb\xbf{}", b"payload=null", b"x", b"\0", b"{}{}"]
+)
+def test_what_is_not_json_is_400_with_the_place(send, body):
+    assert "byte" in problem(send(body), 400)["detail"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "application/xml",
+        "application/json; charset=utf-16",
+        "application/json; charset=iso-8859-1",
+        "application/jsonp",
+        "garbage",
+    ],
+)
+def test_another_media_type_or_charset_is_415(send, content_type):
+    problem(send(json.dumps(READING).encode(), content_type=content_type), 415)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'],
+)
+def test_json_in_utf_8_is_read_however_it_is_announced(send, content_type):
+    assert send(json.dumps(READING).encode(), content_type=content_type).status_code == 201
+
+
+def test_a_body_of_an_untold_length_is_411(send):
+    problem(send(b"", headers={"Transfer-Encoding": "chunked"}), 411)
+
+
+def test_a_body_over_the_limit_is_413_with_the_limit(send):
+    filled = json.dumps(READING).encode().ljust(1024 * 1024)
+    assert "1048576" in problem(send(filled + b" "), 413)["detail"]
+    assert send(filled).status_code == 201
+
+
+def test_more_readings_than_one_request_may_bring_are_413(send, settings):
+    settings.READINGS_PER_REQUEST = 3
+    told = problem(send([one_more(number) for number in range(4)]), 413)
+    assert told["type"] == "urn:telemetry:problem:too-many-readings"
+    assert send({"readings": [one_more(number) for number in range(3)]}).status_code == 201
+
+
+@pytest.mark.parametrize("path", [OWN, "/api/v1/devices/{}/telemetry"])
+def test_nobody_may_send(device, anonymous_api, path):
+    answer = anonymous_api.post(path.format(device.pk), READING)
+    problem(answer, 401)
+    assert answer["WWW-Authenticate"] == "Bearer"
+    assert not Telemetry.objects.exists()
+
+
+def test_a_stranger_or_another_device_finds_no_such_device(device, stranger_api):
+    another = Api(device_token(DeviceFactory.create(user=device.user)))
+    for api in (stranger_api, another):
+        problem(api.post(of(device), READING), 404)
+        problem(api.get(of(device)), 404)
+    assert not Telemetry.objects.exists()
+
+
+def test_a_user_has_no_readings_of_their_own(owner_api):
+    problem(owner_api.post(OWN, READING), 403)
+
+
+class TestOne:
+    def test_a_new_reading_is_201_and_shown_as_it_was_stored(self, device, device_api):
+        answer = device_api.post(OWN, READING)
+        assert answer.status_code == 201
+        shown = answer.json()
+        row = Telemetry.objects.get()
+        assert shown == {
+            "id": str(row.pk),
+            "device_id": str(device.pk),
+            "telemetry_type": "environment",
+            "payload": {"temperature": 21.5},
+            "recorded_at": "2025-06-15T11:00:00.000000Z",
+            "created_at": times.show(row.created_at),
+            "pending_commands": 0,
+        }
+
+    def test_the_same_again_is_200_with_the_same_answer(self, device_api):
+        first, second = (device_api.post(OWN, READING) for _ in range(2))
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.json() == second.json()
+        assert Telemetry.objects.count() == 1
+
+    def test_the_same_in_other_words_is_the_same(self, device_api):
+        device_api.post(OWN, {**READING, "payload": {"a": 1, "b": 2.0}})
+        again = b'{"recorded_at":"2025-06-15T13:00:00.000+02:00","payload":{"b":2,"a":1.0}'
+        answer = device_api.post(OWN, again + b',"telemetry_type":"environment"}')
+        assert answer.status_code == 200
+
+    def test_without_a_time_the_servers_is_taken(self, device_api):
+        before = datetime.now(UTC)
+        sent = {"telemetry_type": "a", "payload": {"a": 1}}
+        recorded_at = times.parse(device_api.post(OWN, sent).json()["recorded_at"])
+        assert before <= recorded_at <= datetime.now(UTC)
+
+    def test_nanoseconds_are_kept_to_the_microsecond(self, device_api):
+        sent = {**READING, "recorded_at": "2025-06-15T11:00:00.123456789Z"}
+        shown = device_api.post(OWN, sent).json()["recorded_at"]
+        assert shown == "2025-06-15T11:00:00.123456Z"
+
+    def test_a_leap_second_is_the_second_after_it(self, device_api):
+        sent = {**READING, "recorded_at": "2016-12-31T23:59:60Z"}
+        assert device_api.post(OWN, sent).json()["recorded_at"] == "2017-01-01T00:00:00.000000Z"
+
+    def test_it_is_found_under_its_id(self, device, device_api, owner_api):
+        shown = device_api.post(OWN, READING).json()
+        del shown["pending_commands"]
+        assert owner_api.get(of(device, f"/{shown['id']}")).json() == shown
+
+    def test_the_device_is_then_online(self, device, device_api, owner_api):
+        device_api.post(OWN, READING)
+        assert owner_api.get(f"/api/v1/devices/{device.pk}").json()["status"] == "online"
+
+    @pytest.mark.parametrize("body", [{"payload": 1}, [{"payload": 1}]])
+    def test_even_one_that_only_sends_nonsense_is_online(self, device, device_api, owner_api, body):
+        assert device_api.post(OWN, body).status_code == 422
+        assert owner_api.get(f"/api/v1/devices/{device.pk}").json()["status"] == "online"
+
+    def test_a_name_that_would_be_markup_is_data(self, device, device_api):
+        hostile = {"<script>": "</script><img src=x onerror=alert(1)>", "=1+1": "@x"}
+        assert device_api.post(OWN, {**READING, "payload": hostile}).json()["payload"] == hostile
+
+    def test_sending_takes_four_queries(self, device_api, django_assert_num_queries):
+        device_api.post(OWN, READING)
+        # The token; the insert with the contact, in its savepoint here; the reading; the commands.
+        with django_assert_num_queries(4 + 2):
+            device_api.post(OWN, one_more(1))
+
+
+class TestMany:
+    @pytest.mark.parametrize("wrap", [list, lambda sent: {"readings": sent}])
+    def test_the_valid_part_is_stored_and_each_item_answered_for(
+        self, device, device_api, owner_api, wrap
+    ):
+        device_api.post(OWN, READING)
+        bad = {**one_more(3), "payload": {"a": "\0", "b": 2**60}}
+        answer = device_api.post(
+            OWN, wrap([READING, one_more(1), bad, one_more(1), 5, one_more(2)])
+        )
+        assert answer.status_code == 201
+        told = answer.json()
+        assert (told["accepted"], told["duplicates"]) == (2, 2)
+        at = "" if wrap is list else "/readings"
+        assert [(one["index"], one["pointer"], one["code"]) for one in told["rejected"]] == [
+            (2, f"{at}/2/payload/a", "nul-character"),
+            (2, f"{at}/2/payload/b", "number-too-large"),
+            (4, f"{at}/4", "not-an-object"),
+        ]
+        assert all(one["detail"] for one in told["rejected"])
+        assert Telemetry.objects.count() == 3
+
+    def test_a_whole_log_sent_again_changes_nothing(self, device_api):
+        log = [one_more(number) for number in range(50)]
+        assert device_api.post(OWN, log).json()["accepted"] == 50
+        told = device_api.post(OWN, log[::-1]).json()
+        assert (told["accepted"], told["duplicates"], told["rejected"]) == (0, 50, [])
+
+    def test_none_are_none(self, device_api):
+        for nothing in ([], {"readings": []}):
+            answer = device_api.post(OWN, nothing)
+            assert answer.status_code == 201
+            assert answer.json() == {
+                "accepted": 0, "duplicates": 0, "rejected": [], "pending_commands": 0,
+            }  # fmt: skip
+
+    def test_the_answer_tells_how_many_commands_wait(self, device, device_api):
+        CommandFactory.create_batch(2, device=device)
+        CommandFactory.create(device=device, status="failed", reason="device")
+        CommandFactory.create(device=device, created_at=NOW)
+        CommandFactory.create(device=DeviceFactory.create())
+        assert device_api.post(OWN, READING).json()["pending_commands"] == 2
+        assert device_api.post(OWN, READING).json()["pending_commands"] == 2
+        assert device_api.post(OWN, [READING]).json()["pending_commands"] == 2
+
+    @pytest.mark.parametrize("count", [1, 200])
+    def test_sending_takes_three_queries_however_many(
+        self, device_api, django_assert_num_queries, count
+    ):
+        device_api.post(OWN, READING)
+        # The token; the insert with the contact, in its savepoint here; the commands.
+        with django_assert_num_queries(3 + 2):
+            device_api.post(OWN, [one_more(number) for number in range(count)])
+
+
+class TestReading:
+    def test_history_comes_newest_first_in_pages(self, device, owner_api):
+        store_readings(device, payloads=[{"n": number} for number in range(5)])
+        first = owner_api.get(of(device), {"limit": 3}).json()
+        second = owner_api.get(of(device), {"limit": 3, "cursor": first["next"]}).json()
+        assert [one["payload"]["n"] for one in first["results"] + second["results"]] == [
+            4, 3, 2, 1, 0,
+        ]  # fmt: skip
+        assert second["next"] is None
+        assert set(first["results"][0]) == {
+            "id", "device_id", "telemetry_type", "payload", "recorded_at", "created_at",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ({"order": "asc"}, [0, 1, 2, 3]),
+            ({"telemetry_type": "odd"}, [3, 1]),
+            ({"telemetry_type": "Odd"}, []),
+            ({"from": "2025-06-15T12:00:01Z"}, [3, 2, 1]),
+            ({"to": "2025-06-15T12:00:01Z"}, [0]),
+            ({"from": "2025-06-15T14:00:01+02:00", "to": "2025-06-15T12:00:03Z"}, [2, 1]),
+            ({"from": "2025-06-15T12:00:03Z", "to": "2025-06-15T12:00:01Z"}, []),
+            ({"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}, [3, 2, 1, 0]),
+        ],
+    )
+    def test_history_can_be_filtered_and_turned(self, device, owner_api, query, found):
+        for number in range(4):
+            store_reading(
+                device,
+                payload={"n": number},
+                telemetry_type="odd" if number % 2 else "even",
+                recorded_at=NOW + timedelta(seconds=number),
+            )
+        page = owner_api.get(of(device), query)
+        assert [one["payload"]["n"] for one in page.json()["results"]] == found
+
+    @pytest.mark.parametrize(
+        ("query", "pointer"),
+        [
+            ({"payload__a__regex": "("}, "/payload__a__regex"),
+            ({"payload__" + "a__" * 300 + "x": "1"}, "/payload__"),
+            ({"device__user__password__startswith": "a"}, "/device__user"),
+            ({"ordering": "id"}, "/ordering"),
+            ({"a\0": "1"}, "/a\\u0000"),
+            ({"telemetry_type": "\0"}, "/telemetry_type"),
+            ({"telemetry_type": "a'--"}, "/telemetry_type"),
+            ({"order": "random()"}, "/order"),
+            ({"limit": "0"}, "/limit"),
+            ({"limit": "1001"}, "/limit"),
+            ({"limit": "x"}, "/limit"),
+            ({"limit": "9" * 5000}, "/limit"),
+            ({"cursor": "garbage"}, "/cursor"),
+            ({"cursor": "\0"}, "/cursor"),
+            ({"cursor": "A" * 65}, "/cursor"),
+            ({"cursor": "f" * 32}, "/cursor"),
+            ({"from": "2025-06-15T12:00:00"}, "/from"),
+            ({"from": "yesterday"}, "/from"),
+            ({"to": "%00"}, "/to"),
+        ],
+    )
+    def test_a_query_of_any_other_shape_is_422(self, device, owner_api, query, pointer):
+        assert pointers(owner_api.get(of(device), query))[0].startswith(pointer)
+
+    @pytest.mark.parametrize(
+        "reading_id",
+        [
+            "00000000-0000-0000-0000-000000000000",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            "019c13ec-9e7b-855d-a7ed-51af32f2ed25",
+            "{019c13ec-9e7b-855d-a7ed-51af32f2ed25}",
+            "urn:uuid:019c13ec-9e7b-855d-a7ed-51af32f2ed25",
+            "1",
+        ],
+    )
+    def test_a_reading_that_is_not_there_is_404(self, device, owner_api, reading_id):
+        problem(owner_api.get(of(device, f"/{reading_id}")), 404)
+
+    def test_a_reading_is_found_under_its_own_device_only(self, owner, device, owner_api):
+        other = store_reading(DeviceFactory.create(user=owner))
+        problem(owner_api.get(of(device, f"/{other.pk}")), 404)
+
+    def test_a_device_may_send_to_its_path_but_reads_nothing_else(self, device, device_api):
+        reading = store_reading(device)
+        assert device_api.get(of(device)).status_code == 200
+        for rest in (f"/{reading.pk}", "/latest", "/series"):
+            problem(device_api.get(of(device, rest)), 403)
+
+    def test_the_latest_are_shown_with_a_path_for_each_value(self, device, owner_api):
+        store_readings(device, payloads=[{"t": 1}, {"t": 2, "gps": {"ok": True, "lat": 52.5}}])
+        store_reading(device, telemetry_type="battery", payload={"level": 0.5})
+        assert owner_api.get(of(device, "/latest")).json() == {
+            "results": [
+                {
+                    "telemetry_type": "battery",
+                    "recorded_at": "2025-06-15T12:00:00.000000Z",
+                    "values": [{"key": "level", "value": 0.5}],
+                },
+                {
+                    "telemetry_type": "environment",
+                    "recorded_at": "2025-06-15T12:00:01.000000Z",
+                    "values": [
+                        {"key": "t", "value": 2},
+                        {"key": "gps.ok", "value": True},
+                        {"key": "gps.lat", "value": 52.5},
+                    ],
+                },
+            ]
+        }
+
+    def test_a_device_that_said_nothing_has_no_latest(self, device, owner_api):
+        assert owner_api.get(of(device, "/latest")).json() == {"results": []}
+
+
+DAY = {"from": "2025-06-15T00:00:00Z", "to": "2025-06-16T00:00:00Z"}
+
+
+class TestSeries:
+    def test_several_keys_are_answered_as_columns(self, device, owner_api):
+        store_readings(device, payloads=[{"t": 1, "h": True}, {"t": 2, "h": False}])
+        query = [("key", "environment.t"), ("key", "environment.h"), ("points", 24), *DAY.items()]
+        assert owner_api.get(of(device, "/series"), query).json() == {
+            "resolution": 3600,
+            "series": {
+                "environment.t": {
+                    "t": [1749988800], "avg": [1.5], "min": [1], "max": [2], "count": [2],
+                },
+                "environment.h": {
+                    "t": [1749988800], "avg": [0.5], "min": [0], "max": [1], "count": [2],
+                },
+            },
+        }  # fmt: skip
+
+    def test_a_key_asked_for_twice_is_answered_once(self, device, owner_api):
+        query = [("key", "a.b"), ("key", "a.b"), *DAY.items()]
+        assert list(owner_api.get(of(device, "/series"), query).json()["series"]) == ["a.b"]
+
+    @pytest.mark.parametrize(
+        ("query", "pointer"),
+        [
+            ([], "/key"),
+            ([("key", "")], "/key/0"),
+            ([("key", "bad")], "/key/0"),
+            ([("key", "bad"), ("key", "a.b")], "/key/0"),
+            ([("key", "a.b"), ("key", "a.'")], "/key/1"),
+            ([("key", "a.b\0")], "/key/0"),
+            ([("key", f"a.b{number}") for number in range(21)], "/key"),
+            ([("key", "a.b"), ("points", "0")], "/points"),
+            ([("key", "a.b"), ("points", "2001")], "/points"),
+            ([("key", "a.b"), ("points", "many")], "/points"),
+            ([("key", "a.b"), ("bucket", "1")], "/bucket"),
+            ([("key", "a.b"), ("from", "now")], "/from"),
+            ([("key", "a.b"), ("to", "2025-06-15T00:00:00Z")], "/to"),
+            ([("key", "a.b"), ("to", "2024-06-15T00:00:00Z")], "/to"),
+        ],
+    )
+    def test_a_query_that_cannot_be_drawn_is_422(self, device, owner_api, query, pointer):
+        asked = [*DAY.items(), *query]
+        assert set(pointers(owner_api.get(of(device, "/series"), asked))) == {pointer}
+
+    @pytest.mark.parametrize("missing", ["from", "to"])
+    def test_a_range_has_two_ends(self, device, owner_api, missing):
+        query = {"key": "a.b", **DAY}
+        del query[missing]
+        assert pointers(owner_api.get(of(device, "/series"), query)) == [f"/{missing}"]
+
+    def test_all_of_time_can_be_drawn(self, device, owner_api):
+        store_readings(device, payloads=[{"t": 1}])
+        query = {"key": "environment.t", "points": 1, "from": "0001-01-01T00:00:00Z",
+                 "to": "9999-12-31T23:59:59.999999Z"}  # fmt: skip
+        answer = owner_api.get(of(device, "/series"), query)
+        assert answer.json()["series"]["environment.t"]["count"] == [1]

@@ -1,0 +1,216 @@
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import IntegrityError, connection
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from devices import enrolment
+from devices.models import Device
+from telemetry import ingest, partitions
+from telemetry.models import Telemetry
+from tests.concurrency import at_once
+from tests.factories import NOW, DeviceFactory, make_reading
+
+SECOND = timedelta(seconds=1)
+OLD = datetime(2001, 5, 20, tzinfo=UTC)
+"""In a month that no partition was made for."""
+
+
+def series_of(device, count, **given):
+    return [
+        make_reading(device, payload={"n": number}, recorded_at=NOW + number * SECOND, **given)
+        for number in range(count)
+    ]
+
+
+def rows():
+    return sorted(Telemetry.objects.values_list("id", "recorded_at", "telemetry_type"))
+
+
+def test_a_reading_is_stored_as_it_was_sent(device):
+    payload = {"temperature": -2.5e-8, "größe": [1, {"deep": None}], "big": 2**53, "on": True}
+    reading = make_reading(device, payload=payload, recorded_at=NOW, telemetry_type="env")
+    assert ingest.store(device, [reading], now=NOW + SECOND) == ingest.Stored(1, 0)
+    row = Telemetry.objects.get()
+    assert (row.pk, row.device, row.telemetry_type) == (reading.id, device, "env")
+    assert (row.recorded_at, row.created_at) == (NOW, NOW + SECOND)
+    assert row.payload == payload
+    assert json.dumps(row.payload["on"]) == "true"
+
+
+def test_nothing_is_stored_of_nothing(device):
+    assert ingest.store(device, [], now=NOW) == ingest.Stored(0, 0)
+
+
+def test_what_is_there_already_counts_as_a_duplicate_and_is_left_alone(device):
+    batch = series_of(device, 5)
+    ingest.store(device, batch[:3], now=NOW)
+    assert ingest.store(device, batch, now=NOW + SECOND) == ingest.Stored(2, 3)
+    assert ingest.store(device, [*batch, *batch], now=NOW) == ingest.Stored(0, 10)
+    assert Telemetry.objects.filter(created_at=NOW).count() == 3
+
+
+def test_a_reading_twice_in_one_batch_is_stored_once(device):
+    assert ingest.store(device, series_of(device, 2) * 3, now=NOW) == ingest.Stored(2, 4)
+
+
+def test_two_devices_may_say_the_same_at_the_same_time(device):
+    other = DeviceFactory.create()
+    ingest.store(device, series_of(device, 3), now=NOW)
+    assert ingest.store(other, series_of(other, 3), now=NOW) == ingest.Stored(3, 0)
+
+
+def test_two_readings_at_one_instant_are_both_kept(device):
+    pair = [make_reading(device, payload={"a": 1}), make_reading(device, payload={"a": 2})]
+    assert ingest.store(device, pair, now=NOW).accepted == 2
+
+
+class TestDelivery(TestCase):
+    @given(
+        st.lists(st.lists(st.integers(0, 20), max_size=12), max_size=6),
+        st.randoms(use_true_random=False),
+    )
+    def test_any_order_split_and_repetition_leaves_the_same_rows(self, batches, random):
+        device = DeviceFactory.create()
+        # Some at one instant, some in another month.
+        known = [
+            make_reading(
+                device,
+                payload={"n": number},
+                recorded_at=NOW + timedelta(days=3) * (number // 2),
+                telemetry_type="even" if number % 2 else "odd",
+            )
+            for number in range(21)
+        ]
+        accepted = 0
+        for batch in batches:
+            stored = ingest.store(device, [known[number] for number in batch], now=NOW)
+            assert stored.accepted + stored.duplicates == len(batch)
+            accepted += stored.accepted
+        ingest.store(device, random.sample(known, 21), now=NOW)
+        expected = sorted((one.id, one.recorded_at, one.telemetry_type) for one in known)
+        assert rows() == expected
+        assert accepted == len({number for batch in batches for number in batch})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_senders_of_reversed_batches_do_not_block_each_other_and_store_nothing_twice():
+    device, other = DeviceFactory.create_batch(2)
+    batch, others = series_of(device, 300), series_of(other, 300)
+
+    def send(to, readings):
+        return lambda: ingest.store(to, readings, now=NOW)
+
+    outcomes = at_once(
+        *[send(device, batch), send(device, batch[::-1])] * 3,
+        send(other, others),
+        send(other, others[::-1]),
+    )
+    assert [type(outcome) for outcome in outcomes] == [ingest.Stored] * 8
+    assert sum(stored.accepted for stored in outcomes[:6]) == 300
+    assert sum(stored.duplicates for stored in outcomes[:6]) == 5 * 300
+    assert sum(stored.accepted for stored in outcomes[6:]) == 300
+    assert Telemetry.objects.filter(device=device).count() == 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_month_is_made_on_demand_even_when_many_need_it_at_once():
+    device = DeviceFactory.create()
+    batches = [
+        [make_reading(device, payload={"n": number}, recorded_at=OLD + timedelta(days=20))]
+        for number in range(6)
+    ]
+    try:
+        outcomes = at_once(
+            *[lambda batch=batch: ingest.store(device, batch, now=NOW) for batch in batches]
+        )
+        assert outcomes == [ingest.Stored(1, 0)] * 6
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS telemetry_2001_06")
+
+
+def test_a_batch_across_months_that_are_not_there_is_stored_whole(device):
+    batch = [make_reading(device, recorded_at=OLD + timedelta(days=20) * step) for step in range(9)]
+    assert ingest.store(device, [*batch, make_reading(device)], now=NOW).accepted == 10
+
+
+def test_making_a_month_leaves_an_open_transaction_usable(device):
+    ingest.store(device, [make_reading(device, recorded_at=OLD)], now=NOW)
+    assert Telemetry.objects.count() == 1
+    assert partitions.ensure([partitions.month_of(OLD)]) == []
+
+
+@pytest.mark.parametrize("recorded_at", [NOW, OLD], ids=["month there", "month missing"])
+def test_a_device_that_is_gone_is_told_so_and_the_transaction_goes_on(device, recorded_at):
+    Device.objects.all().delete()
+    with pytest.raises(ingest.DeviceGone):
+        ingest.store(device, [make_reading(device, recorded_at=recorded_at)], now=NOW)
+    assert not Telemetry.objects.exists()
+
+
+@pytest.mark.parametrize("fields", [{"payload": "[]"}, {"telemetry_type": None}])
+def test_what_is_no_reading_at_all_is_not_hidden(device, fields):
+    given = {"id": uuid4(), "telemetry_type": "a", "payload": "{}", "recorded_at": NOW, **fields}
+    bad = ingest.Reading(**given)
+    with pytest.raises(IntegrityError):
+        ingest.store(device, [bad], now=NOW)
+
+
+def test_nothing_of_a_batch_is_stored_when_one_of_it_cannot_be(device):
+    bad = ingest.Reading(id=UUID(int=1), telemetry_type="", payload="{}", recorded_at=NOW)
+    with pytest.raises(IntegrityError):
+        ingest.store(device, [*series_of(device, 3), bad], now=NOW)
+    assert not Telemetry.objects.exists()
+
+
+def test_readings_are_contact_with_the_device(device):
+    ingest.store(device, series_of(device, 1), now=NOW)
+    device.refresh_from_db()
+    assert (device.status, device.last_seen_at) == ("online", NOW)
+
+
+def test_duplicates_are_contact_too(device):
+    ingest.store(device, series_of(device, 1), now=NOW)
+    ingest.store(device, series_of(device, 1), now=NOW + 31 * SECOND)
+    device.refresh_from_db()
+    assert device.last_seen_at == NOW + 31 * SECOND
+
+
+def test_contact_through_readings_is_throttled_like_any(device):
+    ingest.store(device, series_of(device, 1), now=NOW)
+    ingest.store(device, series_of(device, 2), now=NOW + 30 * SECOND)
+    device.refresh_from_db()
+    assert device.last_seen_at == NOW
+
+
+def test_an_import_is_no_contact(device):
+    ingest.store(device, series_of(device, 3), now=NOW, contact=False)
+    device.refresh_from_db()
+    assert (device.status, device.last_seen_at) == ("offline", None)
+    assert Telemetry.objects.count() == 3
+
+
+def test_contact_is_with_this_device_alone(device):
+    other = DeviceFactory.create()
+    ingest.store(device, series_of(device, 1), now=NOW)
+    other.refresh_from_db()
+    assert other.last_seen_at is None
+
+
+def test_a_decommissioned_device_may_finish_its_sentence(device):
+    enrolment.decommission(device, now=NOW)
+    assert ingest.store(device, series_of(device, 1), now=NOW).accepted == 1
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+@pytest.mark.django_db(transaction=True)
+def test_storing_is_one_statement_however_many_there_are(django_assert_num_queries, count):
+    device = DeviceFactory.create()
+    batch = series_of(device, count)
+    with django_assert_num_queries(1):
+        ingest.store(device, batch, now=NOW)
