@@ -1,6 +1,6 @@
 """Sign-in for programs."""
 
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, logout
 from django.contrib.auth.models import update_last_login
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -60,10 +60,12 @@ class Login(APIView):
 
 
 class Logout(APIView):
-    """Revoke the token that the request was made with."""
+    """End what the request was made with: its token, or its session."""
 
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:
         if isinstance(request.auth, Token):
             tokens.revoke(request.auth)
+        else:
+            logout(request._request)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -77,7 +77,7 @@ def revoke(token: StoredSecret) -> None:
 
 def revoke_all(user: User) -> None:
     """End every token of the user, unused links included."""
-    user.tokens.filter(revoked=False).update(revoked=True)
+    Token.objects.filter(user=user, revoked=False).update(revoked=True)
 
 
 def note_use(token: StoredSecret, *, now: datetime) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import tokens
+from accounts import passwords, tokens
 from accounts.forms import SignInForm
 from accounts.models import User
 
@@ -85,10 +85,8 @@ def set_password(request: SignedInRequest) -> HttpResponse:
     if not form.is_valid():
         status = 422 if form.is_bound else 200
         return render(request, "accounts/password.html", {"form": form}, status=status)
-    form.save()
+    passwords.change(request.user, form.cleaned_data["new_password1"])
     update_session_auth_hash(request, request.user)
-    # Whoever knew the old password may have made tokens with it.
-    tokens.revoke_all(request.user)
     messages.success(request, "Your password is set. Everywhere else you have been signed out.")
     return redirect("home")
 

@@ -51,6 +51,12 @@ class OutcomeBody(StrictSerializer):
         help_text="Why it failed: the device could not do it, or refused to.",
     )
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["status"] == lifecycle.Status.EXECUTED and "reason" in attrs:
+            detail = "Only what failed has a reason."
+            raise serializers.ValidationError({"reason": [detail]}, code="not-allowed")
+        return attrs
+
 
 class CommandAnswer(serializers.ModelSerializer[Command]):
     payload = ObjectField()

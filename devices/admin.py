@@ -14,7 +14,7 @@ from django.utils.html import format_html
 
 from accounts.models import User
 from devices import enrolment, free_json
-from devices.models import Device
+from devices.models import Device, DeviceToken
 
 
 class DeviceForm(forms.ModelForm[Device]):
@@ -30,6 +30,25 @@ class DeviceForm(forms.ModelForm[Device]):
         return metadata
 
 
+class DeviceTokenInline(admin.TabularInline[DeviceToken, Device]):
+    """What is known of a device's tokens; the secrets themselves nobody can see."""
+
+    model = DeviceToken
+    fields = readonly_fields = (
+        "prefix",
+        "label",
+        "revoked",
+        "expires_at",
+        "last_used_at",
+        "created_at",
+    )
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(Device)
 class DeviceAdmin(admin.ModelAdmin[Device]):
     """Every write goes through enrolment, as it does from the API and the pages."""
@@ -42,6 +61,7 @@ class DeviceAdmin(admin.ModelAdmin[Device]):
     autocomplete_fields = ("user",)
     readonly_fields = ("id", "presence", "last_seen_at", "created_at", "updated_at", "readings")
     actions = ("rotate_tokens",)
+    inlines = (DeviceTokenInline,)
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:

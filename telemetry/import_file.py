@@ -29,7 +29,8 @@ MILLISECONDS_FROM = 1e11
 """A Unix time from here on counts milliseconds: in seconds it would be the year 5138."""
 DELIMITERS = ",;\t"
 TIME_NAMES = {"date", "time", "date_time", "datetime", "timestamp", "recorded_at", "measured_at"}
-KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""Of a value that can be charted; a dot would read as a path into the payload."""
 INTEGER = re.compile(r"\d+", re.ASCII)
 # Only the first group is an integer; one of more digits is beyond what any number may be.
 NUMBER = re.compile(r"([+-]?\d{1,40})|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -295,4 +296,4 @@ def _sanitised(name: str) -> str:
     if KEY.fullmatch(name):
         return name
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", plain).strip("_")
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_")

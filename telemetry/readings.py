@@ -26,6 +26,8 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A device whose clock was never set says 1970; nothing older than this is a measurement."""
 
 TELEMETRY_TYPE = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
+FAULTS_SHOWN = 20
+"""Of one reading; a thousand unknown fields are not worth a thousand sentences."""
 FIELDS = {"telemetry_type", "payload", "recorded_at"}
 
 
@@ -66,7 +68,7 @@ def parse(value: Any, *, device_id: UUID, now: datetime, at: str = "") -> Readin
     except times.NotATime as error:
         faults.append(Fault(f"{at}/recorded_at", "invalid-time", str(error)))
     if faults:
-        return faults
+        return faults[:FAULTS_SHOWN]
     return make(device_id, value["telemetry_type"], value["payload"], recorded_at)
 
 

@@ -18,11 +18,16 @@ RECENT = timedelta(hours=1)
 """With a newer reading than this a device is alive, and its charts end now."""
 SILENCES = 2.5
 """Expected intervals after which a silence is none that was expected."""
+FIRST_READINGS = 20
+"""A chart opens on the shortest range that so many readings are expected in."""
+OF_THE_PAST = "24h"
+"""The range that the charts of a device open on which has fallen silent."""
 UNFOLDED_CHARTS = 24
 """Types whose charts would be more than this many are folded, and fetched when unfolded."""
 DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 RANGES = {
+    "10m": ("10 min", timedelta(minutes=10), "The last 10 minutes"),
     "1h": ("1 h", timedelta(hours=1), "The last hour"),
     "6h": ("6 h", timedelta(hours=6), "The last 6 hours"),
     "24h": ("24 h", timedelta(hours=24), "The last 24 hours"),
@@ -117,11 +122,10 @@ def charts(device: Device, found: list[Group], *, wanted: str, now: datetime) ->
         Range(name, label, int(length.total_seconds()), _words(words, length, end))
         for name, (label, length, words) in RANGES.items()
     ]
-    # Long enough for a few readings to be seen at all.
-    suiting = next((r for r in ranges if r.seconds >= 10 * device.expected_interval), ranges[-1])
-    if end:
-        suiting = ranges[2]
-    chosen = next((r for r in ranges if r.name == wanted), suiting)
+    enough = FIRST_READINGS * device.expected_interval
+    suiting = next((r for r in ranges if r.seconds >= enough), ranges[-1]) if recent else None
+    by_name = {r.name: r for r in ranges}
+    chosen = by_name.get(wanted) or suiting or by_name[OF_THE_PAST]
     return Charts([group for group in found if group.numeric], ranges, chosen, end)
 
 

@@ -33,7 +33,8 @@ def welcome(*, data_dir: Path, now: datetime) -> None:
             administrator,
             name=platform.node() or "this computer",
             device_type="computer",
-            expected_interval=5,
+            # It reports every 5 s, and may be told to do so less often.
+            expected_interval=30,
             metadata={
                 "program": "examples/this_computer.py",
                 "system": platform.platform(terse=True),

@@ -35,7 +35,6 @@ CSRF_TRUSTED_ORIGINS = [f"{PUBLIC.scheme}://{PUBLIC.netloc}"]
 # What it is made of
 
 INSTALLED_APPS = [
-    "telemetry_site.apps.SiteConfig",
     "commands",
     "telemetry",
     "devices",
@@ -43,6 +42,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "procrastinate.contrib.django",
+    # After it, whose page in the admin it replaces.
+    "telemetry_site.apps.SiteConfig",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

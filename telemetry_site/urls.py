@@ -18,6 +18,9 @@ api = [
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
 ]
 
+admin.site.site_header = admin.site.site_title = "Telemetry administration"
+admin.site.index_title = "Tables"
+
 urlpatterns = [
     path("api/v1/", include(api)),
     path("admin/", admin.site.urls),

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test import Client
 
 from accounts.models import Token
 from tests.conftest import Api
@@ -161,3 +162,8 @@ def test_a_signed_in_browser_may_read_but_needs_a_csrf_token_to_write(owner):
     assert answer.status_code == 403
     assert answer["Content-Type"] == "application/problem+json"
     assert not owner.devices.exists()
+
+
+def test_logging_out_with_a_session_ends_the_session(owner_client: Client) -> None:
+    owner_client.post("/api/v1/auth/logout")
+    assert owner_client.get("/api/v1/devices").status_code == 401

@@ -5,6 +5,7 @@ import pytest
 
 from commands.models import Command
 from devices import times
+from devices.models import Device
 from tests.conftest import Api
 from tests.factories import (
     NOW,
@@ -312,3 +313,12 @@ class TestAnswering:
             path(CommandFactory.create(device=device)), {"status": "failed"}
         )
         assert answer.status_code == 401
+
+
+def test_only_what_failed_has_a_reason(device_api: Api, device: Device) -> None:
+    command = CommandFactory.create(device=device)
+    answer = device_api.patch(
+        f"/api/v1/device/commands/{command.pk}", {"status": "executed", "reason": "device"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/reason"

@@ -112,6 +112,7 @@ def test_killing_the_site_loses_no_reading_and_a_second_start_keeps_all(
         there = {reading["telemetry_type"] for reading in kept if reading["recorded_at"] == instant}
         assert there == kinds, f"of {instant} only {there} arrived"
 
+    page.goto("about:blank")
     assert site.stop() == 0
     again = Site(site.data_dir)
     try:
@@ -121,5 +122,6 @@ def test_killing_the_site_loses_no_reading_and_a_second_start_keeps_all(
         open_this_computer(page)
         ids = {reading["id"] for reading in all_readings(again, page, device_id)}
         assert {reading["id"] for reading in kept} <= ids
+        page.goto("about:blank")
     finally:
         again.stop()

@@ -228,7 +228,9 @@ class TestDevicePage:
         hour = text(owner_client.get(f"/devices/{device.pk}?range=1h"))
         assert '<p class="words" role="status">10 Feb 2015, 08:33 to 09:33 UTC</p>' in hour
 
-    @pytest.mark.parametrize(("interval", "seconds"), [(1, 3600), (3600, 86400), (86400, 2592000)])
+    @pytest.mark.parametrize(
+        ("interval", "seconds"), [(1, 600), (60, 3600), (3600, 86400), (86400, 2592000)]
+    )
     def test_a_device_that_reports_seldom_opens_with_a_longer_range(
         self, owner_client: Client, device: Device, interval: int, seconds: int
     ) -> None:

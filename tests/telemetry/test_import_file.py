@@ -185,7 +185,7 @@ def test_names_become_keys_and_none_becomes_another_ones() -> None:
     found = layout(f"{header}\n2015-02-02 14:19,1,2,3,4,5,6,7,8,9\n")
 
     assert list(dict(sorted(found.keys.items())).values()) == [
-        *("Temp_C_2", "Temp_C", "CO2_ppm", "Luft_Zurich", "gps.lat", "column_7", "a", "a_2"),
+        *("Temp_C_2", "Temp_C", "CO2_ppm", "Luft_Zurich", "gps_lat", "column_7", "a", "a_2"),
         "x" * 64,
     ]
 

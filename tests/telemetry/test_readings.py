@@ -251,3 +251,9 @@ def test_the_canonical_form_is_canonical(value):
     once = readings.canonical(value)
     assert repr(readings.canonical(once)) == repr(once)
     assert once == value
+
+
+def test_the_faults_of_one_reading_are_told_to_a_bearable_number() -> None:
+    faults = readings.parse({f"field{n}": n for n in range(1000)}, device_id=uuid4(), now=NOW)
+    assert isinstance(faults, list)
+    assert len(faults) == readings.FAULTS_SHOWN

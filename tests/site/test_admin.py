@@ -1,0 +1,228 @@
+"""The admin: every page opens for staff only, and every write goes through the domain."""
+
+import re
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from commands.models import Command, CommandType
+from devices.models import Device
+from tests.conftest import Api
+from tests.factories import CommandFactory, device_token, store_reading, user_token
+
+pytestmark = pytest.mark.django_db
+
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+LISTS = [f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in MODELS]
+
+
+def test_every_table_of_ours_has_its_place() -> None:
+    # Devices' tokens are shown on the page of their device.
+    ours = {"accounts.User", "accounts.Token", "devices.Device", "telemetry.Telemetry"}
+    ours |= {"commands.Command", "commands.CommandType"}
+    assert ours <= {model._meta.label for model in MODELS}
+
+
+@pytest.mark.parametrize("path", ["/admin/", *LISTS])
+def test_staff_can_open_every_list(staff_client: Client, device: Device, path: str) -> None:
+    CommandFactory.create(device=device)
+    store_reading(device)
+    assert staff_client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/admin/", *LISTS])
+def test_others_are_sent_to_the_sign_in(owner_client: Client, path: str) -> None:
+    answer = owner_client.get(path)
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")
+
+
+def test_no_page_shows_a_hash(staff_client: Client, owner: User, device: Device) -> None:
+    user_token(owner)
+    device_token(device)
+    token = owner.tokens.get()
+    pages = [
+        f"/admin/accounts/token/{token.pk}/change/",
+        f"/admin/devices/device/{device.pk}/change/",
+    ]
+    for path in pages:
+        page = staff_client.get(path)
+        assert page.status_code == 200
+        for secret in (token.token_hash, device.tokens.get().token_hash):
+            assert bytes(secret).hex() not in page.content.decode()
+            assert repr(bytes(secret)) not in page.content.decode()
+
+
+class TestDevices:
+    fields = {"name": "pump", "device_type": "pump", "expected_interval": 60, "metadata": "{}"}
+    inline = {"tokens-TOTAL_FORMS": 0, "tokens-INITIAL_FORMS": 0}
+
+    def add(self, client: Client, owner: User, **fields: object) -> str:
+        body = {**self.fields, **self.inline, "user": owner.pk, **fields}
+        return client.post("/admin/devices/device/add/", body).content.decode()
+
+    def test_an_added_device_speaks_with_the_token_that_is_shown_once(
+        self, staff_client: Client, owner: User
+    ) -> None:
+        found = re.search(r"tsd_[0-9A-Za-z]{49}", self.add(staff_client, owner))
+        assert found is not None
+        assert Api(found[0]).get("/api/v1/device").json()["name"] == "pump"
+        page = staff_client.get(f"/admin/devices/device/{Device.objects.get().pk}/change/")
+        assert found[0] not in page.content.decode()
+
+    def test_metadata_is_checked_as_everywhere(self, staff_client: Client, owner: User) -> None:
+        page = self.add(staff_client, owner, metadata='{"a": "\\u0000"}')
+        assert "A NUL character cannot be stored." in page
+        assert not Device.objects.exists()
+
+    def test_a_change_is_stored(self, staff_client: Client, device: Device, owner: User) -> None:
+        path = f"/admin/devices/device/{device.pk}/change/"
+        staff_client.post(path, {**self.fields, **self.inline, "user": owner.pk, "name": "renamed"})
+        device.refresh_from_db()
+        assert device.name == "renamed"
+
+    def test_deleting_one_decommissions_it_and_asks_about_no_reading(
+        self, staff_client: Client, device: Device, device_api: Api
+    ) -> None:
+        store_reading(device)
+        path = f"/admin/devices/device/{device.pk}/delete/"
+        assert b"with all its readings" in staff_client.get(path).content
+        staff_client.post(path, {"post": "yes"})
+        device.refresh_from_db()
+        assert device.deleted_at is not None
+        assert device_api.get("/api/v1/device").status_code == 401
+
+    def test_rotating_tokens_shows_the_new_ones_and_ends_the_old(
+        self, staff_client: Client, device: Device, device_api: Api
+    ) -> None:
+        body = {"action": "rotate_tokens", "_selected_action": [str(device.pk)]}
+        page = staff_client.post("/admin/devices/device/", body).content.decode()
+        found = re.search(r"tsd_[0-9A-Za-z]{49}", page)
+        assert found is not None
+        assert Api(found[0]).get("/api/v1/device").status_code == 200
+        assert device_api.get("/api/v1/device").status_code == 401
+
+
+class TestTelemetry:
+    def test_nothing_is_listed_until_a_device_is_chosen(
+        self, staff_client: Client, device: Device
+    ) -> None:
+        store_reading(device, telemetry_type="soil")
+        path = "/admin/telemetry/telemetry/"
+        assert b"soil" not in staff_client.get(path).content
+        assert b"soil" in staff_client.get(f"{path}?device__id__exact={device.pk}").content
+
+    @pytest.mark.parametrize("query", ["device__id__exact=x", "payload__a__regex=(", "o=1"])
+    def test_a_made_up_query_does_no_harm(self, staff_client: Client, query: str) -> None:
+        assert staff_client.get(f"/admin/telemetry/telemetry/?{query}").status_code < 500
+
+    def test_readings_cannot_be_written(self, staff_client: Client, device: Device) -> None:
+        reading = store_reading(device)
+        base = "/admin/telemetry/telemetry/"
+        for path in (f"{base}add/", f"{base}{reading.pk}/delete/"):
+            assert staff_client.post(path, {"post": "yes"}).status_code == 403
+
+
+class TestCommands:
+    path = "/admin/commands/command/add/"
+
+    def send(self, client: Client, device: Device, name: str, payload: str) -> str:
+        body = {"device": device.pk, "command_name": name, "payload": payload}
+        return client.post(self.path, body, follow=True).content.decode()
+
+    def test_one_is_sent_as_from_everywhere(
+        self, staff_client: Client, staff: User, device: Device
+    ) -> None:
+        self.send(staff_client, device, "reboot", '{"delay": 5}')
+        command = Command.objects.get()
+        assert (command.payload, command.issued_by) == ({"delay": 5}, staff)
+
+    def test_a_payload_that_does_not_fit_the_catalogue_is_told_at_its_field(
+        self, staff_client: Client, device: Device
+    ) -> None:
+        CommandType.objects.create(
+            device_type=device.device_type,
+            command_name="reboot",
+            title="Reboot",
+            payload_schema={"properties": {"delay": {"type": "integer"}}},
+        )
+        page = self.send(staff_client, device, "reboot", '{"delay": "soon"}')
+        assert "is not of type" in page
+        assert not Command.objects.exists()
+
+    def test_a_full_queue_is_told(
+        self, staff_client: Client, device: Device, settings: pytest.FixtureRequest
+    ) -> None:
+        settings.PENDING_COMMANDS_PER_DEVICE = 1
+        self.send(staff_client, device, "reboot", "{}")
+        assert "Too many commands wait" in self.send(staff_client, device, "reboot", "{}")
+
+    def test_the_selected_are_cancelled_if_they_can_be(
+        self, staff_client: Client, device: Device
+    ) -> None:
+        pending = CommandFactory.create(device=device)
+        done = CommandFactory.create(device=device, status="executed", executed_at=timezone.now())
+        body = {"action": "cancel", "_selected_action": [str(pending.pk), str(done.pk)]}
+        page = staff_client.post("/admin/commands/command/", body, follow=True)
+        assert b"1 cancelled." in page.content
+        pending.refresh_from_db()
+        assert pending.reason == "cancelled"
+
+    @pytest.mark.parametrize(
+        ("schema", "words"),
+        [
+            ('{"type": "nonsense"}', "is not valid"),
+            ('{"$ref": "https://example.org/s"}', "only point into the schema itself"),
+        ],
+    )
+    def test_a_schema_is_checked_when_it_is_saved(
+        self, staff_client: Client, schema: str, words: str
+    ) -> None:
+        body = {"device_type": "pump", "command_name": "go", "title": "Go"}
+        page = staff_client.post(
+            "/admin/commands/commandtype/add/", {**body, "payload_schema": schema}
+        )
+        assert words in page.content.decode()
+        assert not CommandType.objects.exists()
+
+
+class TestUsers:
+    def test_nobody_is_deleted_here(self, staff_client: Client, owner: User) -> None:
+        path = f"/admin/accounts/user/{owner.pk}/delete/"
+        assert staff_client.post(path, {"post": "yes"}).status_code == 403
+
+    def test_staff_who_are_no_superusers_cannot_raise_rights(
+        self, staff: User, staff_client: Client, owner: User
+    ) -> None:
+        User.objects.filter(pk=staff.pk).update(is_superuser=False)
+        staff.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+        path = reverse("admin:accounts_user_change", args=[owner.pk])
+        body = {"username": "owner", "email": owner.email, "time_zone": "UTC"}
+        answer = staff_client.post(
+            path, {**body, "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+        )
+        assert answer.status_code == 302
+        owner.refresh_from_db()
+        assert not owner.is_staff
+        assert not owner.is_superuser
+
+    def test_an_added_user_signs_in(self, staff_client: Client) -> None:
+        body = {"username": "neu", "email": "neu@example.org", "usable_password": "true"}
+        password = "correct horse battery staple"
+        answer = staff_client.post(
+            "/admin/accounts/user/add/", {**body, "password1": password, "password2": password}
+        )
+        assert answer.status_code == 302
+        assert Client().login(username="neu@example.org", password=password)
+
+    def test_a_revoked_token_is_refused(
+        self, staff_client: Client, owner: User, owner_api: Api
+    ) -> None:
+        body = {"action": "revoke", "_selected_action": [str(owner.tokens.get().pk)]}
+        staff_client.post("/admin/accounts/token/", body)
+        assert owner_api.get("/api/v1/devices").status_code == 401

@@ -1,0 +1,69 @@
+"""What the worker does, and how often."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+import commands.tasks
+import devices.tasks
+import telemetry.tasks
+import telemetry_site.tasks
+from devices import enrolment
+from devices.models import Device
+from telemetry.models import Telemetry
+from tests.factories import CommandFactory, DeviceFactory, store_reading
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_device_that_fell_silent_is_announced() -> None:
+    long_ago = timezone.now() - timedelta(hours=1)
+    device = DeviceFactory.create(status="online", last_seen_at=long_ago)
+    devices.tasks.announce_offline(timestamp=0)
+    device.refresh_from_db()
+    assert device.status == "offline"
+
+
+def test_a_command_whose_time_is_over_has_failed() -> None:
+    then = timezone.now() - timedelta(hours=2)
+    command = CommandFactory.create(created_at=then, expires_at=then + timedelta(hours=1))
+    commands.tasks.expire_commands(timestamp=0)
+    command.refresh_from_db()
+    assert (command.status, command.reason) == ("failed", "expired")
+
+
+def test_nothing_is_left_of_a_deleted_device(device: Device) -> None:
+    store_reading(device)
+    enrolment.decommission(device, now=timezone.now())
+    telemetry.tasks.purge_deleted_devices(timestamp=0)
+    assert not Device.objects.exists()
+    assert not Telemetry.objects.exists()
+
+
+def test_the_coming_months_are_made() -> None:
+    telemetry.tasks.make_months_ahead(timestamp=0)
+    store_reading(DeviceFactory.create(), recorded_at=timezone.now() + timedelta(days=80))
+
+
+def test_ended_sessions_are_forgotten() -> None:
+    ended = timezone.now() - timedelta(seconds=1)
+    Session.objects.create(session_key="old", session_data="", expire_date=ended)
+    telemetry_site.tasks.clear_sessions(timestamp=0)
+    assert not Session.objects.exists()
+
+
+def test_each_task_has_its_time() -> None:
+    times = {
+        name: periodic.cron for (name, _), periodic in app.periodic_registry.periodic_tasks.items()
+    }
+    assert times == {
+        "commands.tasks.expire_commands": "* * * * * */30",
+        "devices.tasks.announce_offline": "* * * * * */30",
+        "telemetry.tasks.make_months_ahead": "7 3 * * *",
+        "telemetry.tasks.purge_deleted_devices": "* * * * *",
+        "telemetry_site.tasks.clear_sessions": "17 * * * *",
+        "telemetry_site.tasks.remove_old_jobs": "27 * * * *",
+    }
