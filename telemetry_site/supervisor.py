@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 LONGEST_PAUSE = 30.0
 """Seconds; the pause before a restart doubles up to this."""
@@ -24,6 +25,7 @@ class Supervised(threading.Thread):
         self.command = command
         self.environment = environment
         self.stopping = threading.Event()
+        self.starting = threading.Lock()
         self.process: subprocess.Popen[str] | None = None
 
     def run(self) -> None:
@@ -40,17 +42,31 @@ class Supervised(threading.Thread):
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def stop(self) -> None:
-        """Ask it to end, and do not start it again."""
-        self.stopping.set()
-        self._signal(signal.SIGTERM)
+        """Ask it to end, and do not start it again, nor for the first time."""
+        with self.starting:
+            self.stopping.set()
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it, and everything that it started, now."""
         self._signal(signal.SIGKILL)
 
     def _run_once(self) -> int:
+        with self.starting:
+            if self.stopping.is_set():
+                return 0
+            self.process = process = self._start()
+        reader = threading.Thread(target=self._repeat_output, args=[process.stdout], daemon=True)
+        reader.start()
+        status = process.wait()
+        # Children of one that was killed would hold its port.
+        self.kill()
+        reader.join(PATIENCE)
+        return status
+
+    def _start(self) -> subprocess.Popen[str]:
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends all in order.
-        self.process = subprocess.Popen(  # noqa: S602 - the Procfile is ours
+        return subprocess.Popen(  # noqa: S602 - the Procfile is ours
             f"exec {self.command}",
             shell=True,
             env=self.environment,
@@ -60,20 +76,9 @@ class Supervised(threading.Thread):
             errors="replace",
             start_new_session=True,
         )
-        if self.stopping.is_set():
-            # It was told to stop while it was being started.
-            self._signal(signal.SIGTERM)
-        reader = threading.Thread(target=self._repeat_output, daemon=True)
-        reader.start()
-        status = self.process.wait()
-        # Children of one that was killed would hold its port.
-        self.kill()
-        reader.join(PATIENCE)
-        return status
 
-    def _repeat_output(self) -> None:
-        assert self.process is not None and self.process.stdout is not None  # noqa: S101, PT018
-        with self.process.stdout as output:
+    def _repeat_output(self, output: IO[str]) -> None:
+        with output:
             for line in output:
                 say(self.name, line.rstrip("\n"))
 
@@ -115,7 +120,8 @@ def supervise(
         say("run", "stopping …")
     finally:
         # A second Ctrl-C must not leave anything running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for process in processes:
             process.stop()
         deadline = time.monotonic() + patience
