@@ -350,7 +350,7 @@ class TestCommands:
             ("ping", '{"a": {"b": NaN}}', "payload", "At /a/b: NaN, Infinity"),
             ("ping", '{"a": 1, "a": 2}', "payload", "A key is given more than once."),
             ("ping", '{"a": "\\u0000"}', "payload", "At /a: A NUL character"),
-            ("ping", "[" * 5000, "payload", "Must be a JSON object."),
+            ("ping", "[" * 5000 + "]" * 5000, "payload", "Must be a JSON object."),
             ("ping", '{"a": "' + "x" * 20_000 + '"}', "payload", "Larger than 16384 bytes."),
             ("ping", "\0", "payload", "Null characters are not allowed."),
         ],
