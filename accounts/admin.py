@@ -7,6 +7,7 @@ from django.contrib.auth.admin import UserAdmin as FrameworkUserAdmin
 from django.http import HttpRequest
 
 from accounts import tokens
+from accounts.forms import PasswordForm
 from accounts.models import Token, User
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -28,11 +29,17 @@ class UserAdmin(FrameworkUserAdmin[User]):
         (None, {"fields": ("username", "email", "usable_password", "password1", "password2")}),
     )
     readonly_fields = ("last_login", "created_at", "updated_at")
+    change_password_form = PasswordForm
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         # Rights are given by superusers only, or staff could raise their own.
         rights = () if request.user.is_superuser else RIGHTS
         return (*self.readonly_fields, *rights)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Whoever sets a superuser's password or address is one.
+        above = obj is not None and obj.is_superuser and not request.user.is_superuser
+        return not above and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,8 +1,11 @@
 """What people type about themselves."""
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AuthenticationForm
 from django.http import HttpRequest
+
+from accounts import passwords
+from accounts.models import User
 
 LONGEST_PASSWORD = 1024
 """Characters; a longer one only costs time to hash."""
@@ -31,3 +34,13 @@ class SignInForm(AuthenticationForm):
             max_length=LONGEST_PASSWORD,
             widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         )
+
+
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
+    """Staff set somebody's password, or take it away."""
+
+    def save(self, commit: bool = True) -> User:
+        user: User = self.user
+        usable = self.cleaned_data.get("set_usable_password", True)
+        passwords.change(user, self.cleaned_data["password1"] if usable else None)
+        return user

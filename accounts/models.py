@@ -136,7 +136,7 @@ class StoredSecret(models.Model):
 
 
 class Token(StoredSecret):
-    """A secret of a user: for the API, for a mailed link, for the first sign-in."""
+    """A secret of a user: for the API, or for a link that is followed once."""
 
     class Scope(models.TextChoices):
         AUTH = "auth", "API"

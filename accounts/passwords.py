@@ -6,8 +6,9 @@ from accounts import tokens
 from accounts.models import User
 
 
-def change(user: User, password: str) -> None:
+def change(user: User, password: str | None) -> None:
     """Store a new password, already judged by the validators, and end all that the old one opened.
+    With None nobody can sign in with a password any more.
 
     Sessions end because Django ties them to the password; tokens and unused links are revoked
     here. Devices keep their own tokens, or the fleet would go dark.

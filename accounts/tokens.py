@@ -1,4 +1,6 @@
-"""The life of a user's secrets: issue, find, redeem once, revoke. The only writer of `tokens`."""
+"""The life of a user's secrets: issue, find, redeem once, revoke. The only writer of `tokens`;
+what holds for every kind of secret (revoke, note_use) devices use for theirs, too.
+"""
 
 from datetime import datetime, timedelta
 

@@ -80,7 +80,7 @@ class CommandAdmin(admin.ModelAdmin[Command]):
         cancelled = 0
         for command in queryset:
             try:
-                lifecycle.cancel(command)
+                lifecycle.cancel(command, now=timezone.now())
             except lifecycle.AlreadyFinished:
                 continue
             cancelled += 1

@@ -138,7 +138,7 @@ class CommandCancel(APIView):
     @extend_schema(request=None, responses=CommandAnswer)
     def post(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
         command = reachable_device(request, device_id).commands.get(pk=command_id)
-        return Response(CommandAnswer(lifecycle.cancel(command)).data)
+        return Response(CommandAnswer(lifecycle.cancel(command, now=timezone.now())).data)
 
 
 class Claim(APIView):

@@ -4,10 +4,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing.exceptions import Unresolvable
 
 from commands.models import CommandType
 from devices.free_json import Fault, InvalidJSON, pointer
 from devices.models import Device
+
+BROKEN = "broken-schema"
 
 
 class InvalidSchema(ValueError):
@@ -30,12 +33,7 @@ def check(device: Device, command_name: str, payload: Any) -> None:
     if command_name not in known:
         detail = f"This type of device knows {', '.join(known)}."
         raise InvalidJSON([Fault("/command_name", "unknown-command", detail)])
-    validator = Draft202012Validator(known[command_name].payload_schema)
-    faults = [
-        Fault(pointer("payload", *error.absolute_path), str(error.validator), error.message[:500])
-        for error in validator.iter_errors(payload)
-    ]
-    if faults:
+    if faults := _faults(known[command_name].payload_schema, payload):
         raise InvalidJSON(faults)
 
 
@@ -47,6 +45,22 @@ def check_schema(schema: Any) -> None:
         raise InvalidSchema(error.message[:500]) from None
     if any(not target.startswith("#") for target in _references(schema)):
         raise InvalidSchema("A $ref may only point into the schema itself (#/…).")
+    if any(fault.code == BROKEN for fault in _faults(schema, {})):
+        raise InvalidSchema("A $ref leads nowhere, or in a circle.")
+
+
+def _faults(schema: Any, payload: Any) -> list[Fault]:
+    try:
+        return [
+            Fault(
+                pointer("payload", *error.absolute_path), str(error.validator), error.message[:500]
+            )
+            for error in Draft202012Validator(schema).iter_errors(payload)
+        ]
+    except (Unresolvable, RecursionError):
+        # A branch that no empty payload reaches when the schema is saved.
+        detail = "The catalogue's schema for this command is broken; staff can mend it."
+        return [Fault("/payload", BROKEN, detail)]
 
 
 def _references(schema: Any) -> list[str]:

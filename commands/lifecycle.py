@@ -9,12 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from accounts.models import User
 from commands import catalogue
-from commands.models import Command
+from commands.models import ATTEMPTS, Command
 from devices import free_json
 from devices.models import Device
 
@@ -24,8 +24,6 @@ DEFAULT_LIFE = timedelta(hours=1)
 LONGEST_LIFE = timedelta(days=30)
 LEASE = timedelta(seconds=60)
 """How long a device has to answer before its command is handed out again."""
-ATTEMPTS = 10
-"""How often a command is handed out; elsewhere a lost answer cycles for ever."""
 CLAIM_LIMIT = 50
 
 
@@ -60,7 +58,7 @@ def issue(
     with transaction.atomic():
         # Two issues at once are counted one after the other.
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        if waiting(device, now=now).count() >= settings.PENDING_COMMANDS_PER_DEVICE:
+        if device.waiting_commands(now) >= settings.PENDING_COMMANDS_PER_DEVICE:
             raise QueueFull
         command.save(force_insert=True)
     return command
@@ -73,13 +71,6 @@ def check(device: Device, command_name: str, payload: Any) -> None:
     catalogue.check(device, command_name, payload)
 
 
-def waiting(device: Device, *, now: datetime) -> QuerySet[Command]:
-    """The device's commands that are neither finished nor expired, oldest first."""
-    return Command.objects.filter(
-        device=device, status=Status.PENDING, expires_at__gt=now
-    ).order_by("created_at", "id")
-
-
 def claim(device: Device, *, now: datetime, limit: int = CLAIM_LIMIT) -> list[Command]:
     """Hand the device its waiting commands, oldest first, each for the time of a lease.
 
@@ -89,8 +80,8 @@ def claim(device: Device, *, now: datetime, limit: int = CLAIM_LIMIT) -> list[Co
     free = Q(lease_until=None) | Q(lease_until__lte=now)
     with transaction.atomic():
         chosen = list(
-            waiting(device, now=now)
-            .filter(free, attempts__lt=ATTEMPTS)
+            Command.objects.waiting(now)
+            .filter(free, device=device, attempts__lt=ATTEMPTS)
             .select_for_update(skip_locked=True, no_key=True)
             .values_list("pk", flat=True)[:limit]
         )
@@ -131,13 +122,14 @@ def finish(
     return command
 
 
-def cancel(command: Command) -> Command:
-    """Take back a command that is still pending. Raises AlreadyFinished."""
-    if not _end(Q(pk=command.pk), status=Status.FAILED, reason=Reason.CANCELLED):
-        command.refresh_from_db()
-        if command.reason != Reason.CANCELLED:
-            raise AlreadyFinished
+def cancel(command: Command, *, now: datetime) -> Command:
+    """Take back a command that still waits; twice is harmless. Raises AlreadyFinished."""
+    Command.objects.waiting(now).filter(pk=command.pk).order_by().update(
+        status=Status.FAILED, reason=Reason.CANCELLED
+    )
     command.refresh_from_db()
+    if command.reason != Reason.CANCELLED:
+        raise AlreadyFinished
     return command
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -10,6 +11,8 @@ from django.db.models import Q
 from accounts.models import User
 from devices.models import Device
 
+ATTEMPTS = 10
+"""How often a command is handed out; elsewhere a lost answer cycles for ever."""
 COMMAND_NAME = r"^[A-Za-z0-9_.:-]{1,64}\Z"
 
 
@@ -36,6 +39,14 @@ class CommandType(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device_type}: {self.title}"
+
+
+class CommandQuerySet(models.QuerySet["Command"]):
+    """What is still to be done."""
+
+    def waiting(self, now: datetime) -> Self:
+        """Neither finished nor expired, oldest first."""
+        return self.filter(status="pending", expires_at__gt=now).order_by("created_at", "id")
 
 
 class Command(models.Model):
@@ -72,6 +83,8 @@ class Command(models.Model):
     expires_at = models.DateTimeField()
     executed_at = models.DateTimeField(null=True, blank=True)
 
+    objects = CommandQuerySet.as_manager()
+
     class Meta:
         db_table = "commands"
         ordering = ["-created_at", "-id"]
@@ -103,14 +116,19 @@ class Command(models.Model):
                 condition=Q(expires_at__gt=models.F("created_at")),
                 name="commands_expire_after_creation",
             ),
-            models.CheckConstraint(condition=Q(attempts__lte=10), name="commands_attempts_bounded"),
+            models.CheckConstraint(
+                condition=Q(attempts__lte=ATTEMPTS), name="commands_attempts_bounded"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.command_name} ({self.status})"
 
     def as_of(self, now: datetime) -> "Command":
-        """This command as it stands at `now`, whether or not the worker has noted its expiry."""
-        if self.status == self.Status.PENDING and self.expires_at <= now:
-            self.status, self.reason = self.Status.FAILED, self.Reason.EXPIRED
+        """This command as it stands at `now`, whether or not the worker has noted its end."""
+        if self.status == self.Status.PENDING:
+            if self.expires_at <= now:
+                self.status, self.reason = self.Status.FAILED, self.Reason.EXPIRED
+            elif self.attempts >= ATTEMPTS and self.lease_until and self.lease_until <= now:
+                self.status, self.reason = self.Status.FAILED, self.Reason.ATTEMPTS
         return self

@@ -57,7 +57,7 @@ def cancel(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpR
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     command = get_object_or_404(device.commands.all(), pk=command_id)
     with suppress(lifecycle.AlreadyFinished):
-        lifecycle.cancel(command)
+        lifecycle.cancel(command, now=timezone.now())
     if "HX-Request" in request.headers:
         return render(request, "commands/_list.html", newest(device, now=timezone.now()))
     return redirect(reverse("device", args=[device.pk]) + "#commands")

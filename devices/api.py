@@ -16,7 +16,6 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.strict import StrictSerializer
-from accounts.tokens import revoke
 from devices import enrolment, presence
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField
@@ -197,7 +196,7 @@ class DeviceTokenDetail(APIView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, device_id: UUID, token_id: UUID) -> Response:
-        revoke(reachable_device(request, device_id).tokens.get(pk=token_id))
+        enrolment.revoke_token(reachable_device(request, device_id).tokens.get(pk=token_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

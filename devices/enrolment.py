@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from accounts import secrets
 from accounts.models import User
@@ -38,12 +39,14 @@ def register(user: User, *, name: str, **fields: Any) -> tuple[Device, secrets.S
 def change(device: Device, **fields: Any) -> Device:
     """Store new values of a device's fields; metadata is replaced whole.
 
-    Raises ValidationError, InvalidJSON.
+    Raises ValidationError, InvalidJSON, Device.DoesNotExist if it was deleted in the meantime.
     """
+    fields["updated_at"] = timezone.now()
     for field, value in fields.items():
         setattr(device, field, value)
     _validate(device)
-    device.save(update_fields=[*fields, "updated_at"])
+    if not Device.objects.filter(pk=device.pk, deleted_at=None).update(**fields):
+        raise Device.DoesNotExist
     return device
 
 
@@ -74,6 +77,11 @@ def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secret
             device=device, token_hash=secret.digest, prefix=secret.visible, label=label
         )
     return token, secret
+
+
+def revoke_token(token: DeviceToken) -> None:
+    """End a token; the next request with it is refused. Revoking twice is harmless."""
+    revoke(token)
 
 
 def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:

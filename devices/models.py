@@ -120,7 +120,7 @@ class Device(models.Model):
 
     def waiting_commands(self, now: datetime) -> int:
         """How many commands wait to be fetched or answered."""
-        return self.commands.filter(status="pending", expires_at__gt=now).count()
+        return self.commands.waiting(now).count()
 
 
 class DeviceToken(StoredSecret):

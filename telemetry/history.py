@@ -1,4 +1,4 @@
-"""The only reader of the telemetry table."""
+"""Readings as they were stored: by page, by id, the latest. Numbers over time: series.py."""
 
 import base64
 import binascii
@@ -84,12 +84,6 @@ def latest(devices: Iterable[Device], *, depth: int = LATEST_DEPTH) -> dict[UUID
     for reading in Telemetry.objects.raw(query, [[device.pk for device in devices], depth]):
         found[reading.device_id].append(reading)
     return found
-
-
-def newest_time(device: Device) -> datetime | None:
-    """When the device's newest reading was recorded."""
-    newest = Telemetry.objects.of(device).values_list("recorded_at", flat=True)[:1]
-    return next(iter(newest), None)
 
 
 def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:

@@ -1,4 +1,4 @@
-"""The only writer of the telemetry table."""
+"""How readings get into the table; purge.py is how they leave it."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from django.db import IntegrityError, connection, transaction
 from psycopg import errors
 
-from devices.models import CONTACT_PRECISION, Device
-from devices.presence import MARK_SEEN
+from devices.models import Device
+from devices.presence import MARK_SEEN, contact_arguments
 from telemetry import partitions
 from telemetry.readings import Reading
 
@@ -54,10 +54,7 @@ def store(
     Raises DeviceGone.
     """
     arguments = {
-        "device": device.pk,
-        "now": now,
-        "contact": contact,
-        "contact_precision": CONTACT_PRECISION,
+        **contact_arguments(device, now=now, contact=contact),
         "ids": [reading.id for reading in readings],
         "types": [reading.telemetry_type for reading in readings],
         "payloads": [reading.payload for reading in readings],

@@ -6,23 +6,15 @@ from django.utils import timezone
 from devices.models import Device
 
 
-class TelemetryQuerySet(models.QuerySet["Telemetry"]):
-    """Look-ups that the table's only key, (device, recorded_at, id), can answer."""
-
-    def of(self, device: Device) -> "TelemetryQuerySet":
-        """A device's readings, newest first."""
-        return self.filter(device=device).order_by("-recorded_at", "-id")
-
-
 class Telemetry(models.Model):
     """One reading: what a device says it measured at one instant.
 
     `id` is the primary key to the ORM only. The table's own is (device_id, recorded_at, id), so
-    a look-up by id alone would visit every partition: use the QuerySet's look-ups instead.
+    a look-up by id alone would visit every partition: use telemetry.history instead.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    # Held by a trigger: a real foreign key would double the cost of an insert (decision 0003).
+    # Held by a trigger, which is cheaper than a foreign key for batches (docs/decisions/0003).
     device = models.ForeignKey(
         Device,
         on_delete=models.DO_NOTHING,
@@ -34,8 +26,6 @@ class Telemetry(models.Model):
     payload = models.JSONField()
     recorded_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects = TelemetryQuerySet.as_manager()
 
     class Meta:
         db_table = "telemetry"

@@ -5,7 +5,7 @@ from typing import Any
 TEXT = {"type": "string"}
 PROBLEM = {
     "type": "object",
-    "description": "RFC 9457. The statuses and codes are listed in docs/api.md.",
+    "description": "RFC 9457. docs/api.md says what each status means.",
     "required": ["type", "title", "status", "detail", "instance", "request_id", "errors"],
     "properties": {
         "type": TEXT,

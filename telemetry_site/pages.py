@@ -159,9 +159,8 @@ def _rows(page: Page[Device], now: datetime) -> list[Row]:
     devices = list(page.object_list)
     latest = history.latest(devices, depth=LATEST_DEPTH)
     waiting = dict(
-        Command.objects.filter(
-            device__in=devices, status=Command.Status.PENDING, expires_at__gt=now
-        )
+        Command.objects.waiting(now)
+        .filter(device__in=devices)
         .order_by()
         .values_list("device")
         .annotate(Count("pk"))

@@ -26,10 +26,8 @@ HTTPS = PUBLIC.scheme == "https"
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)
-ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS",
-    default=sorted({PUBLIC.hostname or "localhost", "localhost", "127.0.0.1", "[::1]"}),
-)
+THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), PUBLIC.hostname or "", *THIS_MACHINE]
 CSRF_TRUSTED_ORIGINS = [f"{PUBLIC.scheme}://{PUBLIC.netloc}"]
 
 # What it is made of
@@ -90,6 +88,9 @@ if env.str("DATABASE_URL", default=""):
     DATABASE = env.db_url("DATABASE_URL", engine="django.db.backends.postgresql")
 else:
     DATABASE = {"ENGINE": "telemetry_site.embedded", "NAME": "postgres"}
+# A request never waits longer for the database; a migration or an import may.
+SERVES_REQUESTS = env.bool("SERVES_REQUESTS", default=False)
+STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=5000) if SERVES_REQUESTS else 0
 DATABASES = {
     "default": {
         **DATABASE,
@@ -98,8 +99,7 @@ DATABASES = {
         "OPTIONS": {
             **DATABASE.get("OPTIONS", {}),
             "connect_timeout": 3,
-            "options": f"-c statement_timeout={env.int('STATEMENT_TIMEOUT_MS', default=0)}"
-            " -c lock_timeout=2000",
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout=2000",
         },
     }
 }
@@ -122,9 +122,6 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
-vars().update(EMAIL_CONFIG)
-
 # The browser
 
 SESSION_COOKIE_AGE = 14 * 24 * 3600
@@ -134,15 +131,10 @@ COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}session"
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrf"
 CSRF_FAILURE_VIEW = "telemetry_site.errors.csrf_failure"
-SECURE_REFERRER_POLICY = "same-origin"
-SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-SECURE_CONTENT_TYPE_NOSNIFF = True
-X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-# A redirect would come after the token was sent in the clear: http is refused by the proxy instead.
-SECURE_SSL_REDIRECT = False
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# W008 asks for a redirect to https, which would come after the token was sent in the clear.
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 
 STATIC_URL = "/static/"
@@ -198,7 +190,7 @@ SPECTACULAR_SETTINGS = {
 PROCRASTINATE_ON_APP_READY = None
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
 
-# Limits: every one a setting
+# Limits to what may be sent
 
 BODY_LIMIT = env.int("BODY_LIMIT", default=1024 * 1024)
 """Bytes of a request body."""

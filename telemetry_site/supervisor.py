@@ -62,6 +62,8 @@ class Supervised(threading.Thread):
         # Children of one that was killed would hold its port.
         self.kill()
         reader.join(PATIENCE)
+        # Its number may soon be somebody else's.
+        self.process = None
         return status
 
     def _start(self) -> subprocess.Popen[str]:
@@ -84,7 +86,7 @@ class Supervised(threading.Thread):
 
     def _signal(self, number: int) -> None:
         if self.process is not None:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, number)
 
 

@@ -3,7 +3,7 @@ import django.utils.timezone
 from django.db import migrations, models
 
 # What the ORM cannot say: partitions by month, a key led by the device, and a reference to
-# devices that costs an insert a tenth of what a foreign key does (docs/decisions/0003).
+# devices that costs a batch less than a foreign key would (docs/decisions/0003).
 TABLE = """
     CREATE TABLE telemetry (
         id uuid NOT NULL,

@@ -1,4 +1,4 @@
-"""How numbers, times and JSON look to people. `times.js` and `history.js` say them the same way."""
+"""How numbers, times and JSON look to people. `live.js` and `history.js` say them the same way."""
 
 import json
 from datetime import datetime

@@ -2,6 +2,7 @@ import pytest
 from django.contrib.auth import authenticate
 
 from tests.factories import PASSWORD, UserFactory
+from tests.hashers import CheapHasher
 
 
 @pytest.fixture
@@ -42,3 +43,19 @@ def test_who_has_no_password_cannot_sign_in_with_one(db):
     user.save()
     assert authenticate(username="mailed", password="") is None
     assert authenticate(username="mailed", password=user.password) is None
+
+
+def test_an_unknown_name_costs_as_many_hashes_as_a_wrong_password(owner, monkeypatch):
+    hashes = []
+    real = CheapHasher.encode
+
+    def counted(hasher, *args, **kwargs):
+        hashes.append(1)
+        return real(hasher, *args, **kwargs)
+
+    monkeypatch.setattr(CheapHasher, "encode", counted)
+    monkeypatch.setattr(CheapHasher, "verify", lambda *args: bool(hashes.append(1)), raising=True)
+    for name in ("owner", "nobody"):
+        hashes.clear()
+        assert authenticate(username=name, password="wrong") is None
+        assert len(hashes) == 1

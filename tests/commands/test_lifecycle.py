@@ -60,7 +60,7 @@ class TestIssuing:
 
     def test_what_is_finished_or_expired_leaves_room(self, device):
         commands = [issue(device) for _ in range(50)]
-        lifecycle.cancel(commands[0])
+        lifecycle.cancel(commands[0], now=NOW)
         issue(device)
         with pytest.raises(lifecycle.QueueFull):
             issue(device, now=NOW + HOUR - MICROSECOND)
@@ -134,7 +134,7 @@ class TestClaiming:
     def test_what_is_finished_is_not_handed_out(self, device):
         for number, end in enumerate((Status.EXECUTED, Status.FAILED)):
             lifecycle.finish(issue(device, now=NOW + number * SECOND), status=end, now=NOW)
-        lifecycle.cancel(issue(device))
+        lifecycle.cancel(issue(device), now=NOW)
         assert claim(device, now=NOW + LEASE) == []
 
     @pytest.mark.django_db(transaction=True)
@@ -236,7 +236,7 @@ class TestFinishing:
         assert ending(command) == ("executed", "")
 
     def test_a_cancelled_command_takes_no_answer(self, device):
-        command = lifecycle.cancel(issue(device))
+        command = lifecycle.cancel(issue(device), now=NOW)
         with pytest.raises(lifecycle.AlreadyFinished):
             lifecycle.finish(command, status=Status.EXECUTED, now=NOW)
         assert ending(command) == ("failed", "cancelled")
@@ -271,16 +271,29 @@ class TestEnding:
     def test_a_pending_command_can_be_cancelled_even_while_claimed(self, device):
         waiting = issue(device)
         claim(device)
-        assert ending(lifecycle.cancel(waiting)) == ("failed", "cancelled")
-        assert ending(lifecycle.cancel(waiting)) == ("failed", "cancelled")
+        assert ending(lifecycle.cancel(waiting, now=NOW)) == ("failed", "cancelled")
+        assert ending(lifecycle.cancel(waiting, now=NOW)) == ("failed", "cancelled")
 
     @pytest.mark.parametrize("status", [Status.EXECUTED, Status.FAILED])
     def test_what_has_ended_cannot_be_cancelled(self, device, status):
         command = lifecycle.finish(issue(device), status=status, now=NOW)
         before = ending(command)
         with pytest.raises(lifecycle.AlreadyFinished):
-            lifecycle.cancel(command)
+            lifecycle.cancel(command, now=NOW)
         assert ending(command) == before
+
+    def test_what_is_out_of_time_cannot_be_cancelled_before_the_worker_notes_it(self, device):
+        command = issue(device)
+        with pytest.raises(lifecycle.AlreadyFinished):
+            lifecycle.cancel(command, now=command.expires_at)
+
+    def test_what_was_fetched_too_often_shows_as_failed_before_the_worker_notes_it(self, device):
+        command = issue(device, expires_in=30 * HOUR)
+        for number in range(10):
+            claim(device, now=NOW + number * HOUR)
+        command.refresh_from_db()
+        assert command.as_of(NOW + 9 * HOUR).status == "pending"
+        assert command.as_of(NOW + 10 * HOUR).reason == "attempts"
 
     def test_what_is_out_of_time_is_marked_once(self, device):
         command = issue(device, expires_in=SECOND)
@@ -302,7 +315,7 @@ class TestEnding:
         issue(device)
         claim(device, limit=1)
         issue(device, expires_in=SECOND)
-        lifecycle.cancel(issue(device))
+        lifecycle.cancel(issue(device), now=NOW)
         assert device.waiting_commands(NOW) == 3
         assert device.waiting_commands(NOW + SECOND) == 2
 

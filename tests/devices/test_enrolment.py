@@ -173,3 +173,24 @@ def test_nobody_sees_the_devices_of_another(owner, stranger, device):
     assert list(Device.objects.visible_to(owner)) == [device]
     assert not Device.objects.visible_to(stranger).exists()
     assert not Device.objects.visible_to(UserFactory.create(is_superuser=True)).exists()
+
+
+def test_a_device_that_was_deleted_in_the_meantime_cannot_be_changed(device):
+    stale = Device.objects.get(pk=device.pk)
+    enrolment.decommission(device, now=NOW)
+    with pytest.raises(Device.DoesNotExist):
+        enrolment.change(stale, name="again")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_rotations_at_once_one_token_is_left():
+    device = DeviceFactory.create()
+    at_once(*[lambda: enrolment.rotate_token(device)] * 8)
+    assert device.tokens.filter(revoked=False).count() == 1
+
+
+def test_the_use_of_a_token_is_noted(device):
+    token, secret = device_token_and_row(device)
+    Api(secret).get("/api/v1/device")
+    token.refresh_from_db()
+    assert token.last_used_at is not None

@@ -13,7 +13,7 @@ from accounts.models import User
 from commands.models import Command, CommandType
 from devices.models import Device
 from tests.conftest import Api
-from tests.factories import CommandFactory, device_token, store_reading, user_token
+from tests.factories import CommandFactory, device_token, store_reading, store_readings, user_token
 
 pytestmark = pytest.mark.django_db
 
@@ -121,6 +121,14 @@ class TestTelemetry:
     def test_a_made_up_query_does_no_harm(self, staff_client: Client, query: str) -> None:
         assert staff_client.get(f"/admin/telemetry/telemetry/?{query}").status_code < 500
 
+    def test_they_are_counted_no_further_than_a_limit(
+        self, staff_client: Client, device: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("telemetry.admin.COUNT_LIMIT", 3)
+        store_readings(device, payloads=[{"n": number} for number in range(5)])
+        path = f"/admin/telemetry/telemetry/?device__id__exact={device.pk}"
+        assert staff_client.get(path).context["cl"].result_count == 3
+
     def test_readings_cannot_be_written(self, staff_client: Client, device: Device) -> None:
         reading = store_reading(device)
         base = "/admin/telemetry/telemetry/"
@@ -210,6 +218,35 @@ class TestUsers:
         owner.refresh_from_db()
         assert not owner.is_staff
         assert not owner.is_superuser
+
+    def test_nor_can_they_change_a_superuser(
+        self, staff: User, staff_client: Client, owner: User
+    ) -> None:
+        User.objects.filter(pk=staff.pk).update(is_superuser=False)
+        User.objects.filter(pk=owner.pk).update(is_superuser=True)
+        staff.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+        for path in ("change", "password"):
+            answer = staff_client.post(
+                f"/admin/accounts/user/{owner.pk}/{path}/",
+                {"password1": "a new long passphrase", "password2": "a new long passphrase"},
+            )
+            assert answer.status_code == 403
+
+    def test_a_password_that_staff_set_ends_what_the_old_one_opened(
+        self, staff_client: Client, owner: User, owner_api: Api
+    ) -> None:
+        new = "a new long passphrase"
+        body = {"password1": new, "password2": new, "usable_password": "true"}
+        answer = staff_client.post(f"/admin/accounts/user/{owner.pk}/password/", body)
+        assert answer.status_code == 302
+        assert Client().login(username="owner", password=new)
+        assert owner_api.get("/api/v1/devices").status_code == 401
+
+    def test_a_password_can_be_taken_away(self, staff_client: Client, owner: User) -> None:
+        body = {"usable_password": "false", "unset-password": "", "password1": "", "password2": ""}
+        staff_client.post(f"/admin/accounts/user/{owner.pk}/password/", body)
+        owner.refresh_from_db()
+        assert not owner.has_usable_password()
 
     def test_an_added_user_signs_in(self, staff_client: Client) -> None:
         body = {"username": "neu", "email": "neu@example.org", "usable_password": "true"}

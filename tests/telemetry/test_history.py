@@ -170,12 +170,6 @@ def test_the_latest_are_searched_to_a_depth(device):
     assert types(3) == ["often"]
 
 
-def test_the_newest_time_is_known(device):
-    assert history.newest_time(device) is None
-    store_readings(device, payloads=[{"n": number} for number in range(3)])
-    assert history.newest_time(device) == NOW + 2 * SECOND
-
-
 class Plans:
     """The plan of every query made while this is in force, as it was carried out."""
 
@@ -273,7 +267,3 @@ class TestPlans:
         found, plans = self.explained(lambda: history.get(busy, wanted.pk))
         assert found == wanted
         assert plans.visited() == {"2025_07"}
-
-    def test_the_newest_time_is_the_first_of_the_key(self, busy):
-        _, plans = self.explained(lambda: history.newest_time(busy))
-        assert plans.visited() == {"2025_09"}

@@ -1,0 +1,69 @@
+"""What is read from the environment."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+
+def shown(expression: str, **environment: str) -> str:
+    """What a setting is in a process with this environment."""
+    code = f"from telemetry_site import settings; print({expression})"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+def test_every_line_of_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
+    lines = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert len(lines) > 10
+    lines["DATA_DIR"] = str(tmp_path)
+    assert shown("settings.PORT, settings.PUBLIC_URL", **lines) == "8000 http://localhost:8000"
+
+
+def test_the_example_lists_every_variable_that_is_read() -> None:
+    source = (ROOT / "telemetry_site" / "settings.py").read_text(encoding="utf-8")
+    read = set(re.findall(r"env\.\w+\(\s*\"([A-Z_]+)\"", source)) - {"SERVES_REQUESTS"}
+    assert read == set(re.findall(r"^#([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+
+
+def test_other_names_are_answered_to_beside_ones_own() -> None:
+    hosts = shown("settings.ALLOWED_HOSTS", ALLOWED_HOSTS="a,b", PUBLIC_URL="http://site.example")
+    assert all(
+        f"'{name}'" in hosts for name in ("a", "b", "site.example", "localhost", "127.0.0.1")
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "cookie", "secure"),
+    [
+        ("https://site.example", "__Host-session", "True"),
+        ("http://site.example", "p8000-", "False"),
+    ],
+)
+def test_cookies_are_bound_to_https_where_there_is_https(
+    url: str, cookie: str, secure: str
+) -> None:
+    names = "settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE"
+    found = shown(f"{names}, settings.CSRF_COOKIE_SECURE", PUBLIC_URL=url, PORT="8000")
+    assert found.startswith(cookie)
+    assert found.split()[1:] == [secure, secure]
+
+
+def test_only_requests_are_held_to_the_limit_of_waiting_for_the_database() -> None:
+    options = "settings.DATABASES['default']['OPTIONS']['options']"
+    assert "statement_timeout=0 " in shown(options, STATEMENT_TIMEOUT_MS="700")
+    served = shown(options, STATEMENT_TIMEOUT_MS="700", SERVES_REQUESTS="true")
+    assert "statement_timeout=700 " in served
+    assert "lock_timeout=2000" in served
