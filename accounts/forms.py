@@ -7,9 +7,6 @@ from django.http import HttpRequest
 from accounts import passwords
 from accounts.models import User
 
-LONGEST_PASSWORD = 1024
-"""Characters; a longer one only costs time to hash."""
-
 
 class SignInForm(AuthenticationForm):
     """A name or an address, and a password; what was wrong is not told."""
@@ -31,7 +28,7 @@ class SignInForm(AuthenticationForm):
         )
         self.fields["password"] = forms.CharField(
             strip=False,
-            max_length=LONGEST_PASSWORD,
+            max_length=passwords.LONGEST_PASSWORD,
             widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         )
 

@@ -1,9 +1,26 @@
 """Passwords: the only writer of them after a user was made."""
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import tokens
 from accounts.models import User
+
+LONGEST_PASSWORD = 1024
+"""Characters; a longer one only costs time to hash."""
+
+
+class MaximumLengthValidator:
+    """No password that could be set and then not be typed into the sign-in form."""
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        if len(password) > LONGEST_PASSWORD:
+            raise ValidationError(
+                f"A password has {LONGEST_PASSWORD} characters at the most.", code="too-long"
+            )
+
+    def get_help_text(self) -> str:
+        return f"Your password can have {LONGEST_PASSWORD} characters at the most."
 
 
 def change(user: User, password: str | None) -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+FAULTS_SHOWN = 20
+"""A thousand unknown fields are not worth a thousand sentences."""
+
 
 class StrictSerializer(serializers.Serializer[Any]):
     """An unknown field is a mistake of the sender, never ignored."""
@@ -11,7 +14,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict) and (unknown := sorted(set(data) - set(self._writable()))):
             raise serializers.ValidationError(
-                {name: ["This field is not known here."] for name in unknown}, code="unknown-field"
+                {name: ["This field is not known here."] for name in unknown[:FAULTS_SHOWN]},
+                code="unknown-field",
             )
         return super().to_internal_value(data)
 

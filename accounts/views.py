@@ -68,6 +68,9 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
             return render(request, "accounts/sign_in_link.html", {"name": user.username})
         user = tokens.redeem(secret, scope=tokens.Scope.SIGN_IN, now=now)
     except tokens.TokenRefused:
+        if not secret and request.user.is_authenticated:
+            # The button was pressed twice, and the first time did it.
+            return redirect("home")
         request.session.pop(LINK_SECRET, None)
         return render(request, "accounts/sign_in_link_refused.html", status=410)
     del request.session[LINK_SECRET]

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -58,6 +59,15 @@ class CommandAdmin(admin.ModelAdmin[Command]):
         if db_field.name == "device":
             kwargs["queryset"] = Device.objects.filter(deleted_at=None)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        # What the address proposes is shown in the form only if there is such a device.
+        proposed = super().get_changeform_initial_data(request)
+        try:
+            Command._meta.get_field("device").to_python(proposed.get("device"))
+        except ValidationError:
+            del proposed["device"]
+        return proposed
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None

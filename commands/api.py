@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.strict import StrictSerializer
 from commands import lifecycle
 from commands.models import COMMAND_NAME, Command
-from devices import presence
+from devices import presence, times
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField, TimeField
 from devices.models import Device, DeviceToken
@@ -50,6 +50,11 @@ class OutcomeBody(StrictSerializer):
         required=False,
         help_text="Why it failed: the device could not do it, or refused to.",
     )
+
+    def validate_executed_at(self, executed_at: datetime) -> datetime:
+        if detail := times.out_of_range(executed_at, now=timezone.now()):
+            raise serializers.ValidationError(detail, code="time-out-of-range")
+        return executed_at
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["status"] == lifecycle.Status.EXECUTED and "reason" in attrs:
@@ -145,6 +150,8 @@ class Claim(APIView):
     """Fetch the commands that wait for the asking device, oldest first."""
 
     permission_classes = (IsDevice,)
+    # Not HEAD, which would claim commands and deliver none.
+    http_method_names = ("get", "options")
 
     @extend_schema(responses={200: ClaimAnswer, 204: None})
     def get(self, request: Request) -> Response:

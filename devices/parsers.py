@@ -1,9 +1,9 @@
 """How the bodies of requests to the API are read."""
 
 from collections.abc import Mapping
-from email.message import Message
 from typing import IO, Any
 
+from django.utils.http import parse_header_parameters
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
@@ -21,12 +21,14 @@ class JSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        header = Message()
-        header["Content-Type"] = media_type or self.media_type
-        if str(header.get_param("charset", "utf-8")).lower() not in {"utf-8", "utf8", "us-ascii"}:
+        _, parameters = parse_header_parameters(media_type or self.media_type)
+        if parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8", "us-ascii"}:
             raise UnsupportedMediaType(media_type or "", "JSON is UTF-8; no other charset is read.")
+        raw = stream.read()
+        if parser_context and len(raw) < int(parser_context["request"].META["CONTENT_LENGTH"]):
+            raise ParseError("The body ended before its Content-Length.")
         try:
-            return free_json.decode(stream.read())
+            return free_json.decode(raw)
         except free_json.NotJSON as error:
             raise ParseError(str(error)) from None
 

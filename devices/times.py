@@ -3,11 +3,17 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
+
 RFC_3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d):(\d\d)"
     r"(\.\d{1,12})?([Zz]|[+-]\d\d:[0-5]\d)",
     re.ASCII,
 )
+
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""A device whose clock was never set says 1970; nothing older than this is a measurement."""
 
 
 class NotATime(ValueError):
@@ -31,6 +37,13 @@ def parse(text: object) -> datetime:
         return time.replace(microsecond=0) + timedelta(seconds=1) if leap else time
     except (ValueError, OverflowError):
         raise NotATime("There is no such day, time or offset.") from None
+
+
+def out_of_range(time: datetime, *, now: datetime) -> str:
+    """Why an instant that a device names cannot be one; nothing if it can."""
+    if EARLIEST <= time <= now + timedelta(seconds=settings.ALLOWED_CLOCK_SKEW):
+        return ""
+    return f"Between {EARLIEST.year} and now, which is {show(now)}."
 
 
 def show(time: datetime) -> str:

@@ -29,6 +29,7 @@ import psutil
 BATCH = 500  # readings in one request: well below the 1 MiB that the site takes as a body
 TIMEOUT = 3.0  # seconds; a site that hangs must not stop the measuring
 SPOOL_LIMIT = 100_000  # readings, some 20 MB: about a day of silence at the usual interval
+NOTHING_TO_DO = os.EX_CONFIG  # exit status 78: it is of no use to start this again
 UNKNOWN = math.nan  # what this computer cannot measure; left out, as JSON has no NaN
 
 
@@ -342,15 +343,15 @@ def main() -> None:
         token = Path(file).read_text()
     token = token.strip()
     if not re.fullmatch("[!-~]+", token):
-        # Exit status 0 where nothing can be done: a supervisor would only start it again.
         say("not started: no token in DEVICE_TOKEN or the file named by DEVICE_TOKEN_FILE")
-        return
+        sys.exit(NOTHING_TO_DO)
 
     say(f"reporting this computer to {options.url} every {options.interval:g} s")
     try:
         Device(options.url, token, Spool(Path(options.spool)), options.interval).run()
     except TokenRefused:
         say("the site refused the token: was it revoked, or the device deleted? Ended")
+        sys.exit(NOTHING_TO_DO)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from uuid import UUID
 
 from devices import times
 from devices.free_json import Fault
+from devices.times import EARLIEST
 from telemetry import readings
-from telemetry.readings import EARLIEST, EPOCH, Reading
+from telemetry.readings import EPOCH, Reading
 
 HEAD, SAMPLE = 1000, 20
 """Rows by which the columns are judged, and lines by which the delimiter is."""

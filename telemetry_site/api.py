@@ -18,10 +18,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from commands import lifecycle
-from devices import enrolment, free_json
+from devices import enrolment, free_json, times
 from devices.free_json import Fault, pointer
 from telemetry import history, ingest, readings
-from telemetry_site.errors import NOT_FOUND, problem
+from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
 
 # Domain errors and their answers: class, status, code, sentence.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
@@ -55,8 +55,7 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case PermissionDenied():
             return problem(request, 403)
         case OperationalError():
-            detail = "The database cannot answer just now; nothing was stored."
-            return problem(request, 503, detail=detail, headers={"Retry-After": "1"})
+            return problem(request, 503, detail=DATABASE_AWAY, headers={"Retry-After": "1"})
         case exceptions.APIException():
             return _of_framework(request, exc)
     for kind, status, code, detail in DOMAIN_ERRORS:
@@ -140,6 +139,12 @@ class KeysetPagination(pagination.CursorPagination):
         # What says nothing would be the first page again, and a reader of all pages never done.
         if cursor is not None and cursor.position is None and not cursor.offset:
             raise exceptions.ValidationError({"cursor": ["Not one of our cursors."]})
+        if cursor is not None and cursor.position is not None:
+            try:
+                position = str(times.parse(cursor.position))
+                cursor = pagination.Cursor(cursor.offset, cursor.reverse, position)  # type: ignore[arg-type]
+            except times.NotATime:
+                raise exceptions.ValidationError({"cursor": ["Not one of our cursors."]}) from None
         return cursor
 
     def encode_cursor(self, cursor: pagination.Cursor) -> str:

@@ -1,14 +1,17 @@
 """How errors are answered: RFC 9457 problem documents under /api, pages elsewhere."""
 
+import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from devices.free_json import Fault
 
 NOT_FOUND = "There is nothing here, or nothing that you may see."
+DATABASE_AWAY = "The database cannot answer just now; nothing was stored."
 SENTENCES = {
     400: "The request could not be understood.",
     403: "You may not do this.",
@@ -73,6 +76,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    if isinstance(sys.exc_info()[1], OperationalError):
+        response = answer(request, 503, detail=DATABASE_AWAY)
+        response["Retry-After"] = "1"
+        return response
     return answer(request, 500)
 
 

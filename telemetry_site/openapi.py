@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.request import Request
+
 TEXT = {"type": "string"}
 PROBLEM = {
     "type": "object",
@@ -28,6 +31,13 @@ RESPONSE = {
     "description": "Anything that went wrong.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+
+
+class SchemaView(SpectacularJSONAPIView):
+    """The schema of the one version there is, whatever the query asks for."""
+
+    def _get_version_parameter(self, request: Request) -> None:
+        return None
 
 
 def with_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

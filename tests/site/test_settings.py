@@ -18,7 +18,7 @@ def shown(expression: str, **environment: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | environment,
+        env={k: v for k, v in os.environ.items() if k != "SERVES_REQUESTS"} | environment,
         capture_output=True,
         text=True,
         check=True,

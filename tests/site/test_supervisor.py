@@ -90,9 +90,19 @@ def test_what_a_killed_process_leaves_behind_goes_with_it(tmp_path: Path) -> Non
 def test_a_process_with_nothing_left_to_do_stays_ended_and_the_others_run_on(
     tmp_path: Path,
 ) -> None:
-    supervisor = Supervisor(tmp_path, "site: sleep 600\ndone: echo nothing to do\n")
+    supervisor = Supervisor(
+        tmp_path, "site: sleep 600\ndone: sh -c 'echo nothing to do; exit 78'\n"
+    )
     supervisor.wait_for("nothing to do")
     assert "starting again" not in supervisor.stop()
+
+
+def test_a_process_that_ends_without_being_told_to_is_started_again_however_well_it_ends(
+    tmp_path: Path,
+) -> None:
+    supervisor = Supervisor(tmp_path, "site: sleep 600\nworker: echo the database has gone\n")
+    assert "status 0" in supervisor.wait_for("starting again")
+    supervisor.stop()
 
 
 def test_a_process_that_will_not_end_is_killed(tmp_path: Path) -> None:

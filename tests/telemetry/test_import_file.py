@@ -229,8 +229,8 @@ def test_every_refused_row_has_the_line_it_begins_on_and_a_reason() -> None:
     assert refusals(file) == [
         (6, "time: 'noon' is not a time."),
         (7, "Columns: 2 instead of 3."),
-        (8, "recorded_at: Between 2000 and now, which is 2025-06-15T12:00:00+00:00."),
-        (9, "recorded_at: Between 2000 and now, which is 2025-06-15T12:00:00+00:00."),
+        (8, "recorded_at: Between 2000 and now, which is 2025-06-15T12:00:00.000000Z."),
+        (9, "recorded_at: Between 2000 and now, which is 2025-06-15T12:00:00.000000Z."),
         (10, "payload/a: An integer beyond ±2^53 does not survive a double."),
         (11, "payload/a: NaN, Infinity and numbers beyond a double are not JSON."),
         (12, "payload: The payload says nothing."),

@@ -218,7 +218,7 @@ def test_a_time_lies_between_2000_and_tomorrow(recorded_at, valid):
 
 
 def test_who_is_told_that_a_time_is_wrong_is_told_the_servers():
-    assert NOW.isoformat() in parse(recorded_at="1970-01-01T00:00:00Z")[0].detail
+    assert times.show(NOW) in parse(recorded_at="1970-01-01T00:00:00Z")[0].detail
 
 
 def test_of_many_the_valid_are_taken_and_each_other_is_pointed_at():

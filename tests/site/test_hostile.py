@@ -1,0 +1,137 @@
+"""What no browser and no device would send."""
+
+import base64
+import io
+import logging
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection, connections
+from django.test import Client
+
+from accounts import tokens
+from accounts.models import User
+from devices.models import Device
+from telemetry_site.logs import WithoutSecrets
+from telemetry_site.wsgi import application
+from tests.conftest import Api, signed_in
+from tests.factories import DeviceFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def raw_post(content_type: str, content_length: int) -> str:
+    """The status that the site itself answers a body of two bytes with."""
+    answered: list[str] = []
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/api/v1/auth/login",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "CONTENT_TYPE": content_type,
+        "CONTENT_LENGTH": str(content_length),
+        "wsgi.input": io.BytesIO(b"{}"),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.url_scheme": "http",
+    }
+    application(environ, lambda status, headers: answered.append(status))
+    return answered[0]
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/api/v1/devices", "/admin/"])
+def test_a_cookie_with_a_nul_is_refused(path: str) -> None:
+    cookie = f'{settings.SESSION_COOKIE_NAME}="abcdefghijk\\000"'
+    assert Client(headers={"Cookie": cookie}).get(path).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/devices/device/?status__exact=%00",
+        "/admin/commands/command/add/?device=%00",
+        "/admin/commands/command/add/?device=zz",
+        "/admin/autocomplete/?app_label=devices&model_name=device&field_name=user&term=%00",
+    ],
+)
+def test_a_made_up_query_of_the_admin_is_no_error_of_ours(staff_client: Client, path: str) -> None:
+    assert staff_client.get(path).status_code < 500
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset*=bogus''%41", f"application/json; charset*{'9' * 5000}=x"],
+)
+def test_a_content_type_that_cannot_be_read_is_415(content_type: str) -> None:
+    assert raw_post(content_type, 2) == "415 Unsupported Media Type"
+
+
+def test_a_body_that_ends_before_its_length_is_400() -> None:
+    assert raw_post("application/json", 100) == "400 Bad Request"
+
+
+@pytest.mark.parametrize("position", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+@pytest.mark.parametrize("list_of", ["", "/{0}/tokens", "/{0}/commands"])
+def test_a_cursor_at_the_end_of_time_is_422(
+    owner_api: Api, device: Device, position: str, list_of: str
+) -> None:
+    cursor = base64.b64encode(f"p={position}".encode()).decode()
+    path = "/api/v1/devices" + list_of.format(device.pk)
+    assert owner_api.get(path, {"cursor": cursor}).status_code == 422
+
+
+@pytest.mark.parametrize("version", ["%0a", "%C3%A9", "2"])
+def test_the_schema_has_one_version(version: str) -> None:
+    answer = Client().get(f"/api/v1/schema?version={version}")
+    assert answer.status_code == 200
+    assert answer.json()["info"]["version"] == "1"
+
+
+def test_a_thousand_unknown_fields_get_a_short_answer() -> None:
+    body = {f"field{number}": [] for number in range(1000)}
+    assert len(Api().post("/api/v1/auth/login", body).json()["errors"]) == 20
+
+
+def test_a_thousand_bad_readings_get_a_short_answer(device_api: Api) -> None:
+    bad = {f"field{number}": [] for number in range(50)}
+    answer = device_api.post("/api/v1/device/telemetry", [bad] * 1000)
+    assert len(answer.json()["errors"]) == 100 * 20 + 900
+
+
+def test_the_admin_is_found_without_its_slash() -> None:
+    assert Client().get("/admin")["Location"] == "/admin/"
+
+
+def test_the_log_shows_no_secret(owner: User, caplog: pytest.LogCaptureFixture) -> None:
+    _, secret = tokens.issue(owner, scope=tokens.Scope.SIGN_IN, now=owner.created_at)
+    handler = logging.StreamHandler(io.StringIO())
+    handler.addFilter(WithoutSecrets())
+    logging.getLogger("django.request").addHandler(handler)
+    try:
+        Client().options(f"/sign-in/link/{secret.text}")
+        Client().get(f"/sign-in/link/{secret.text}/x")
+    finally:
+        logging.getLogger("django.request").removeHandler(handler)
+    said = handler.stream.getvalue()
+    assert secret.visible in said
+    assert secret.text[:20] not in said
+    assert settings.LOGGING["handlers"]["console"]["filters"] == ["without_secrets"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_says_503_while_the_database_cannot_answer() -> None:
+    DeviceFactory.create(user=(owner := UserFactory.create()))
+    browser = signed_in(owner)
+    browser.raise_request_exception = False
+    other = connections.create_connection("default")
+    try:
+        with other.cursor() as cursor, connection.cursor() as ours:
+            cursor.execute("BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE")
+            ours.execute("SET lock_timeout = 10")
+            answer = browser.get("/")
+            ours.execute("SET lock_timeout = 2000")
+            cursor.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert browser.get("/").status_code == 200
