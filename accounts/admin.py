@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from accounts import tokens
 from accounts.forms import PasswordForm
 from accounts.models import Token, User
+from accounts.read_only import ReadOnlyAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -46,7 +47,7 @@ class UserAdmin(FrameworkUserAdmin[User]):
 
 
 @admin.register(Token)
-class TokenAdmin(admin.ModelAdmin[Token]):
+class TokenAdmin(ReadOnlyAdmin[Token]):
     """What is known of users' tokens; the secrets themselves nobody can see."""
 
     list_display = ("prefix", "label", "user", "scope", "revoked", "expires_at", "last_used_at")
@@ -75,12 +76,3 @@ class TokenAdmin(admin.ModelAdmin[Token]):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """What Django calls the right to change a token: nothing else of it changes."""
         return request.user.has_perm("accounts.change_token")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

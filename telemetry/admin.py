@@ -1,12 +1,11 @@
 """Readings, for staff: to be looked at, one device at a time."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from accounts.read_only import ReadOnlyAdmin
 from telemetry.models import Telemetry
 
 DEVICE_CHOSEN = "device__id__exact"
@@ -23,7 +22,7 @@ class CappedPaginator(Paginator[Telemetry]):
 
 
 @admin.register(Telemetry)
-class TelemetryAdmin(admin.ModelAdmin[Telemetry]):
+class TelemetryAdmin(ReadOnlyAdmin[Telemetry]):
     """The newest readings of the device that its page in the admin links from."""
 
     list_display = ("recorded_at", "telemetry_type", "payload", "created_at")
@@ -39,12 +38,3 @@ class TelemetryAdmin(admin.ModelAdmin[Telemetry]):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == DEVICE_CHOSEN
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

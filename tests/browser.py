@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
+
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 ELSEWHERE = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
 MISSING = """
@@ -21,7 +23,8 @@ def find() -> str | None:
     named = os.environ.get("CHROMIUM")
     on_path = (shutil.which(name) for name in NAMES)
     elsewhere = (str(path) for path in ELSEWHERE if path.exists())
-    return next((path for path in [named, *on_path, *elsewhere, _downloaded()] if path), None)
+    found = next((path for path in [named, *on_path, *elsewhere] if path), None)
+    return found or _downloaded()
 
 
 def obtain() -> None:
@@ -37,9 +40,10 @@ def obtain() -> None:
 
 
 def _downloaded() -> str | None:
-    """The one that playwright installs for itself."""
-    cache = Path.home() / ".cache" / "ms-playwright"
-    return next((str(path) for path in sorted(cache.glob("chromium-*/chrome-linux*/chrome"))), None)
+    """The one that playwright has installed for itself."""
+    with sync_playwright() as playwright:
+        path = playwright.chromium.executable_path
+    return path if Path(path).exists() else None
 
 
 def main() -> int:

@@ -14,7 +14,6 @@ from accounts import tokens
 from accounts.models import User
 from devices.models import Device
 from telemetry_site.logs import WithoutSecrets
-from telemetry_site.wsgi import application
 from tests.conftest import Api, signed_in
 from tests.factories import DeviceFactory, UserFactory
 
@@ -23,6 +22,9 @@ pytestmark = pytest.mark.django_db
 
 def raw_post(content_type: str, content_length: int) -> str:
     """The status that the site itself answers a body of two bytes with."""
+    # Made when it is imported, and then as complete as granian needs it.
+    from telemetry_site.wsgi import application
+
     answered: list[str] = []
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
