@@ -1,9 +1,12 @@
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -114,6 +117,46 @@ def test_senders_of_reversed_batches_do_not_block_each_other_and_store_nothing_t
     assert sum(stored.accepted for stored in outcomes[:6]) == 300
     assert sum(stored.duplicates for stored in outcomes[:6]) == 5 * 300
     assert sum(stored.accepted for stored in outcomes[6:]) == 300
+    assert Telemetry.objects.filter(device=device).count() == 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reversed_batches_that_meet_in_the_middle_do_not_wait_for_each_other():
+    device = DeviceFactory.create()
+    batch = series_of(device, 300)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold_the_middle():
+        with transaction.atomic():
+            ingest.store(device, [batch[150]], now=NOW)
+            held.set()
+            go_on.wait(30)
+            transaction.set_rollback(True)
+
+    def both_wait():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+            return cursor.fetchone()[0] == 2
+
+    def closing(work, *args):
+        try:
+            return work(*args)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        holder = pool.submit(closing, hold_the_middle)
+        assert held.wait(30)
+        senders = [
+            pool.submit(closing, lambda sent: ingest.store(device, sent, now=NOW), sent)
+            for sent in (batch, batch[::-1])
+        ]
+        deadline = time.monotonic() + 1.5
+        while not both_wait() and time.monotonic() < deadline:
+            pass
+        go_on.set()
+        holder.result()
+        assert sum(sender.result().accepted for sender in senders) == 300
     assert Telemetry.objects.filter(device=device).count() == 300
 
 
