@@ -25,7 +25,8 @@ class JSONParser(BaseParser):
         if parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8", "us-ascii"}:
             raise UnsupportedMediaType(media_type or "", "JSON is UTF-8; no other charset is read.")
         raw = stream.read()
-        if parser_context and len(raw) < int(parser_context["request"].META["CONTENT_LENGTH"]):
+        promised = parser_context["request"].META.get("CONTENT_LENGTH") if parser_context else None
+        if len(raw) < int(promised or 0):
             raise ParseError("The body ended before its Content-Length.")
         try:
             return free_json.decode(raw)

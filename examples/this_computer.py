@@ -187,7 +187,11 @@ class Device:
                 result = self.execute(name, command["payload"])
                 outcome = {"status": "executed", "executed_at": utc_now(), "result": result}
             except ValueError as error:
-                outcome = {"status": "failed", "result": {"error": str(error)}}
+                outcome = {
+                    "status": "failed",
+                    "reason": "rejected",
+                    "result": {"error": str(error)},
+                }
             say(f"command {name}: {outcome['status']} {outcome['result']}")
             # If this does not arrive there is nothing to remember: the site hands the command
             # out again when its lease of a minute ends, and none of these does harm when done

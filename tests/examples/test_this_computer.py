@@ -550,6 +550,7 @@ class TestCommands:
         device.talk()
         assert site.results[command] == {
             "status": "failed",
+            "reason": "rejected",
             "result": {"error": "seconds must be a number from 1 to 3600"},
         }
         assert device.interval == 5

@@ -137,3 +137,14 @@ def test_a_page_says_503_while_the_database_cannot_answer() -> None:
         other.close()
     assert (answer.status_code, answer["Retry-After"]) == (503, "1")
     assert browser.get("/").status_code == 200
+
+
+def test_a_length_under_another_name_is_no_length(owner_api: Api) -> None:
+    # The framework takes this header for Content-Length where that is missing.
+    answer = owner_api.client.generic(
+        "POST",
+        "/api/v1/devices",
+        HTTP_CONTENT_LENGTH="5",
+        CONTENT_TYPE="application/json",
+    )
+    assert answer.status_code in (400, 422)
