@@ -33,3 +33,115 @@ class Telemetry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.telemetry_type} at {self.recorded_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Rollup(models.Model):
+    """What a key's values of one hour or day (UTC) come to; numbers and booleans only.
+
+    Made from the readings by telemetry.rollups and always whole: a row is replaced, never added to.
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "telemetry_type", "key", "bucket")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, db_index=False, related_name="+")
+    telemetry_type = models.CharField(max_length=64)
+    key = models.CharField(max_length=64)
+    bucket = models.DateTimeField()
+    """When it begins."""
+    count = models.PositiveIntegerField()
+    sum = models.FloatField()
+    min = models.FloatField()
+    max = models.FloatField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.telemetry_type}.{self.key} from {self.bucket:%Y-%m-%d %H:%M}"
+
+
+class HourRollup(Rollup):
+    """One hour of a key."""
+
+    class Meta:
+        db_table = "telemetry_hours"
+
+
+class DayRollup(Rollup):
+    """One day of a key, from midnight to midnight UTC."""
+
+    class Meta:
+        db_table = "telemetry_days"
+
+
+class Key(models.Model):
+    """A value that a device sends under a path of its payloads, and how people want to see it."""
+
+    pk = models.CompositePrimaryKey("device_id", "telemetry_type", "key")
+    device = models.ForeignKey(
+        Device, on_delete=models.CASCADE, db_index=False, related_name="keys"
+    )
+    telemetry_type = models.CharField(max_length=64)
+    key = models.CharField(max_length=64)
+    since = models.DateTimeField()
+    """No reading that is known of has it before."""
+    last_hour = models.DateTimeField(null=True)
+    """The newest hour it is in, of those that are rolled up."""
+    label = models.CharField(max_length=64, blank=True)
+    unit = models.CharField(max_length=16, blank=True)
+    decimals = models.PositiveSmallIntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "telemetry_keys"
+
+    def __str__(self) -> str:
+        return f"{self.telemetry_type}.{self.key}"
+
+
+class Delivery(models.Model):
+    """A request with an Idempotency-Key: sent again, its readings get the time of the first."""
+
+    pk = models.CompositePrimaryKey("device_id", "idempotency_key")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, db_index=False, related_name="+")
+    idempotency_key = models.CharField(max_length=255)
+    body_digest = models.BinaryField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "telemetry_deliveries"
+        verbose_name_plural = "deliveries"
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+
+class RetentionRule(models.Model):
+    """How long readings and rollups are kept, in days; an empty age is for ever.
+
+    Of the rules that fit a device the most particular holds, whole: its own, else that of its
+    type, else the one of neither, which is everybody's.
+    """
+
+    device_type = models.CharField(max_length=64, blank=True)
+    device = models.ForeignKey(
+        Device, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    raw_days = models.PositiveIntegerField(null=True, blank=True)
+    hour_days = models.PositiveIntegerField(null=True, blank=True)
+    day_days = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "retention_rules"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device_type", "device"],
+                nulls_distinct=False,
+                name="retention_rules_one_for_each",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(device=None) | models.Q(device_type=""),
+                name="retention_rules_for_a_type_or_a_device",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.device or self.device_type or "all devices")

@@ -1,11 +1,13 @@
 from django.urls import path
 
-from telemetry import api as doors
+from telemetry.api.latest import Latest
+from telemetry.api.readings import DeviceTelemetry, TelemetryDetail, TelemetryList
+from telemetry.api.series import Series
 
 api = [
-    path("device/telemetry", doors.DeviceTelemetry.as_view()),
-    path("devices/<uuid:device_id>/telemetry", doors.TelemetryList.as_view()),
-    path("devices/<uuid:device_id>/telemetry/latest", doors.Latest.as_view()),
-    path("devices/<uuid:device_id>/telemetry/series", doors.Series.as_view()),
-    path("devices/<uuid:device_id>/telemetry/<uuid:reading_id>", doors.TelemetryDetail.as_view()),
+    path("device/telemetry", DeviceTelemetry.as_view()),
+    path("devices/<uuid:device_id>/telemetry", TelemetryList.as_view()),
+    path("devices/<uuid:device_id>/telemetry/latest", Latest.as_view()),
+    path("devices/<uuid:device_id>/telemetry/series", Series.as_view()),
+    path("devices/<uuid:device_id>/telemetry/<uuid:reading_id>", TelemetryDetail.as_view()),
 ]

@@ -1,6 +1,5 @@
-"""Readings: devices send them, programs and pages read them."""
+"""Readings: devices send them, programs page through them."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +17,14 @@ from rest_framework.views import APIView
 
 from accounts.authentication import IsUser
 from accounts.strict import StrictSerializer
-from devices import presence, times
+from devices import presence
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField, TimeField
 from devices.free_json import Fault, repetition
 from devices.models import Device
 from devices.parsers import JSONParser
-from telemetry import history, ingest, readings, series
+from telemetry import history, ingest, readings
+from telemetry.api.queries import time_range
 
 
 class ReadingBody(StrictSerializer):
@@ -65,34 +65,6 @@ class BatchAnswer(serializers.Serializer[Any]):
     pending_commands = serializers.IntegerField(help_text="How many wait to be fetched.")
 
 
-class LatestValue(serializers.Serializer[Any]):
-    key = serializers.CharField()
-    value = serializers.JSONField()
-
-
-class LatestAnswer(serializers.Serializer[Any]):
-    telemetry_type = serializers.CharField()
-    recorded_at = TimeField()
-    values = LatestValue(many=True)
-
-
-class LatestList(serializers.Serializer[Any]):
-    results = LatestAnswer(many=True)
-
-
-class SeriesColumns(serializers.Serializer[Any]):
-    t = serializers.ListField(child=serializers.IntegerField(), help_text="Unix seconds.")
-    avg = serializers.ListField(child=serializers.FloatField())
-    min = serializers.ListField(child=serializers.FloatField())
-    max = serializers.ListField(child=serializers.FloatField())
-    count = serializers.ListField(child=serializers.IntegerField())
-
-
-class SeriesAnswer(serializers.Serializer[Any]):
-    resolution = serializers.IntegerField(help_text="Seconds in a bucket.")
-    series = serializers.DictField(child=SeriesColumns())
-
-
 class HistoryQuery(StrictSerializer):
     telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE, required=False)
     order = serializers.ChoiceField(["asc", "desc"], default="desc")
@@ -100,32 +72,7 @@ class HistoryQuery(StrictSerializer):
     cursor = serializers.CharField(required=False, max_length=64)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        # `from` is a word of the language and cannot be declared as the others are.
-        return {**super().get_fields(), **_time_range(required=False)}
-
-
-class SeriesQuery(StrictSerializer):
-    key = serializers.ListField(
-        child=serializers.RegexField(series.KEY),
-        max_length=series.KEYS_LIMIT,
-        help_text="Several keys: give it several times.",
-    )
-    points = serializers.IntegerField(min_value=1, max_value=series.POINTS_LIMIT, default=500)
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {**super().get_fields(), **_time_range(required=True)}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["from"] >= attrs["to"]:
-            raise serializers.ValidationError({"to": ["Must be after `from`."]})
-        return attrs
-
-
-def _time_range(*, required: bool) -> dict[str, TimeField]:
-    return {
-        "from": TimeField(required=required, help_text="Included."),
-        "to": TimeField(required=required, help_text="Excluded."),
-    }
+        return {**super().get_fields(), **time_range(required=False)}
 
 
 SENT = PolymorphicProxySerializer(
@@ -198,47 +145,6 @@ class TelemetryDetail(APIView):
     def get(self, request: Request, device_id: UUID, reading_id: UUID) -> Response:
         reading = history.get(reachable_device(request, device_id), reading_id)
         return Response(ReadingAnswer(reading).data)
-
-
-class Latest(APIView):
-    """The newest reading of each type."""
-
-    @extend_schema(responses=LatestList)
-    def get(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
-        results = [
-            {
-                "telemetry_type": reading.telemetry_type,
-                "recorded_at": times.show(reading.recorded_at),
-                "values": [
-                    {"key": key, "value": value} for key, value in readings.values(reading.payload)
-                ],
-            }
-            for reading in history.latest([device])[device.pk]
-        ]
-        return Response({"results": results})
-
-
-class Series(APIView):
-    """Values over time in buckets, as columns."""
-
-    @extend_schema(parameters=[SeriesQuery], responses=SeriesAnswer)
-    def get(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
-        query = SeriesQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        step = series.resolution(asked["from"], asked["to"], asked["points"])
-        columns = {
-            key: series.series(device, key=key, start=asked["from"], end=asked["to"], step=step)
-            for key in dict.fromkeys(asked["key"])
-        }
-        return Response(
-            {
-                "resolution": step // timedelta(seconds=1),
-                "series": {key: found._asdict() for key, found in columns.items()},
-            }
-        )
 
 
 def accept(device: Device, sent: Any) -> Response:

@@ -1,0 +1,1 @@
+"""What the API says of readings, a file for each kind of question."""

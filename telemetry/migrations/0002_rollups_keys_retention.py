@@ -1,0 +1,213 @@
+import django.db.models.deletion
+from django.db import migrations, models
+
+# The queue has no index and no key: written in the statement that stores readings, read whole by
+# the worker. What was stored before there were rollups is put in it here.
+QUEUE = """
+    CREATE TABLE telemetry_dirty (
+        device_id uuid NOT NULL,
+        hour timestamptz NOT NULL
+    );
+    COMMENT ON TABLE telemetry_dirty IS 'past hours that got readings, to be rolled up anew';
+    INSERT INTO telemetry_dirty
+        SELECT DISTINCT device_id, date_trunc('hour', recorded_at, 'UTC') FROM telemetry;
+    CREATE TABLE telemetry_rolled_until (
+        hour timestamptz NOT NULL,
+        one boolean PRIMARY KEY DEFAULT true CHECK (one)
+    );
+    COMMENT ON TABLE telemetry_rolled_until IS 'all hours before this one have been rolled up';
+    INSERT INTO telemetry_rolled_until VALUES (date_trunc('hour', now(), 'UTC'));
+"""
+NO_QUEUE = "DROP TABLE telemetry_dirty, telemetry_rolled_until"
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("devices", "0001_initial"),
+        ("telemetry", "0001_initial"),
+    ]
+
+    operations = [
+        migrations.RunSQL(QUEUE, NO_QUEUE),
+        migrations.CreateModel(
+            name="DayRollup",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "device_id",
+                        "telemetry_type",
+                        "key",
+                        "bucket",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("telemetry_type", models.CharField(max_length=64)),
+                ("key", models.CharField(max_length=64)),
+                ("bucket", models.DateTimeField()),
+                ("count", models.PositiveIntegerField()),
+                ("sum", models.FloatField()),
+                ("min", models.FloatField()),
+                ("max", models.FloatField()),
+                (
+                    "device",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="devices.device",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "telemetry_days",
+            },
+        ),
+        migrations.CreateModel(
+            name="Delivery",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "device_id",
+                        "idempotency_key",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("idempotency_key", models.CharField(max_length=255)),
+                ("body_digest", models.BinaryField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "device",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="devices.device",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "deliveries",
+                "db_table": "telemetry_deliveries",
+            },
+        ),
+        migrations.CreateModel(
+            name="HourRollup",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "device_id",
+                        "telemetry_type",
+                        "key",
+                        "bucket",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("telemetry_type", models.CharField(max_length=64)),
+                ("key", models.CharField(max_length=64)),
+                ("bucket", models.DateTimeField()),
+                ("count", models.PositiveIntegerField()),
+                ("sum", models.FloatField()),
+                ("min", models.FloatField()),
+                ("max", models.FloatField()),
+                (
+                    "device",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="devices.device",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "telemetry_hours",
+            },
+        ),
+        migrations.CreateModel(
+            name="Key",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "device_id",
+                        "telemetry_type",
+                        "key",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("telemetry_type", models.CharField(max_length=64)),
+                ("key", models.CharField(max_length=64)),
+                ("since", models.DateTimeField()),
+                ("last_hour", models.DateTimeField(null=True)),
+                ("label", models.CharField(blank=True, max_length=64)),
+                ("unit", models.CharField(blank=True, max_length=16)),
+                ("decimals", models.PositiveSmallIntegerField(blank=True, null=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="keys",
+                        to="devices.device",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "telemetry_keys",
+            },
+        ),
+        migrations.CreateModel(
+            name="RetentionRule",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("device_type", models.CharField(blank=True, max_length=64)),
+                ("raw_days", models.PositiveIntegerField(blank=True, null=True)),
+                ("hour_days", models.PositiveIntegerField(blank=True, null=True)),
+                ("day_days", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="devices.device",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "retention_rules",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("device_type", "device"),
+                        name="retention_rules_one_for_each",
+                        nulls_distinct=False,
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("device", None), ("device_type", ""), _connector="OR"),
+                        name="retention_rules_for_a_type_or_a_device",
+                    ),
+                ],
+            },
+        ),
+    ]
