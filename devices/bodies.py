@@ -1,11 +1,15 @@
 """The bytes of a request's body, inflated where it comes deflated."""
 
 import gzip
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from backports import zstd
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 WINDOW_LIMIT = 23
 """Of a zstd frame, as a power of two: 8 MiB, what every decoder must bear (RFC 8878, 3.1.1.1.2)."""
