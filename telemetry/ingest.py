@@ -132,7 +132,7 @@ def _insert_statement(alone: bool) -> str:
 
 
 def _copy(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> Stored:
-    ordered = sorted(readings, key=attrgetter("recorded_at"))
+    ordered = sorted(readings, key=attrgetter("microseconds"))
     with transaction.atomic():
         known, pending = _look_up(device, ordered, now, contact)
         if len(known) > DENSE * len(ordered):
@@ -175,17 +175,17 @@ def _encoded(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> It
     """The readings that are not yet known, and from now on are, in the binary form of COPY
     (PostgreSQL, COPY, "Binary Format"), some at a time.
     """
-    created_at = _timestamp(now)
+    created_at = _timestamp(microseconds_of(now))
     yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
     start = 0
     while start < len(ordered):
         end = start + CHUNK
         # Those of one time stay together, so that their ids can put them in order.
-        while end < len(ordered) and ordered[end].recorded_at == ordered[end - 1].recorded_at:
+        while end < len(ordered) and ordered[end].microseconds == ordered[end - 1].microseconds:
             end += 1
         rows = []
-        with_ids = [(one.recorded_at, one.id_bytes(), one) for one in ordered[start:end]]
-        for recorded_at, id, reading in sorted(with_ids, key=itemgetter(0, 1)):
+        with_ids = [(one.microseconds, one.id_bytes(), one) for one in ordered[start:end]]
+        for microseconds, id, reading in sorted(with_ids, key=itemgetter(0, 1)):
             if id in known:
                 continue
             known.add(id)
@@ -194,12 +194,12 @@ def _encoded(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> It
                 ROW
                 % (
                     id,
-                    reading.device_id.bytes,
+                    reading.device,
                     len(kind).to_bytes(4, "big"),
                     kind,
                     (len(reading.json) + 1).to_bytes(4, "big"),
                     reading.json,
-                    _timestamp(recorded_at),
+                    _timestamp(microseconds),
                     created_at,
                 )
             )
@@ -208,8 +208,9 @@ def _encoded(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> It
     yield b"\xff\xff"
 
 
-def _timestamp(time: datetime) -> bytes:
-    return (microseconds_of(time) - MICROSECONDS_TO_2000).to_bytes(8, "big", signed=True)
+def _timestamp(microseconds: int) -> bytes:
+    """What COPY wants of an instant that is so long after 1970."""
+    return (microseconds - MICROSECONDS_TO_2000).to_bytes(8, "big", signed=True)
 
 
 def _mark_late(device: Device, readings: Sequence[Reading], now: datetime) -> None:

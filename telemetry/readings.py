@@ -39,6 +39,9 @@ SHORT = 2 * LEAF_LIMIT
 """Bytes of a payload in which there is no room for more values than there may be."""
 FIELDS = {"telemetry_type", "payload", "recorded_at"}
 
+CHANGEABLE = {float, dict, list}
+"""What may have another canonical form, or hold what has."""
+
 to_json = msgspec.json.Encoder().encode
 to_messagepack = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -67,13 +70,16 @@ class Sent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """A checked reading, ready to be stored."""
 
-    device_id: UUID
+    device: bytes
+    """The 16 bytes of its id."""
     telemetry_type: str
     payload: dict[str, Any]
     """In canonical form."""
     json: bytes
     """The payload as it is stored: JSON in UTF-8."""
     recorded_at: datetime
+    microseconds: int
+    """The same time, since 1970."""
 
     @property
     def id(self) -> UUID:
@@ -87,17 +93,16 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         big endian; the type in UTF-8 and a zero byte; the payload as MessagePack with sorted
         keys.
         """
-        microseconds = microseconds_of(self.recorded_at)
         content = b"%b%b%b\0%b" % (
-            self.device_id.bytes,
-            microseconds.to_bytes(8, "big", signed=True),
+            self.device,
+            self.microseconds.to_bytes(8, "big", signed=True),
             self.telemetry_type.encode(),
             to_messagepack(self.payload),
         )
         digest = bytearray(blake2b(content, digest_size=10).digest())
         digest[0] = digest[0] & 0x0F | 0x80
         digest[2] = digest[2] & 0x3F | 0x80
-        return (microseconds // 1000).to_bytes(6, "big") + digest
+        return (self.microseconds // 1000).to_bytes(6, "big") + digest
 
     def keys(self) -> tuple[str, ...]:
         """The paths of all values in the payload."""
@@ -126,7 +131,7 @@ def parse(
     before `earliest`.
     """
     if isinstance(value, Sent):
-        if reading := _quickly(value, device_id, now, earliest, times.latest(now)):
+        if reading := _quickly(value, device_id.bytes, now, earliest, times.latest(now)):
             return reading
         value = _fields(value)
     if isinstance(value, NotJSON):
@@ -168,11 +173,9 @@ def parse_all(
     """
     readings: list[Reading] = []
     rejected: dict[int, list[Fault]] = {}
-    latest = times.latest(now)
+    device, latest = device_id.bytes, times.latest(now)
     for index, value in enumerate(values):
-        if isinstance(value, Sent) and (
-            reading := _quickly(value, device_id, now, earliest, latest)
-        ):
+        if isinstance(value, Sent) and (reading := _quickly(value, device, now, earliest, latest)):
             readings.append(reading)
             continue
         place = f"{at}/{index}" if is_list else at
@@ -190,29 +193,26 @@ def make(
 ) -> Reading:
     """A reading of values that are known to be valid."""
     canonical(payload)
-    return Reading(device_id, telemetry_type, payload, to_json(payload), recorded_at)
+    microseconds = microseconds_of(recorded_at)
+    return Reading(
+        device_id.bytes, telemetry_type, payload, to_json(payload), recorded_at, microseconds
+    )
 
 
 def canonical(value: Any) -> Any:
     """The value with equal numbers made the same: a float that is an integer (1.0, -0.0) becomes
     one (1, 0). Objects and arrays are changed as they are.
     """
-    if isinstance(value, float):
-        return int(value) if _is_integral(value) else value
-    if isinstance(value, dict | list):
-        items: Any = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            kind = type(item)
-            if kind is float:
-                if _is_integral(item):
-                    value[key] = int(item)
-            elif kind is dict or kind is list:
-                canonical(item)
+    kind = type(value)
+    if kind is float:
+        integral = value.is_integer() and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
+        return int(value) if integral else value
+    if kind is dict or kind is list:
+        for key, item in value.items() if kind is dict else enumerate(value):
+            # Most are neither, and a call for each would be most of the time this takes.
+            if type(item) in CHANGEABLE:
+                value[key] = canonical(item)
     return value
-
-
-def _is_integral(number: float) -> bool:
-    return number.is_integer() and -INTEGER_LIMIT <= number <= INTEGER_LIMIT
 
 
 def microseconds_of(time: datetime) -> int:
@@ -238,7 +238,7 @@ def values(payload: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _quickly(
-    sent: Sent, device_id: UUID, now: datetime, earliest: datetime, latest: datetime
+    sent: Sent, device: bytes, now: datetime, earliest: datetime, latest: datetime
 ) -> Reading | None:
     """The reading, in as few steps as there can be; None where there is any doubt."""
     time = sent.recorded_at
@@ -254,7 +254,8 @@ def _quickly(
         and len(json) <= settings.PAYLOAD_LIMIT
         and TELEMETRY_TYPE.fullmatch(sent.telemetry_type)
     ):
-        return Reading(device_id, sent.telemetry_type, sent.payload, json, recorded_at)
+        microseconds = microseconds_of(recorded_at)
+        return Reading(device, sent.telemetry_type, sent.payload, json, recorded_at, microseconds)
     return None
 
 
