@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -36,7 +36,7 @@ TELEMETRY_TYPE = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
 FAULTS_SHOWN = 20
 """Of one reading; a thousand unknown fields are not worth a thousand sentences."""
 SHORT = 2 * LEAF_LIMIT
-"""Bytes of a payload in which there is no room for more values than there may be."""
+"""Bytes in which there is no room for more values than there may be."""
 FIELDS = {"telemetry_type", "payload", "recorded_at"}
 
 CHANGEABLE = {float, dict, list}
@@ -109,6 +109,16 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return tuple([path for path, _ in values(self.payload)])
 
 
+class Bounds(NamedTuple):
+    """What is asked once for a whole batch."""
+
+    now: datetime
+    earliest: datetime
+    latest: datetime
+    short: int
+    """Bytes of a payload that is neither too long nor can hold too many values."""
+
+
 class InvalidReadings(ValueError):
     """Not one of the readings can be stored; `faults` says why."""
 
@@ -131,8 +141,6 @@ def parse(
     before `earliest`.
     """
     if isinstance(value, Sent):
-        if reading := _quickly(value, device_id.bytes, now, earliest, times.latest(now)):
-            return reading
         value = _fields(value)
     if isinstance(value, NotJSON):
         return [Fault(at, "not-json", str(value))]
@@ -173,9 +181,10 @@ def parse_all(
     """
     readings: list[Reading] = []
     rejected: dict[int, list[Fault]] = {}
-    device, latest = device_id.bytes, times.latest(now)
+    device, short = device_id.bytes, min(SHORT, settings.PAYLOAD_LIMIT)
+    bounds = Bounds(now, earliest, times.latest(now), short)
     for index, value in enumerate(values):
-        if isinstance(value, Sent) and (reading := _quickly(value, device, now, earliest, latest)):
+        if isinstance(value, Sent) and (reading := _quickly(value, device, bounds)):
             readings.append(reading)
             continue
         place = f"{at}/{index}" if is_list else at
@@ -237,21 +246,18 @@ def values(payload: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, payload
 
 
-def _quickly(
-    sent: Sent, device: bytes, now: datetime, earliest: datetime, latest: datetime
-) -> Reading | None:
+def _quickly(sent: Sent, device: bytes, bounds: Bounds) -> Reading | None:
     """The reading, in as few steps as there can be; None where there is any doubt."""
     time = sent.recorded_at
     try:
-        recorded_at = times.parse(time) if isinstance(time, str) else now
+        recorded_at = times.parse(time) if isinstance(time, str) else bounds.now
     except times.NotATime:
         return None
     canonical(sent.payload)
     json = to_json(sent.payload)
     if (
-        earliest <= recorded_at <= latest
-        and len("{}") < len(json) <= SHORT
-        and len(json) <= settings.PAYLOAD_LIMIT
+        bounds.earliest <= recorded_at <= bounds.latest
+        and 2 < len(json) <= bounds.short
         and TELEMETRY_TYPE.fullmatch(sent.telemetry_type)
     ):
         microseconds = microseconds_of(recorded_at)
