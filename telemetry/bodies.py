@@ -48,15 +48,15 @@ def decode(raw: bytes, *, by_lines: bool = False) -> Body:
         # Before it is decoded: a megabyte of line ends would be a million lines.
         if raw.count(b"\n") > 2 * settings.READINGS_PER_REQUEST:
             raise TooManyReadings
-        body = _decode_quickly(raw, by_lines=True) or Body(_decode_lines(raw), "", True)
+        body = decode_quickly(raw, by_lines=True) or Body(_decode_lines(raw), "", True)
     else:
-        body = _decode_quickly(raw) or _decode(raw)
+        body = decode_quickly(raw) or _decode(raw)
     if len(body.values) > settings.READINGS_PER_REQUEST:
         raise TooManyReadings
     return body
 
 
-def _decode_quickly(raw: bytes, *, by_lines: bool = False) -> Body | None:
+def decode_quickly(raw: bytes, *, by_lines: bool = False) -> Body | None:
     """The body, if every reading in it has the usual shape; None where there is any doubt."""
     if NUL in raw or any(colon in raw for colon in SPACED_COLONS):
         return None
