@@ -4,11 +4,12 @@ import base64
 import binascii
 import struct
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 
 from devices.models import Device
@@ -17,6 +18,44 @@ from telemetry.readings import EPOCH, MICROSECOND, time_span_of
 
 LATEST_DEPTH = 200
 """How many of a device's newest readings are searched for its types."""
+OPEN_LIMIT = 20_000
+"""How many are for a type that was not among those, in each hour it may be in and in all that are
+not rolled up yet: in the two of these that there usually are, three readings a second."""
+
+NEWEST = """
+    SELECT reading.* FROM unnest(%s::uuid[]) AS device(id) CROSS JOIN LATERAL (
+        SELECT DISTINCT ON (telemetry_type) * FROM (
+            SELECT * FROM telemetry WHERE device_id = device.id
+            ORDER BY recorded_at DESC, id DESC LIMIT %s
+        ) newest ORDER BY telemetry_type, recorded_at DESC, id DESC
+    ) reading
+"""
+LAST_SEEN = """
+    SELECT device_id, telemetry_type, max(coalesce(last_hour, since))
+    FROM telemetry_keys WHERE device_id = ANY (%s) GROUP BY device_id, telemetry_type
+"""
+RARE = """
+    WITH missing AS (
+        SELECT * FROM unnest(%(devices)s::uuid[], %(types)s::text[], %(hours)s::timestamptz[])
+            AS missing(device_id, telemetry_type, hour)
+    ), spans AS (
+        SELECT device_id, hour AS first, hour + interval '1 hour' AS last,
+            array_agg(telemetry_type) AS types
+        FROM missing GROUP BY device_id, hour
+        UNION ALL
+        SELECT device_id, (SELECT hour FROM telemetry_rolled_until), 'infinity',
+            array_agg(telemetry_type)
+        FROM missing GROUP BY device_id
+    )
+    SELECT DISTINCT ON (device_id, telemetry_type) reading.* FROM spans CROSS JOIN LATERAL (
+        SELECT * FROM telemetry
+        WHERE device_id = spans.device_id AND recorded_at >= first AND recorded_at < last
+        ORDER BY recorded_at DESC, id DESC LIMIT %(most)s
+    ) reading
+    WHERE telemetry_type = ANY (types)
+    ORDER BY device_id, telemetry_type, recorded_at DESC, id DESC
+"""
+"""Where a type was last seen, and where nobody has looked yet: in the hours not rolled up."""
 
 
 class InvalidCursor(ValueError):
@@ -70,20 +109,41 @@ def get(device: Device, reading_id: UUID) -> Telemetry:
     )
 
 
-def latest(devices: Iterable[Device], *, depth: int = LATEST_DEPTH) -> dict[UUID, list[Telemetry]]:
-    """By device, the newest reading of each type among its `depth` newest, types in order."""
-    query = """
-        SELECT reading.* FROM unnest(%s::uuid[]) AS device(id) CROSS JOIN LATERAL (
-            SELECT DISTINCT ON (telemetry_type) * FROM (
-                SELECT * FROM telemetry WHERE device_id = device.id
-                ORDER BY recorded_at DESC, id DESC LIMIT %s
-            ) newest ORDER BY telemetry_type, recorded_at DESC, id DESC
-        ) reading
+def latest(
+    devices: Iterable[Device], *, depth: int = LATEST_DEPTH, rare: bool = True
+) -> dict[UUID, list[Telemetry]]:
+    """By device, the newest reading of each type, types in order.
+
+    Types that are not among a device's `depth` newest readings are looked for where their keys
+    were last seen, unless `rare` types need not be found.
     """
+    ids = [device.pk for device in devices]
+    newest = {
+        (reading.device_id, reading.telemetry_type): reading
+        for reading in Telemetry.objects.raw(NEWEST, [ids, depth])
+    }
+    if rare and (missing := _last_seen(ids, newest.keys())):
+        arguments = {
+            "devices": [device_id for device_id, _, _ in missing],
+            "types": [kind for _, kind, _ in missing],
+            "hours": [hour for _, _, hour in missing],
+            "most": OPEN_LIMIT,
+        }
+        for reading in Telemetry.objects.raw(RARE, arguments):
+            newest[reading.device_id, reading.telemetry_type] = reading
     found: dict[UUID, list[Telemetry]] = defaultdict(list)
-    for reading in Telemetry.objects.raw(query, [[device.pk for device in devices], depth]):
-        found[reading.device_id].append(reading)
+    for (device_id, _), reading in sorted(newest.items()):
+        found[device_id].append(reading)
     return found
+
+
+def _last_seen(
+    ids: list[UUID], but: Container[tuple[UUID, str]]
+) -> list[tuple[UUID, str, datetime]]:
+    """Every type of the devices, but for some, and the newest hour that is known to have it."""
+    with connection.cursor() as cursor:
+        cursor.execute(LAST_SEEN, [ids])
+        return [row for row in cursor.fetchall() if row[:2] not in but]
 
 
 def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:
