@@ -18,9 +18,6 @@ from telemetry.readings import EPOCH, MICROSECOND, time_span_of
 
 LATEST_DEPTH = 200
 """How many of a device's newest readings are searched for its types."""
-OPEN_LIMIT = 20_000
-"""How many are for a type that was not among those, in each hour it may be in and in all that are
-not rolled up yet: in the two of these that there usually are, three readings a second."""
 
 NEWEST = """
     SELECT reading.* FROM unnest(%s::uuid[]) AS device(id) CROSS JOIN LATERAL (
@@ -35,27 +32,31 @@ LAST_SEEN = """
     FROM telemetry_keys WHERE device_id = ANY (%s) GROUP BY device_id, telemetry_type
 """
 RARE = """
-    WITH missing AS (
+    WITH missing AS MATERIALIZED (
         SELECT * FROM unnest(%(devices)s::uuid[], %(types)s::text[], %(hours)s::timestamptz[])
             AS missing(device_id, telemetry_type, hour)
-    ), spans AS (
-        SELECT device_id, hour AS first, hour + interval '1 hour' AS last,
-            array_agg(telemetry_type) AS types
-        FROM missing GROUP BY device_id, hour
+    ), found AS (
+        SELECT reading.* FROM missing CROSS JOIN LATERAL (
+            SELECT * FROM telemetry
+            WHERE device_id = missing.device_id AND telemetry_type = missing.telemetry_type
+                AND recorded_at >= hour AND recorded_at < hour + interval '1 hour'
+            ORDER BY recorded_at DESC, id DESC LIMIT 1
+        ) reading
         UNION ALL
-        SELECT device_id, (SELECT hour FROM telemetry_rolled_until), 'infinity',
-            array_agg(telemetry_type)
-        FROM missing GROUP BY device_id
+        SELECT reading.* FROM (
+            SELECT device_id, array_agg(telemetry_type) AS types FROM missing GROUP BY device_id
+        ) device CROSS JOIN LATERAL (
+            SELECT * FROM telemetry WHERE device_id = device.device_id
+                AND telemetry_type = ANY (types)
+                AND recorded_at >= %(rolled_until)s
+        ) reading
     )
-    SELECT DISTINCT ON (device_id, telemetry_type) reading.* FROM spans CROSS JOIN LATERAL (
-        SELECT * FROM telemetry
-        WHERE device_id = spans.device_id AND recorded_at >= first AND recorded_at < last
-        ORDER BY recorded_at DESC, id DESC LIMIT %(most)s
-    ) reading
-    WHERE telemetry_type = ANY (types)
+    SELECT DISTINCT ON (device_id, telemetry_type) * FROM found
     ORDER BY device_id, telemetry_type, recorded_at DESC, id DESC
 """
-"""Where a type was last seen, and where nobody has looked yet: in the hours not rolled up."""
+"""Where a type was last seen, and where nobody has looked yet: in the hours not rolled up. Since
+when those are is said in the statement, as the planner has to know that they are few.
+"""
 
 
 class InvalidCursor(ValueError):
@@ -122,12 +123,12 @@ def latest(
         (reading.device_id, reading.telemetry_type): reading
         for reading in Telemetry.objects.raw(NEWEST, [ids, depth])
     }
-    if rare and (missing := _last_seen(ids, newest.keys())):
+    if rare and (missing := _last_seen(ids, but=newest.keys())):
         arguments = {
             "devices": [device_id for device_id, _, _ in missing],
             "types": [kind for _, kind, _ in missing],
             "hours": [hour for _, _, hour in missing],
-            "most": OPEN_LIMIT,
+            "rolled_until": _rolled_until(),
         }
         for reading in Telemetry.objects.raw(RARE, arguments):
             newest[reading.device_id, reading.telemetry_type] = reading
@@ -138,12 +139,19 @@ def latest(
 
 
 def _last_seen(
-    ids: list[UUID], but: Container[tuple[UUID, str]]
+    ids: list[UUID], *, but: Container[tuple[UUID, str]]
 ) -> list[tuple[UUID, str, datetime]]:
     """Every type of the devices, but for some, and the newest hour that is known to have it."""
     with connection.cursor() as cursor:
         cursor.execute(LAST_SEEN, [ids])
         return [row for row in cursor.fetchall() if row[:2] not in but]
+
+
+def _rolled_until() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hour FROM telemetry_rolled_until")
+        hour: datetime = cursor.fetchone()[0]
+    return hour
 
 
 def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:

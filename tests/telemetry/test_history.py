@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from telemetry import history, ingest, keys, readings
+from telemetry import history, ingest, keys
 from telemetry.models import Key, Telemetry
 from tests.factories import (
     NOW,
@@ -183,13 +183,7 @@ def test_the_latest_are_searched_to_a_depth_where_rare_types_need_not_be_found(d
 def store_noted(device, batch):
     """Store readings and register their keys."""
     ingest.store(device, batch, now=NOW)
-    keys.note(
-        device,
-        [
-            (one.telemetry_type, tuple(dict(readings.values(one.payload))), one.recorded_at)
-            for one in device.readings.all()
-        ],
-    )
+    keys.note_stored(device)
 
 
 def roll_up_to(hour):
