@@ -113,6 +113,7 @@ def note_stored(device: Device) -> None:
     """Register the keys of all readings that are stored of a device, so that the table can be made
     again from them; what people chose is kept.
     """
+    _forget()
     stored = device.readings.order_by("recorded_at", "id").iterator(chunk_size=STORED_AT_ONCE)
     while batch := list(islice(stored, STORED_AT_ONCE)):
         note(

@@ -179,8 +179,13 @@ def test_beyond_the_limit_no_more_are_registered_but_the_known_are_kept_right(de
     assert registered(device)["environment", "a"] == NOW - 5 * HOUR
 
 
-def test_the_registry_can_be_made_again_from_what_is_stored(device, monkeypatch):
+def test_the_registry_can_be_made_again_from_what_is_stored(
+    device, monkeypatch, django_capture_on_commit_callbacks
+):
     monkeypatch.setattr(keys, "STORED_AT_ONCE", 2)
+    with django_capture_on_commit_callbacks(execute=True):
+        keys.note(device, [shape({"b": {"c": 1}})])
+    Key.objects.all().delete()
     payloads = [{"a": 1}, {"b": {"c": "text"}}, {"a": 2, "no good": 1}]
     store_readings(device, payloads=payloads, recorded_at=NOW + HOUR)
     keys.change(keys.get(device, register_key(device, "environment.a")), unit="K")
