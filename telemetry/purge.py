@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from devices import enrolment
 from devices.models import Device
@@ -93,7 +93,9 @@ def _delete_readings(
         "before": before,
         "rows": BATCH - 1,
     }
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # For a device that it has no statistics of, the planner would sort all that is left.
+        cursor.execute("SELECT set_config('enable_sort', 'off', true)")
         cursor.execute(
             """
             SELECT recorded_at, id FROM telemetry
