@@ -47,7 +47,7 @@ class Request(NamedTuple):
 
 def reading(**fields: str) -> str:
     """A reading of these fields, each as JSON text; what is not given is as it should be."""
-    given = {"telemetry_type": '"environment"', "payload": '{"a":1}', **fields}
+    given = {"telemetry_type": '"environment"', "payload": '{"a":1}', "recorded_at": TIME, **fields}
     return "{" + ",".join(f'"{name}":{text}' for name, text in given.items()) + "}"
 
 
@@ -68,9 +68,9 @@ def gzip(body: bytes | str) -> bytes:
     return compress(body.encode() if isinstance(body, str) else body, mtime=0)
 
 
+TIME = '"2025-06-15T11:00:00Z"'
 FORM = "application/x-www-form-urlencoded"
-GOOD = reading(payload='{"good":1}', recorded_at='"2025-06-15T11:00:00Z"')
-ANOTHER = reading(payload='{"good":2}', recorded_at='"2025-06-15T11:00:00Z"')
+GOOD, ANOTHER = payload('{"good":1}'), payload('{"good":2}')
 LARGE = json.dumps({f"k{number}": "x" * 100 for number in range(200)})
 MANY = json.dumps(dict.fromkeys(map(str, range(257)), 0))
 DEEP = 5000
@@ -112,8 +112,8 @@ READINGS = [
     Case("a number as payload", payload("5"), "/payload", "not-an-object"),
     Case("false as payload", payload("false"), "/payload", "not-an-object"),
     # Fields of a reading
-    Case("no payload", '{"telemetry_type":"a"}', "/payload", "required"),
-    Case("no type", '{"payload":{"a":1}}', "/telemetry_type", "required"),
+    Case("no payload", f'{{"telemetry_type":"a","recorded_at":{TIME}}}', "/payload", "required"),
+    Case("no type", f'{{"payload":{{"a":1}},"recorded_at":{TIME}}}', "/telemetry_type", "required"),
     Case("a space in the type", reading(telemetry_type='"a b"'), "/telemetry_type", "invalid"),
     Case("a dot in the type", reading(telemetry_type='"a.b"'), "/telemetry_type", "invalid"),
     Case("a line end in the type", reading(telemetry_type=r'"a\n"'), "/telemetry_type", "invalid"),
@@ -126,7 +126,7 @@ READINGS = [
     Case("a number as type", reading(telemetry_type="1"), "/telemetry_type", "invalid"),
     Case("an object as type", reading(telemetry_type='{"a":1}'), "/telemetry_type", "invalid"),
     Case("a payload twice", f'{GOOD[:-1]},"payload":{{"a":1}}}}', "", "duplicate-key"),
-    Case("a time twice", f'{GOOD[:-1]},"recorded_at":null}}', "", "duplicate-key"),
+    Case("a time twice", f'{GOOD[:-1]},"recorded_at":{TIME}}}', "", "duplicate-key"),
     Case("its own id", reading(id='"x"'), "/id", "unknown-field"),
     Case("another device", reading(device_id='"x"'), "/device_id", "unknown-field"),
     Case("its own created_at", reading(created_at="null"), "/created_at", "unknown-field"),
