@@ -6,9 +6,10 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.utils.formats import date_format
+from psycopg import errors
 
 from devices.models import Device
 from telemetry import partitions, purge, retention
@@ -18,6 +19,8 @@ from telemetry.retention import Cutoffs, Rules
 
 COUNTED = 100_000
 """Rows up to which they are counted; of more there is the planner's estimate."""
+COUNTING = "500ms"
+"""How long; where few rows are to go among very many, all have to be looked at."""
 KINDS = [
     (Telemetry, "recorded_at", "readings"),
     (HourRollup, "bucket", "hourly values"),
@@ -132,9 +135,16 @@ def _months_before(limit: datetime | None) -> list[date]:
 def _count(rows: QuerySet[Any]) -> tuple[int, bool]:
     """How many rows there are, and whether that is exact."""
     expected = int(json.loads(rows.explain(format="json"))[0]["Plan"]["Plan Rows"])
-    if expected <= COUNTED:
-        counted = rows[: COUNTED + 1].count()
-        if counted <= COUNTED:
-            return counted, True
-        expected = max(expected, counted)
-    return expected, False
+    if expected > COUNTED:
+        return expected, False
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [COUNTING])
+            counted = rows[: COUNTED + 1].count()
+            # So that the timeout ends with the block, even within another transaction.
+            transaction.set_rollback(True)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, errors.QueryCanceled):
+            raise
+        return expected, False
+    return max(expected, counted) if counted > COUNTED else counted, counted <= COUNTED

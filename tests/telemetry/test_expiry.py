@@ -247,6 +247,16 @@ class TestPreview:
         assert not part.exact
         assert part.rows > 3
 
+    def test_of_rows_that_take_too_long_to_count_too(self, device, monkeypatch):
+        monkeypatch.setattr(expiry, "COUNTING", "10ms")
+        store_reading(device)
+        assert expiry._count(Telemetry.objects.all()) == (1, True)
+        _, exact = expiry._count(Telemetry.objects.extra(where=["pg_sleep(9) IS NULL"]))
+        assert not exact
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() != ("10ms",)
+
     @pytest.mark.parametrize(
         ("rows", "words"),
         [
