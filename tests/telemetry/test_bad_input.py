@@ -119,6 +119,8 @@ def test_a_bad_reading_is_refused_with_a_pointer_and_no_other(
     for way in (*MANY, *BY_LINES):
         found = listed(way.send(apis, device, GOOD, case.text, ANOTHER), way)
         assert (way.at.replace("0", "1") + case.pointer, case.code) in found, way
+    # Once more, by a device that is known by now.
+    assert (case.pointer, case.code) in refused(ONE[0].send(apis, device, case.text), ONE[0])
 
 
 @each(bad_input.NOT_JSON)
@@ -135,7 +137,7 @@ def test_a_line_that_is_no_json_is_refused_and_no_other(
 def test_a_bad_body_is_refused_with_the_place(
     device: Device, apis: dict[str, Api], case: Body
 ) -> None:
-    for way in ONE:
+    for way in (*ONE, ONE[0]):
         answer = way.send(apis, device, case.raw)
         refused(answer, way, case.status)
         assert case.word in answer.content.decode(), way
