@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from devices.models import Device, DeviceQuerySet
 from devices.times import EARLIEST
@@ -17,7 +18,7 @@ from telemetry.models import Horizon, RetentionRule
 
 RULES_HELD = 60
 """Seconds that a process goes by the rules it has read, before it reads them again."""
-LOCK = 0x7E1E_0002
+LOCK = 0x7E1E_0003
 """The advisory lock that rollups are made under, shared, and horizons are moved under, alone."""
 
 
@@ -125,19 +126,17 @@ def earliest(device: Device, now: datetime) -> datetime:
 
 def horizon(device: Device) -> Cutoffs:
     """Before which instants nothing of the device is left, whatever the rules say by now."""
-    gone = Horizon.objects.filter(pk=device.pk).values_list("raw", "hour", "day").first()
-    return Cutoffs(*gone) if gone else Cutoffs()
+    return _horizons(Horizon.objects.filter(pk=device.pk)).get(device.pk, Cutoffs())
 
 
-def raw_horizons() -> dict[UUID, datetime]:
-    """By device, before when its readings are gone: what they came to cannot be made anew.
+def horizons() -> dict[UUID, Cutoffs]:
+    """The same of every device that has lost anything: no rollup can be made anew from before.
 
     Within a transaction they stay where they are until it ends.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
-    known = Horizon.objects.values_list("device_id", "raw")
-    return {device_id: raw for device_id, raw in known if raw}
+    return _horizons(Horizon.objects.all())
 
 
 def move_horizons(due: dict[UUID, Cutoffs]) -> None:
@@ -161,6 +160,10 @@ def move_horizons(due: dict[UUID, Cutoffs]) -> None:
             """,
             [list(due), *([one[kind] for one in due.values()] for kind in range(3))],
         )
+
+
+def _horizons(rows: QuerySet[Horizon]) -> dict[UUID, Cutoffs]:
+    return {device: Cutoffs(*gone) for device, *gone in rows.values_list("pk", *Cutoffs._fields)}
 
 
 def _midnight(time: datetime) -> datetime:

@@ -216,7 +216,7 @@ def test_a_rule_that_is_loosened_moves_no_horizon_back(device):
     apply()
     RetentionRule.objects.update(raw_days=90)
     apply()
-    assert retention.raw_horizons() == {device.pk: MIDNIGHT - 10 * DAY}
+    assert retention.horizons() == {device.pk: (MIDNIGHT - 10 * DAY, None, None)}
 
 
 class TestPreview:
