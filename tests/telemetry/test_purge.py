@@ -16,11 +16,12 @@ from tests.telemetry.kept import keep
 
 
 def with_readings(count, *, every=timedelta(days=7), **fields):
+    """A device and readings of it whose one value has no key that could be registered."""
     device = DeviceFactory.create(**fields)
     ingest.store(
         device,
         [
-            make_reading(device, recorded_at=NOW + number * every, payload={"n": number})
+            make_reading(device, recorded_at=NOW + number * every, payload={"n°": number})
             for number in range(count)
         ],
         now=NOW,
@@ -151,7 +152,7 @@ class TestOnItsOwnConnection:
         def forget_late(deleted):
             if not late.is_set():
                 late.set()
-                ingest.store(deleted, [make_reading(deleted, payload={"late": 1})], now=NOW)
+                ingest.store(deleted, [make_reading(deleted, payload={"late!": 1})], now=NOW)
             forget(deleted)
 
         monkeypatch.setattr(enrolment, "forget", forget_late)
