@@ -5,9 +5,8 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 """
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from django.db import connection
@@ -61,7 +60,7 @@ def readings(selection: Selection, *, format: Format) -> Generator[bytes]:
 
     In NDJSON each is what the ingest takes; in CSV the payload is JSON in a cell.
     """
-    return _stream(selection, HEADERS[format], LINES[format])
+    return _stream(HEADERS[format], *_query(selection, LINES[format]))
 
 
 def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
@@ -78,14 +77,14 @@ def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
             f"CASE WHEN telemetry_type = %({name}_type)s"
             f" THEN coalesce(payload -> %({name}_key)s, payload #> %({name}_path)s) END AS {name}"
         )
-    return _stream(
+    query, span = _query(
         selection,
-        ",".join(["recorded_at", *map(_label, keys)]).encode() + b"\n",
         " || ',' || ".join([TIME, *map(_cell, names)]),
         source=f"telemetry, LATERAL (SELECT {', '.join(leaves)}) AS leaves",
         condition=f"telemetry_type = ANY (%(types)s) AND coalesce({', '.join(names)}) IS NOT NULL",
-        arguments=arguments,
     )
+    header = ",".join(["recorded_at", *map(_label, keys)]) + "\n"
+    return _stream(header.encode(), query, {**span, **arguments})
 
 
 def file_name(device: Device, format: Format) -> str:
@@ -110,20 +109,9 @@ def _label(key: str) -> str:
     return f"'{key}" if key.startswith("-") else key
 
 
-def _stream(
-    selection: Selection,
-    header: bytes,
-    line: str,
-    *,
-    source: str = "telemetry",
-    condition: str = "true",
-    arguments: Mapping[str, Any] = MappingProxyType({}),
-) -> Generator[bytes]:
-    """The header with the first lines, then more of them, all from one snapshot.
-
-    A cursor, so that no statement runs while a reader is slow; on a connection of its own, so
-    that one who never reads on leaves no transaction behind (docs/decisions/0010).
-    """
+def _query(
+    selection: Selection, line: str, *, source: str = "telemetry", condition: str = "true"
+) -> tuple[str, dict[str, Any]]:
     conditions = ["device_id = %(device)s", condition]
     if selection.telemetry_type:
         conditions.append("telemetry_type = %(telemetry_type)s")
@@ -135,14 +123,22 @@ def _stream(
         SELECT {line} || E'\\n' FROM {source} WHERE {" AND ".join(conditions)}
         ORDER BY recorded_at, id
     """  # noqa: S608 - put together of constants
-    given = {**arguments, **selection._asdict(), "device": selection.device.pk}
+    return query, {**selection._asdict(), "device": selection.device.pk}
+
+
+def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[bytes]:
+    """The header with the first lines, then more of them, all from one snapshot.
+
+    A cursor, so that no statement runs while a reader is slow; on a connection of its own, so
+    that one who never reads on leaves no transaction behind (docs/decisions/0010).
+    """
     own = connection.copy()
     try:
         own.set_autocommit(False)
         with own.cursor() as settings:
             settings.execute("SET statement_timeout = %s", [TIMEOUT_MS])
         with own.chunked_cursor() as cursor:
-            cursor.execute(query, given)
+            cursor.execute(query, arguments)
             lines = cursor.fetchmany(ROWS)
             yield header + _joined(lines)
             while lines := cursor.fetchmany(ROWS):
