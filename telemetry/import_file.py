@@ -43,6 +43,11 @@ INTEGER = re.compile(r"\d+", re.ASCII)
 NUMBER = re.compile(r"([+-]?\d{1,40})|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 MISSING = re.compile(r"|NA|(?i:[+-]?(?:nan|inf|infinity))")
 UNIX_TIME = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
+# What is read most, and then by Python itself.
+ISO = re.compile(
+    r"\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?", re.ASCII
+)
+PARTS = ("year", "month", "day", "hour", "minute")
 CLOCK = r"[Tt ](?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,12}))?)?"
 YEAR_FIRST = re.compile(
     rf"(?P<year>\d{{4}})(?P<by>[-/])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?){CLOCK}", re.ASCII
@@ -157,8 +162,8 @@ def time_of(cell: str, zone: tzinfo) -> datetime:
     Raises NotATime, also for an hour that the clocks skip.
     """
     text = cell.strip()
-    if match := YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text):
-        return _from_local(match, zone)
+    if local := _local_time(text):
+        return _in_zone(local, zone)
     if UNIX_TIME.fullmatch(text):
         return _from_unix(float(text))
     if times.RFC_3339.fullmatch(text):
@@ -301,18 +306,30 @@ def _with_floats(value: Any) -> Any:
     return value
 
 
-def _from_local(match: re.Match[str], zone: tzinfo) -> datetime:
-    year, month, day = int(match["year"]), int(match["month"]), int(match["day"])
-    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"] or 0)
-    microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+def _local_time(text: str) -> datetime | None:
+    """The time without a zone; None if it has not the form of one. Raises NotATime."""
     try:
-        local = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=zone)
-        time = local.astimezone(UTC)
+        if ISO.fullmatch(text):
+            return datetime.fromisoformat(text)
+        if match := YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text):
+            year, month, day, hour, minute = (int(match[name]) for name in PARTS)
+            microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+            second = int(match["second"] or 0)
+            return datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001
+    except ValueError:
+        raise times.NotATime("There is no such day or time.") from None
+    return None
+
+
+def _in_zone(local: datetime, zone: tzinfo) -> datetime:
+    """The first instant at which clocks in the zone show this. Raises NotATime."""
+    try:
+        time = local.replace(tzinfo=zone).astimezone(UTC)
         returned = time.astimezone(zone)
-    except (ValueError, OverflowError):
+    except OverflowError:
         raise times.NotATime("There is no such day or time.") from None
     # Python gives a skipped hour an instant too; only that it does not come back tells.
-    if returned.replace(tzinfo=None) != local.replace(tzinfo=None):
+    if returned.replace(tzinfo=None) != local:
         raise times.NotATime(f"The clocks in {zone} skipped this time.")
     return time
 
