@@ -136,7 +136,7 @@ def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[b
     try:
         own.set_autocommit(False)
         with own.cursor() as settings:
-            settings.execute("SET statement_timeout = %s", [TIMEOUT_MS])
+            settings.execute(f"SET statement_timeout = {TIMEOUT_MS}")
         with own.chunked_cursor() as cursor:
             cursor.execute(query, arguments)
             lines = cursor.fetchmany(ROWS)

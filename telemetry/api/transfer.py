@@ -1,14 +1,15 @@
 """Readings as files: out of a device and into one."""
 
+import io
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 from django.utils.http import content_disposition_header, parse_header_parameters
@@ -22,6 +23,7 @@ from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
 from accounts.strict import StrictSerializer
+from devices import bodies
 from devices.authentication import reachable_device
 from devices.free_json import Fault
 from devices.models import Device
@@ -37,8 +39,8 @@ BROKEN_OFF_LINES: dict[export.Format, bytes] = {
     "csv": f"{BROKEN_OFF}\n".encode(),
     "ndjson": f'{{"error": "{BROKEN_OFF}"}}\n'.encode(),
 }
-IN_MEMORY, PIECE = 1024 * 1024, 64 * 1024
-"""Bytes of a body that are kept off the disk, and that are read at once."""
+IN_MEMORY = 1024 * 1024
+"""Bytes of a file that are kept off the disk."""
 
 
 class ExportQuery(StrictSerializer):
@@ -237,10 +239,17 @@ def _media_type(request: Request) -> str:
 
 @contextmanager
 def _received(request: Request) -> Iterator[IO[bytes]]:
-    """The body as a file, whole before the first reading is stored."""
+    """The body as a file, inflated, whole before the first reading is stored."""
+    stream = request.stream or io.BytesIO()
+    encoding = request.headers.get("Content-Encoding", "")
     with SpooledTemporaryFile(IN_MEMORY) as file:
-        if request.stream:
-            copyfileobj(request.stream, file, PIECE)
-        if file.tell() < int(request.META.get("CONTENT_LENGTH") or 0):
+        try:
+            for chunk in bodies.chunks(stream, encoding, limit=settings.IMPORT_LIMIT):
+                file.write(chunk)
+        except bodies.UnknownEncoding as error:
+            raise UnsupportedMediaType(request.content_type or "", str(error)) from None
+        except bodies.DamagedBody as error:
+            raise ParseError(str(error)) from None
+        if not encoding and file.tell() < int(request.META.get("CONTENT_LENGTH") or 0):
             raise ParseError("The body ended before its Content-Length.")
         yield file

@@ -1,5 +1,6 @@
 """Files of readings over HTTP."""
 
+import gzip
 import io
 import json
 
@@ -244,6 +245,21 @@ def test_a_file_may_be_larger_than_other_bodies_and_has_its_own_limit(send, sett
     refused = send(office(1000))
     assert refused.status_code == 413
     assert "20000 bytes" in refused.json()["detail"]
+
+
+def test_a_file_may_come_deflated_and_is_measured_inflated(device, owner_api, settings):
+    settings.IMPORT_LIMIT = len(office(100))
+    path = f"/api/v1/devices/{device.pk}/telemetry/import"
+
+    def answer(content, encoding="gzip"):
+        headers = {"Content-Encoding": encoding}
+        return owner_api.post(path, content, content_type=CSV, headers=headers)
+
+    assert answer(gzip.compress(office(101).encode())).status_code == 413
+    assert answer(gzip.compress(office().encode())[:-9]).status_code == 400
+    assert answer(office().encode(), "br").status_code == 415
+    assert not device.readings.exists()
+    assert answer(gzip.compress(office(100).encode())).json()["accepted"] == 100
 
 
 def test_a_body_that_ends_too_soon_stores_nothing(device, owner):
