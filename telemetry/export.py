@@ -5,12 +5,13 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 """
 
 import re
-from collections.abc import Generator, Sequence
-from datetime import datetime
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from django.db import connection
 
+from devices import times
 from devices.models import Device
 
 Format = Literal["csv", "ndjson"]
@@ -21,6 +22,7 @@ TIMEOUT_MS = 30_000
 """For each ROWS; those of a rare type may be far apart."""
 NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
 NAME_LENGTH = 60
+STATISTICS = ("avg", "min", "max", "count")
 
 
 class Selection(NamedTuple):
@@ -87,6 +89,28 @@ def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
     return _stream(header.encode(), query, {**span, **arguments})
 
 
+def buckets(
+    pieces: Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]],
+    *,
+    keys: Sequence[str],
+) -> Generator[bytes]:
+    """CSV with the time at which each bucket begins and four columns for each key.
+
+    A piece is the buckets of some span: their times in Unix seconds, and by key the columns that
+    STATISTICS names. What a bucket has not is empty.
+    """
+    labels = (f"{_label(key)} {name}" for key in keys for name in STATISTICS)
+    yield ",".join(["recorded_at", *labels]).encode() + b"\n"
+    for beginnings, columns in pieces:
+        cells = (column for key in keys for column in columns[key])
+        lines = [
+            ",".join([times.show(datetime.fromtimestamp(beginning, UTC)), *map(_number, numbers)])
+            for beginning, *numbers in zip(beginnings, *cells, strict=True)
+        ]
+        if lines:
+            yield "\n".join([*lines, ""]).encode()
+
+
 def file_name(device: Device, format: Format) -> str:
     """The device's name as far as it can be that of a file anywhere."""
     name = NOT_IN_FILE_NAMES.sub("_", device.name)[:NAME_LENGTH].strip("._")
@@ -103,6 +127,10 @@ def _cell(leaf: str) -> str:
         WHEN 'object' THEN {_quoted(text)}
         WHEN 'array' THEN {_quoted(text)}
         ELSE '' END"""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _label(key: str) -> str:

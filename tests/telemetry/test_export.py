@@ -209,6 +209,25 @@ def test_a_path_is_a_whole_key_first_and_then_its_parts(device):
     assert [row[1:] for row in rows[1:]] == [["1", ""], ["3", ""], ["", "5"]]
 
 
+@pytest.mark.django_db
+def test_buckets_have_four_columns_for_each_key():
+    begins = int(NOW.timestamp())
+    pieces = [
+        ([begins], {"a.b": [[1.5], [-2], [5.0], [3]], "-a.c": [[None], [None], [None], [0]]}),
+        ([], {"a.b": [[], [], [], []], "-a.c": [[], [], [], []]}),
+        ([begins + 3600], {"a.b": [[1], [1], [1], [1]], "-a.c": [[0.1], [0.1], [0.1], [2]]}),
+    ]
+
+    lines = b"".join(export.buckets(pieces, keys=["a.b", "-a.c"])).decode().splitlines()
+
+    names = "a.b avg,a.b min,a.b max,a.b count,'-a.c avg,'-a.c min,'-a.c max,'-a.c count"
+    assert lines == [
+        f"recorded_at,{names}",
+        "2025-06-15T12:00:00.000000Z,1.5,-2,5.0,3,,,,0",
+        "2025-06-15T13:00:00.000000Z,1,1,1,1,0.1,0.1,0.1,2",
+    ]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_export_without_readings_is_a_file_too(device, owner_api, format):
     answer = owner_api.get(url(device), {"format": format})
