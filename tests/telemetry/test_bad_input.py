@@ -63,7 +63,6 @@ BY_LINES = [Way("device", FULL, b"\n".join, "/0", LINES)]
 
 
 IMPORT = "/api/v1/devices/{}/telemetry/import"
-with_import = pytest.mark.skip("until there is the import over HTTP")
 
 
 def each(cases: list[Any]) -> Any:
@@ -177,7 +176,6 @@ def brought_in(answer: HttpResponse, line: int) -> list[tuple[str, str]]:
     return places(told["rejected"])
 
 
-@with_import
 @each(bad_input.READINGS)
 def test_a_bad_line_of_an_imported_file_is_refused_and_no_other(
     device: Device, apis: dict[str, Api], case: Case
@@ -189,7 +187,6 @@ def test_a_bad_line_of_an_imported_file_is_refused_and_no_other(
 
 
 # A file may well begin with a byte order mark.
-@with_import
 @each([case for case in bad_input.NOT_JSON if case.name != "a byte order mark"])
 def test_a_line_of_an_imported_file_that_is_no_json_is_refused_and_no_other(
     device: Device, apis: dict[str, Api], case: Body
@@ -199,7 +196,6 @@ def test_a_line_of_an_imported_file_that_is_no_json_is_refused_and_no_other(
     brought_in(way.send(apis, device, GOOD, case.raw, ANOTHER), line=2)
 
 
-@with_import
 @each(bad_input.ROWS)
 def test_a_bad_row_of_an_imported_table_is_refused_and_no_other(
     device: Device, apis: dict[str, Api], case: Row
