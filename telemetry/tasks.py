@@ -3,7 +3,7 @@
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from telemetry import partitions, purge
+from telemetry import partitions, purge, rollups
 
 
 @app.periodic(cron="7 3 * * *")
@@ -18,3 +18,11 @@ def make_months_ahead(timestamp: int) -> None:
 def purge_deleted_devices(timestamp: int) -> None:
     """Every minute: clear what deleted devices have left."""
     purge.purge_deleted()
+
+
+@app.periodic(cron="* * * * * */10")
+@app.task(queueing_lock="roll_up", lock="rollups")
+def roll_up(timestamp: int) -> None:
+    """Every ten seconds: bring the hours and days up to date with the readings."""
+    rollups.drain()
+    rollups.roll_up_closed_hours(timezone.now())

@@ -51,6 +51,13 @@ function translucent(color) {
   return color.replaceAll(",", " ").replace(")", " / 0.2)");
 }
 
+// The buckets in which a key has a value, of those that it shares with others.
+function ofKey(t, columns) {
+  const filled = columns.count.flatMap((count, i) => (count ? [i] : []));
+  const pick = (column) => filled.map((i) => column[i]);
+  return { t: pick(t), avg: pick(columns.avg), min: pick(columns.min), max: pick(columns.max), count: pick(columns.count) };
+}
+
 // A null between two buckets that lie further apart than `longest` seconds.
 function withGaps({ t, avg, min, max }, longest) {
   const columns = [[], [], [], []];
@@ -252,13 +259,13 @@ class TelemetryHistory extends HTMLElement {
     const series = {};
     let resolution = 1;
     for (let first = 0; first < charts.length; first += KEYS_PER_REQUEST) {
-      const query = new URLSearchParams({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), points });
+      const query = new URLSearchParams({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), points, time_zone: this.dataset.zone });
       for (const { key } of charts.slice(first, first + KEYS_PER_REQUEST)) query.append("key", key);
       const response = await fetch(`${this.dataset.series}?${query}`, { signal, headers: { Accept: "application/json" } });
       if (response.status === 401 || response.status === 403) throw new Error("You have been signed out. Reload this page to sign in again.");
       if (!response.ok) throw new Error("The history could not be loaded; it is tried again.");
       const answer = await response.json();
-      Object.assign(series, answer.series);
+      for (const [key, columns] of Object.entries(answer.series)) series[key] = ofKey(answer.t, columns);
       resolution = answer.resolution;
     }
     return { series, resolution };

@@ -64,6 +64,7 @@ def test_each_task_has_its_time() -> None:
         "devices.tasks.announce_offline": "* * * * * */30",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",
+        "telemetry.tasks.roll_up": "* * * * * */10",
         "telemetry_site.tasks.clear_sessions": "17 * * * *",
         "telemetry_site.tasks.remove_old_jobs": "27 * * * *",
     }
