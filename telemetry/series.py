@@ -163,7 +163,7 @@ class Found(NamedTuple):
     """Of one key, the buckets with a value, by their number, and what it comes to in each."""
 
     places: list[int]
-    avg: list[float]
+    sum: list[float]
     min: list[float]
     max: list[float]
     count: list[int]  # type: ignore[assignment]
@@ -209,7 +209,9 @@ def _columns(found: Found | None, shown: list[int]) -> Columns:
     if found is None:
         nothing = [None] * len(shown)
         return Columns(nothing, nothing, nothing, [0] * len(shown))
-    short = ([float(SHORT % value) for value in column] for column in found[1:4])
+    # Not divided by PostgreSQL, to which a result that is too small for a double is an error.
+    avg = [total / count for total, count in zip(found.sum, found.count, strict=True)]
+    short = ([float(SHORT % value) for value in column] for column in (avg, found.min, found.max))
     rows = dict(zip(found.places, zip(*short, found.count, strict=True), strict=True))
     return Columns(*zip(*(rows.get(place, (None, None, None, 0)) for place in shown), strict=True))
 

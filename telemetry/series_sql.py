@@ -13,7 +13,7 @@ from telemetry.tiles import Tiles
 
 def statement(keys: int, tiles: Tiles) -> str:
     """SQL of a row for each key that has a value: its number, then arrays of the buckets it has
-    one in (numbered from 0), and of the average, least, greatest and count in each.
+    one in (numbered from 0), and of the sum, least, greatest and count in each.
     """
     torn = bool(tiles.torn)
     readings = [_readings(f"raw{n}") for n in range(len(tiles.raw))] + [TORN] * torn
@@ -25,7 +25,7 @@ def statement(keys: int, tiles: Tiles) -> str:
     one = len(parts) == 1 and not (tiles.hours or tiles.days)
     return f"""
         WITH grid AS MATERIALIZED (SELECT %(bounds)s::timestamptz[] AS bounds)
-        SELECT number, array_agg(place - 1), array_agg(sum / count), array_agg(min),
+        SELECT number, array_agg(place - 1), array_agg(sum), array_agg(min),
             array_agg(max), array_agg(count)
         FROM ({parts[0] if one else _summed(parts)}) AS summed
         GROUP BY number

@@ -45,8 +45,10 @@ def tile(
     if step < buckets.HOUR or not hours:
         return Tiles(raw=[(start, end)])
     first, last = hours
-    hours_from = _next(kept.hours, DAY) if start < kept.hours else start
-    raw_from = max(hours_from, _next(kept.raw, HOUR) if start < kept.raw else start)
+    hours_from = _next(kept.hours, DAY) if start < kept.hours else first
+    raw_from = _next(kept.raw, HOUR) if start < kept.raw else start
+    if start < kept.hours:
+        raw_from = max(raw_from, hours_from)
     inner = bounds[1:-1]
     torn = [
         hour
