@@ -42,17 +42,12 @@ class Kept(NamedTuple):
 
     raw: datetime = EARLIEST
     hours: datetime = EARLIEST
-    days: datetime = EARLIEST
 
 
 EVERYTHING = Kept()
 OfDevices = Mapping[UUID, Kept]
 """By device; of one that is not in it everything is kept."""
-
-
 NOTHING_DROPPED: OfDevices = {}
-KEY_PATTERN = "^[A-Za-z0-9_.-]{1,64}$"
-"""Of a path that a chart can be asked for by (telemetry.series.KEY)."""
 
 
 def floor(time: datetime, unit: timedelta) -> datetime:
@@ -71,14 +66,15 @@ def roll_up_closed_hours(now: datetime, *, kept: OfDevices = NOTHING_DROPPED) ->
     """Roll up every hour that has closed since the last time, and count them.
 
     At most a day of them before `rolled_until` moves on, so a worker that was away for weeks and
-    is stopped again has not worked in vain.
+    is stopped again has not worked in vain. It need not move in the transaction that makes the
+    hours: readings that come in between are marked.
     """
     start = rolled = rolled_until()
     closed = floor(now - CLOSED_AFTER, HOUR)
     while rolled < closed:
         until = min(rolled + DAY, closed)
-        devices = Device.objects.filter(deleted_at=None).order_by("pk").values_list("pk", flat=True)
-        for hours in _batches(product(devices.iterator(), hours_between(rolled, until))):
+        devices = Device.objects.filter(deleted_at=None).values_list("pk", flat=True)
+        for hours in _batches(product(devices.order_by("pk"), hours_between(rolled, until))):
             with _writing() as cursor:
                 _make(cursor, hours, kept)
         _move_on(rolled, until)
@@ -109,9 +105,9 @@ def rebuild(
 
     Both instants are whole hours. All in one transaction: give it a day at a time.
     """
-    limits = {"limit": getattr(settings, "KEYS_PER_DEVICE", 1000), "pattern": KEY_PATTERN}
+    limit = getattr(settings, "KEYS_PER_DEVICE", 1000)
     with _writing() as cursor:
-        cursor.execute(REGISTER, {"device": device.pk, "start": start, "end": end, **limits})
+        cursor.execute(REGISTER, {"device": device.pk, "start": start, "end": end, "limit": limit})
         _make(cursor, product([device.pk], hours_between(start, end)), kept)
 
 

@@ -87,7 +87,7 @@ MAKE_DAYS = _statement(
     """,
     then="SELECT",
 )
-REGISTER = """
+REGISTER = f"""
     WITH RECURSIVE leaves AS (
         SELECT telemetry_type, recorded_at, of_payload.key AS key, of_payload.value AS value
         FROM telemetry, jsonb_each(payload) AS of_payload
@@ -111,11 +111,11 @@ REGISTER = """
     )
     INSERT INTO telemetry_keys (device_id, telemetry_type, key, since, label, unit)
     SELECT %(device)s, telemetry_type, key, since, '', '' FROM found
-    WHERE key ~ %(pattern)s AND (telemetry_type, key) NOT IN (
+    WHERE key ~ '^{values.PATH}$' AND (telemetry_type, key) NOT IN (
         SELECT telemetry_type, key FROM telemetry_keys WHERE device_id = %(device)s)
     ORDER BY telemetry_type, key
     LIMIT (
         SELECT GREATEST(0, %(limit)s - count(*)) FROM telemetry_keys WHERE device_id = %(device)s)
     ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - put together of constants
 """Put in the registry what is there to be charted: every path that leads to a number."""

@@ -14,17 +14,17 @@ from django.db import connection
 
 from devices.models import Device
 from devices.times import EARLIEST
-from telemetry import buckets, rollups, series_sql
+from telemetry import buckets, rollups, series_sql, values
 from telemetry.rollups import DAY, EVERYTHING, HOUR, Kept
 from telemetry.tiles import Tiles, tile
 
-KEY = re.compile(r"^([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_.-]{1,64})\Z", re.ASCII)
+KEY = re.compile(rf"^([A-Za-z0-9_-]{{1,64}})\.({values.PATH})\Z", re.ASCII)
 """A telemetry type, a point, and the path of a value in the payload."""
 KEYS_LIMIT = 20
 POINTS_LIMIT = buckets.POINTS_LIMIT
 SILENCES = 2.5
 """Expected intervals after which a silence is none that was expected."""
-READINGS_LIMIT, HARD_READINGS_LIMIT = 12_000, 100_000
+READINGS_LIMIT, HARD_READINGS_LIMIT = 12_000, 150_000
 """Readings that are worth reading for finer buckets than rollups would do: 12,000 take some 25 ms.
 Where a chart would be too coarse without (of a day or less, or by the clocks of a zone whose offset
 is no whole hour) it may be the other."""
@@ -136,10 +136,10 @@ def _step(
     for step in buckets.steps(start, end, points):
         hours = step / buckets.HOUR
         part = torn / hours if hours >= 1 else 1
-        if part and step < buckets.DAY and stored is None:
+        if part and stored is None:
             stored = _count(device, keys, start, end)
         limit = READINGS_LIMIT if hours < 1 and end - start > DAY else HARD_READINGS_LIMIT
-        if step >= least and (step >= buckets.DAY or (stored or 0) * part <= limit):
+        if step >= least and (stored or 0) * part <= limit:
             break
     return step
 

@@ -5,6 +5,9 @@ split at its dots (`{"gps": {"lat": 1}}`, `{"list": [5, 6]}`). Numbers count as 
 false as 1 and 0; texts, nulls, lists and objects are no numbers.
 """
 
+PATH = "[A-Za-z0-9_.-]{1,64}"
+"""A regular expression, to Python and to PostgreSQL, of keys that can be charted."""
+
 
 def leaf(key: str, path: str) -> str:
     """The JSON in the column `payload` that a key leads to, of SQL for the key and its parts."""

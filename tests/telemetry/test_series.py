@@ -306,7 +306,7 @@ class TestSteps:
 
     def test_in_zones_between_hours_it_is_coarser(self, busy):
         assert self.step(busy, 30 * DAY) == HOURS
-        assert self.step(busy, 30 * DAY, zone="Asia/Kolkata") == 3 * HOURS
+        assert self.step(busy, 30 * DAY, zone="Asia/Kolkata") == 2 * HOURS
 
     def test_it_is_as_coarse_as_what_retention_has_left(self, device):
         half = self.END - 4 * DAY
