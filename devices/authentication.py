@@ -1,9 +1,12 @@
 """Who is speaking to the API: a device's token."""
 
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -13,6 +16,7 @@ from rest_framework.request import Request
 
 from accounts import secrets
 from accounts.authentication import bearer
+from accounts.compiled import Compiled
 from accounts.models import User, alive
 from accounts.tokens import note_use
 from devices.enrolment import TOKEN_PREFIX
@@ -21,6 +25,11 @@ from devices.models import Device, DeviceToken
 if TYPE_CHECKING:
     # The framework's views import this module while they are being made.
     from rest_framework.views import APIView
+
+
+TOKEN_FIELDS = ["id", "last_used_at", "device_id"]
+DEVICE_FIELDS = ["id", "name", "device_type"]
+"""What most requests with a device's token need; more is fetched when it is asked for."""
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
@@ -32,12 +41,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
             return None
         now = timezone.now()
         try:
-            token = DeviceToken.objects.select_related("device").get(
-                alive(now),
-                token_hash=secrets.parse(text, TOKEN_PREFIX).digest,
-                device__deleted_at=None,
-                device__user__is_active=True,
-            )
+            token = _find(secrets.parse(text, TOKEN_PREFIX), now)
         except (secrets.MalformedSecret, DeviceToken.DoesNotExist):
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
         note_use(token, now=now)
@@ -45,6 +49,25 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+@cache
+def _living_tokens() -> Compiled:
+    digest, now = bytes(32), datetime(1, 1, 1, tzinfo=UTC)
+    found = DeviceToken.objects.filter(
+        alive(now), token_hash=digest, device__deleted_at=None, device__user__is_active=True
+    )
+    fields = (*TOKEN_FIELDS, *(f"device__{field}" for field in DEVICE_FIELDS))
+    return Compiled(found.values_list(*fields), digest=digest, now=now)
+
+
+def _find(secret: secrets.Secret, now: datetime) -> DeviceToken:
+    """The living token, with its device. Raises DoesNotExist."""
+    for row in _living_tokens().rows(digest=secret.digest, now=now):
+        token = DeviceToken.from_db(DEFAULT_DB_ALIAS, TOKEN_FIELDS, row[: len(TOKEN_FIELDS)])
+        token.device = Device.from_db(DEFAULT_DB_ALIAS, DEVICE_FIELDS, row[len(TOKEN_FIELDS) :])
+        return token
+    raise DeviceToken.DoesNotExist
 
 
 class DeviceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

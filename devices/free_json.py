@@ -57,7 +57,7 @@ def decode(raw: bytes) -> Any:
     try:
         value = msgspec.json.decode(raw)
         # Every key ends in `":`, and a text may hold it too: equal counts prove no key came twice.
-        if len(KEY_END.findall(raw)) == _count_keys(value):
+        if len(KEY_END.findall(raw)) == count_keys(value):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
@@ -87,6 +87,19 @@ def check_object(value: Any, *, limit: int, at: str = "") -> list[Fault]:
     if not faults and len(msgspec.json.encode(value)) > limit:
         faults = [Fault(at, "too-large", f"Larger than {limit} bytes.")]
     return faults
+
+
+def count_keys(value: Any) -> int:
+    """How many keys there are in all objects of a value."""
+    items, count = value, 0
+    if isinstance(value, dict):
+        items, count = value.values(), len(value)
+    elif not isinstance(value, list):
+        return 0
+    for item in items:
+        if type(item) is dict or type(item) is list:
+            count += count_keys(item)
+    return count
 
 
 def repetition(value: Any, *, at: str) -> Fault | None:
@@ -154,12 +167,6 @@ def _fault(leaf: Any) -> tuple[str, str] | None:
 def _shown(text: str) -> str:
     """Text as it can be sent in an answer, at a bearable length."""
     return text[:KEY_LIMIT].replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
-
-
-def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_keys, value.values()))
-    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
 def _decode_slowly(raw: bytes) -> Any:

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from devices.models import Device
 from telemetry.models import Telemetry
-from telemetry.readings import EPOCH, MICROSECOND, time_span_of
+from telemetry.readings import EPOCH, microseconds_of, time_span_of
 
 LATEST_DEPTH = 200
 """How many of a device's newest readings are searched for its types."""
@@ -96,8 +96,7 @@ def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:
 
 
 def _encode(reading: Telemetry) -> str:
-    microseconds = (reading.recorded_at - EPOCH) // MICROSECOND
-    place = struct.pack(">q16s", microseconds, reading.id.bytes)
+    place = struct.pack(">q16s", microseconds_of(reading.recorded_at), reading.id.bytes)
     return base64.urlsafe_b64encode(place).decode()
 
 

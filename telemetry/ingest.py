@@ -1,41 +1,57 @@
-"""How readings get into the table; purge.py is how they leave it."""
+"""How readings get into the table; purge.py is how they leave it.
 
-from collections.abc import Sequence
+A few go in by one statement that leaves out what is there already. Of many it is looked up first
+what is there, and the rest is copied, which costs PostgreSQL half as much (docs/decisions/0014).
+Either way the device comes first and then the rows in the order of the table's key: no two
+senders can wait for each other.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
-from django.db import IntegrityError, connection, transaction
+from django.db import Error, connection, transaction
 from psycopg import errors
 
-from devices.models import Device
+from devices.models import Device, waiting
 from devices.presence import MARK_SEEN, contact_arguments
 from telemetry import partitions
-from telemetry.readings import Reading
+from telemetry.readings import Reading, microseconds_of
 
-STORE = f"""
-    WITH stored AS (
-        INSERT INTO telemetry (id, device_id, telemetry_type, payload, recorded_at, created_at)
-        SELECT id, %(device)s, telemetry_type, payload, recorded_at, %(now)s
-        FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(payloads)s::jsonb[],
-                    %(times)s::timestamptz[])
-             AS sent(id, telemetry_type, payload, recorded_at)
-        ORDER BY recorded_at, id
-        ON CONFLICT DO NOTHING
-        RETURNING id
-    ), seen AS ({MARK_SEEN})
-    SELECT id FROM stored
-"""  # noqa: S608 - put together of constants
-"""In one round trip. The rows are inserted in the order of the key, and the device is locked
-after them, by every sender alike: no two can wait for each other."""
+COPY_FROM = 250
+"""Readings from which on copying is the faster way."""
+CHUNK = 250
+"""Readings that are encoded while PostgreSQL stores the ones before."""
+OPEN_FOR = timedelta(minutes=5)
+"""After the end of an hour: what comes for it until then is in time for the rolling up, which
+waits longer still."""
+DENSE = 4
+"""As many times more readings than are sent may be looked up."""
+TRIES = 3
+
+ONE = "(VALUES (%(id)s::uuid, %(type)s::text, %(payload)s::jsonb, %(time)s::timestamptz))"
+MANY = "unnest(%(id)s::uuid[], %(type)s::text[], %(payload)s::jsonb[], %(time)s::timestamptz[])"
+LOCK = "SELECT FROM devices WHERE id = %(device)s FOR NO KEY UPDATE"
+IDS = """
+    SELECT uuid_send(id) FROM telemetry
+    WHERE device_id = %(device)s AND recorded_at BETWEEN %(first)s AND %(last)s
+    LIMIT %(most)s
+"""
+COPY = """
+    COPY telemetry (id, device_id, telemetry_type, payload, recorded_at, created_at)
+    FROM STDIN (FORMAT binary)
+"""
+ROW = b"\0\6\0\0\0\x10%b\0\0\0\x10%b%b%b%b\1%b\0\0\0\x08%b\0\0\0\x08%b"
+"""Six fields, each after its length; jsonb comes after the version of its form, 1."""
+MICROSECONDS_TO_2000 = microseconds_of(datetime(2000, 1, 1, tzinfo=UTC))
+"""Where PostgreSQL counts from."""
 
 
 class DeviceGone(Exception):
     """The device was deleted while it was sending."""
-
-
-class TooManyReadings(Exception):
-    """More readings than one request may bring."""
 
 
 class Stored(NamedTuple):
@@ -43,6 +59,8 @@ class Stored(NamedTuple):
 
     accepted: int
     duplicates: int
+    pending_commands: int = 0
+    """How many commands wait for the device."""
 
 
 def store(
@@ -53,32 +71,159 @@ def store(
     Unless it is an import of old ones, their coming is contact with the device.
     Raises DeviceGone.
     """
-    arguments = {
-        **contact_arguments(device, now=now, contact=contact),
-        "ids": [reading.id for reading in readings],
-        "types": [reading.telemetry_type for reading in readings],
-        "payloads": [reading.payload for reading in readings],
-        "times": [reading.recorded_at for reading in readings],
-    }
-    try:
-        accepted = _execute(arguments)
-    except IntegrityError as error:
-        if not isinstance(error.__cause__, errors.CheckViolation):
-            raise
-        # A month that nothing was stored in yet: rare enough to be found out by trying.
-        partitions.ensure(partitions.month_of(reading.recorded_at) for reading in readings)
-        accepted = _execute(arguments)
-    return Stored(accepted, len(readings) - accepted)
+    copy = len(readings) >= COPY_FROM
+    for tries_left in reversed(range(TRIES)):
+        try:
+            write = _copy if copy else _insert
+            return write(device, readings, now, contact)
+        except Error as error:
+            match error.__cause__:
+                case errors.ForeignKeyViolation():
+                    raise DeviceGone from error
+                # A month that nothing was stored in yet: rare enough to be found out by trying.
+                case errors.CheckViolation() if tries_left:
+                    partitions.ensure(partitions.month_of(one.recorded_at) for one in readings)
+                # Somebody else has stored the same since it was looked up.
+                case errors.UniqueViolation() if tries_left:
+                    copy = False
+                case errors.DeadlockDetected() | errors.SerializationFailure() if tries_left:
+                    pass
+                case _:
+                    raise
+    raise AssertionError("the last try has returned or raised")
 
 
-def _execute(arguments: dict[str, Any]) -> int:
+def _insert(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> Stored:
+    rows = [(one.id, one.telemetry_type, one.json.decode(), one.recorded_at) for one in readings]
+    alone = len(rows) == 1
+    arguments = contact_arguments(device, now=now, contact=contact) | {"open": _open_from(now)}
+    # To take a list apart costs PostgreSQL and psycopg more than to store what is alone in it.
+    columns = rows[0] if alone else ([row[i] for row in rows] for i in range(4))
+    arguments |= zip(("id", "type", "payload", "time"), columns, strict=True)
     # One statement commits by itself; within a transaction a failure must leave it usable.
     savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
-    try:
-        with savepoint, connection.cursor() as cursor:
-            cursor.execute(STORE, arguments)
-            return len(cursor.fetchall())
-    except IntegrityError as error:
-        if isinstance(error.__cause__, errors.ForeignKeyViolation):
-            raise DeviceGone from error
-        raise
+    with savepoint, connection.cursor() as cursor:
+        cursor.execute(_insert_statement(alone), arguments)
+        accepted, pending = cursor.fetchone()
+    return Stored(accepted, len(readings) - accepted, pending)
+
+
+@cache
+def _insert_statement(alone: bool) -> str:
+    sent = ONE if alone else MANY
+    return f"""
+        WITH seen AS ({MARK_SEEN} RETURNING id),
+        stored AS (
+            INSERT INTO telemetry
+                (id, device_id, telemetry_type, payload, recorded_at, created_at)
+            SELECT id, %(device)s, telemetry_type, payload, recorded_at, %(now)s
+            FROM (SELECT count(*) FROM seen) AS device_first,
+                {sent} AS sent(id, telemetry_type, payload, recorded_at)
+            ORDER BY recorded_at, id
+            ON CONFLICT DO NOTHING
+            RETURNING recorded_at
+        ), late AS (
+            INSERT INTO telemetry_dirty (device_id, hour)
+            SELECT DISTINCT %(device)s::uuid, date_trunc('hour', recorded_at, 'UTC')
+            FROM stored WHERE recorded_at < %(open)s
+        )
+        SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM ({waiting().sql}) AS waiting)
+    """  # noqa: S608 - put together of constants
+
+
+def _copy(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> Stored:
+    ordered = sorted(readings, key=attrgetter("microseconds"))
+    with transaction.atomic():
+        known, pending = _look_up(device, ordered, now, contact)
+        if len(known) > DENSE * len(ordered):
+            # Its readings are spread so thinly that most of what was looked up is others.
+            return _insert(device, readings, now, contact)
+        known_before = len(known)
+        with connection.wrap_database_errors, connection.cursor() as cursor:
+            with cursor.copy(COPY) as copy:
+                for rows in _encoded(ordered, known, now):
+                    copy.write(rows)
+        accepted = len(known) - known_before
+        if accepted and ordered[0].recorded_at < _open_from(now):
+            _mark_late(device, ordered, now)
+    return Stored(accepted, len(readings) - accepted, pending)
+
+
+def _look_up(
+    device: Device, ordered: Sequence[Reading], now: datetime, contact: bool
+) -> tuple[set[bytes], int]:
+    """Lock the device; the ids there are between the first time and the last, and how many
+    commands wait. In one round trip, but by several statements: what is there must be seen after
+    the lock is held, and a statement sees what was there when it began.
+    """
+    arguments = {
+        **contact_arguments(device, now=now, contact=contact),
+        "first": ordered[0].recorded_at,
+        "last": ordered[-1].recorded_at,
+        "most": DENSE * len(ordered) + 1,
+    }
+    count = f"SELECT count(*) FROM ({waiting().sql}) AS waiting"  # noqa: S608 - a constant
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        execute = connection.connection.execute
+        execute(LOCK, arguments)
+        execute(MARK_SEEN, arguments)
+        pending, ids = execute(count, arguments), execute(IDS, arguments)
+    return {id for (id,) in ids}, pending.fetchone()[0]
+
+
+def _encoded(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> Iterator[bytes]:
+    """The readings that are not yet known, and from now on are, in the binary form of COPY
+    (PostgreSQL, COPY, "Binary Format"), some at a time.
+    """
+    created_at = _timestamp(microseconds_of(now))
+    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    start = 0
+    while start < len(ordered):
+        end = start + CHUNK
+        # Those of one time stay together, so that their ids can put them in order.
+        while end < len(ordered) and ordered[end].microseconds == ordered[end - 1].microseconds:
+            end += 1
+        rows = []
+        with_ids = [(one.microseconds, one.id_bytes(), one) for one in ordered[start:end]]
+        for microseconds, id, reading in sorted(with_ids, key=itemgetter(0, 1)):
+            if id in known:
+                continue
+            known.add(id)
+            kind = reading.telemetry_type.encode()
+            rows.append(
+                ROW
+                % (
+                    id,
+                    reading.device,
+                    len(kind).to_bytes(4, "big"),
+                    kind,
+                    (len(reading.json) + 1).to_bytes(4, "big"),
+                    reading.json,
+                    _timestamp(microseconds),
+                    created_at,
+                )
+            )
+        yield b"".join(rows)
+        start = end
+    yield b"\xff\xff"
+
+
+def _timestamp(microseconds: int) -> bytes:
+    """What COPY wants of an instant that is so long after 1970."""
+    return (microseconds - MICROSECONDS_TO_2000).to_bytes(8, "big", signed=True)
+
+
+def _mark_late(device: Device, readings: Sequence[Reading], now: datetime) -> None:
+    """Have the hours rolled up again that are over."""
+    open_from = _open_from(now)
+    times = (one.recorded_at for one in readings)
+    hours = {time.replace(minute=0, second=0, microsecond=0) for time in times if time < open_from}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO telemetry_dirty (device_id, hour) SELECT %s, unnest(%s::timestamptz[])",
+            [device.pk, sorted(hours)],
+        )
+
+
+def _open_from(now: datetime) -> datetime:
+    return (now - OPEN_FOR).astimezone(UTC).replace(minute=0, second=0, microsecond=0)

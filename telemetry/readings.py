@@ -1,4 +1,4 @@
-"""What a reading is: how it is read, checked and identified. No database here.
+"""What a reading is: how it is checked and identified. No database here.
 
 A reading is identified by what it says. Its id is a UUIDv8 (RFC 9562, 5.8): 48 bits of the
 milliseconds of `recorded_at`, then 74 bits of BLAKE2b over device, type, time and canonical
@@ -8,35 +8,115 @@ examples in tests/telemetry guard it.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from django.conf import settings
+from msgspec import UNSET, UnsetType
 
 from devices import times
-from devices.free_json import INTEGER_LIMIT, Fault, check_object, pointer, repetition
+from devices.free_json import (
+    FLOAT_LIMIT,
+    INTEGER_LIMIT,
+    KEY_LIMIT,
+    LEAF_LIMIT,
+    Fault,
+    NotJSON,
+    check_object,
+    pointer,
+    repetition,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 TELEMETRY_TYPE = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
 FAULTS_SHOWN = 20
 """Of one reading; a thousand unknown fields are not worth a thousand sentences."""
+SHORT = 2 * LEAF_LIMIT
+"""Bytes in which there is no room for more values than there may be."""
 FIELDS = {"telemetry_type", "payload", "recorded_at"}
 
+CHANGEABLE = {float, dict, list}
+"""What may have another canonical form, or hold what has."""
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A checked reading, ready to be stored. `payload` is JSON text in UTF-8."""
+to_json = msgspec.json.Encoder().encode
+to_messagepack = msgspec.msgpack.Encoder(order="deterministic").encode
 
-    id: UUID
+Key = Annotated[str, msgspec.Meta(max_length=KEY_LIMIT)]
+Leaf = (
+    Annotated[int, msgspec.Meta(ge=-INTEGER_LIMIT, le=INTEGER_LIMIT)]
+    | Annotated[float, msgspec.Meta(ge=-FLOAT_LIMIT, le=FLOAT_LIMIT)]
+    | bool
+    | str
+    | None
+)
+Inner = Leaf | dict[Key, Leaf] | list[Leaf]
+
+
+class Sent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A reading as nearly every device sends it, checked while it is decoded.
+
+    What does not fit is not wrong yet: `parse` looks at it more closely.
+    """
+
     telemetry_type: str
-    payload: str
+    payload: dict[Key, Leaf | dict[Key, Inner] | list[Inner]]
+    recorded_at: str | UnsetType | None = UNSET
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """A checked reading, ready to be stored."""
+
+    device: bytes
+    """The 16 bytes of its id."""
+    telemetry_type: str
+    payload: dict[str, Any]
+    """In canonical form."""
+    json: bytes
+    """The payload as it is stored: JSON in UTF-8."""
     recorded_at: datetime
+    microseconds: int
+    """The same time, since 1970."""
+
+    @property
+    def id(self) -> UUID:
+        """What the reading is known by, made of all that it says."""
+        return UUID(bytes=self.id_bytes())
+
+    def id_bytes(self) -> bytes:
+        """The 16 bytes of `id`.
+
+        Hashed are, in this order: the device's 16 bytes; the microseconds since 1970, 8 bytes,
+        big endian; the type in UTF-8 and a zero byte; the payload as MessagePack with sorted
+        keys.
+        """
+        content = b"%b%b%b\0%b" % (
+            self.device,
+            self.microseconds.to_bytes(8, "big", signed=True),
+            self.telemetry_type.encode(),
+            to_messagepack(self.payload),
+        )
+        digest = bytearray(blake2b(content, digest_size=10).digest())
+        digest[0] = digest[0] & 0x0F | 0x80
+        digest[2] = digest[2] & 0x3F | 0x80
+        return (self.microseconds // 1000).to_bytes(6, "big") + digest
+
+    def keys(self) -> tuple[str, ...]:
+        """The paths of all values in the payload."""
+        return tuple([path for path, _ in values(self.payload)])
+
+
+class Bounds(NamedTuple):
+    """What is asked once for a whole batch."""
+
+    now: datetime
+    earliest: datetime
+    latest: datetime
+    short: int
+    """Bytes of a payload that is neither too long nor can hold too many values."""
 
 
 class InvalidReadings(ValueError):
@@ -47,8 +127,23 @@ class InvalidReadings(ValueError):
         self.faults = faults
 
 
-def parse(value: Any, *, device_id: UUID, now: datetime, at: str = "") -> Reading | list[Fault]:
-    """The reading that a decoded JSON value is, or every fault in it, pointing below `at`."""
+def parse(
+    value: Any,
+    *,
+    device_id: UUID,
+    now: datetime,
+    at: str = "",
+    earliest: datetime = times.EARLIEST,
+) -> Reading | list[Fault]:
+    """The reading that a decoded JSON value is, or every fault in it, pointing below `at`.
+
+    A value may also be `Sent`, or the reason why it could not be decoded. Its time may not be
+    before `earliest`.
+    """
+    if isinstance(value, Sent):
+        value = _fields(value)
+    if isinstance(value, NotJSON):
+        return [Fault(at, "not-json", str(value))]
     if not isinstance(value, dict):
         return [Fault(at, "not-an-object", "A reading is a JSON object.")]
     faults = [
@@ -62,7 +157,8 @@ def parse(value: Any, *, device_id: UUID, now: datetime, at: str = "") -> Readin
     try:
         if value.get("recorded_at") is not None:
             recorded_at = times.parse(value["recorded_at"])
-        faults += _check_time(recorded_at, now, at)
+        if detail := times.out_of_range(recorded_at, now=now, earliest=earliest):
+            faults.append(Fault(f"{at}/recorded_at", "time-out-of-range", detail))
     except times.NotATime as error:
         faults.append(Fault(f"{at}/recorded_at", "invalid-time", str(error)))
     if faults:
@@ -71,67 +167,67 @@ def parse(value: Any, *, device_id: UUID, now: datetime, at: str = "") -> Readin
 
 
 def parse_all(
-    values: Sequence[Any], *, device_id: UUID, now: datetime, at: str = ""
+    values: Sequence[Any],
+    *,
+    device_id: UUID,
+    now: datetime,
+    at: str = "",
+    is_list: bool = True,
+    earliest: datetime = times.EARLIEST,
 ) -> tuple[list[Reading], dict[int, list[Fault]]]:
-    """The valid readings in order, and the faults of each other one by its index."""
+    """The valid readings in order, and the faults of each other one by its index.
+
+    Their pointers lead into the list below `at`, or to the one value that is no list's.
+    """
     readings: list[Reading] = []
     rejected: dict[int, list[Fault]] = {}
+    device, short = device_id.bytes, min(SHORT, settings.PAYLOAD_LIMIT)
+    bounds = Bounds(now, earliest, times.latest(now), short)
     for index, value in enumerate(values):
-        outcome = parse(value, device_id=device_id, now=now, at=f"{at}/{index}")
-        if isinstance(outcome, Reading):
-            readings.append(outcome)
+        if isinstance(value, Sent) and (reading := _quickly(value, device, bounds)):
+            readings.append(reading)
+            continue
+        place = f"{at}/{index}" if is_list else at
+        found = parse(value, device_id=device_id, now=now, at=place, earliest=earliest)
+        if isinstance(found, Reading):
+            readings.append(found)
         else:
             # Where hundreds are bad, each one's first fault tells enough.
-            rejected[index] = outcome if len(rejected) < 100 else outcome[:1]
+            rejected[index] = found if len(rejected) < 100 else found[:1]
     return readings, rejected
 
 
 def make(
     device_id: UUID, telemetry_type: str, payload: dict[str, Any], recorded_at: datetime
 ) -> Reading:
-    """A reading of values that are known to be valid, with its id."""
-    payload = canonical(payload)
+    """A reading of values that are known to be valid."""
+    canonical(payload)
+    microseconds = microseconds_of(recorded_at)
     return Reading(
-        id=reading_id(device_id, telemetry_type, payload, recorded_at),
-        telemetry_type=telemetry_type,
-        payload=msgspec.json.encode(payload).decode(),
-        recorded_at=recorded_at,
+        device_id.bytes, telemetry_type, payload, to_json(payload), recorded_at, microseconds
     )
 
 
 def canonical(value: Any) -> Any:
-    """Equal numbers made the same: a float that is an integer (1.0, -0.0) becomes one (1, 0)."""
-    if isinstance(value, float):
-        integral = value.is_integer() and abs(value) <= INTEGER_LIMIT
+    """The value with equal numbers made the same: a float that is an integer (1.0, -0.0) becomes
+    one (1, 0). Objects and arrays are changed as they are.
+    """
+    kind = type(value)
+    if kind is float:
+        integral = value.is_integer() and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
         return int(value) if integral else value
-    if isinstance(value, dict):
-        return {key: canonical(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [canonical(item) for item in value]
+    if kind is dict or kind is list:
+        for key, item in value.items() if kind is dict else enumerate(value):
+            # Most are neither, and a call for each would be most of the time this takes.
+            if type(item) in CHANGEABLE:
+                value[key] = canonical(item)
     return value
 
 
-def reading_id(
-    device_id: UUID, telemetry_type: str, payload: dict[str, Any], recorded_at: datetime
-) -> UUID:
-    """The id of a reading with a canonical payload.
-
-    Hashed are, in this order: the device's 16 bytes; the microseconds since 1970, 8 bytes, big
-    endian; the type in UTF-8 and a zero byte; the payload as MessagePack with sorted keys.
-    """
-    microseconds = (recorded_at - EPOCH) // MICROSECOND
-    content = (
-        device_id.bytes
-        + microseconds.to_bytes(8, "big", signed=True)
-        + telemetry_type.encode()
-        + b"\0"
-        + msgspec.msgpack.encode(payload, order="deterministic")
-    )
-    number = microseconds // 1000 << 80
-    number |= int.from_bytes(blake2b(content, digest_size=10).digest(), "big")
-    number = number & ~(0xF << 76) | 0x8 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    return UUID(int=number)
+def microseconds_of(time: datetime) -> int:
+    """Since 1970."""
+    since = time - EPOCH
+    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def time_span_of(reading_id: UUID) -> tuple[datetime, datetime]:
@@ -150,6 +246,31 @@ def values(payload: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, payload
 
 
+def _quickly(sent: Sent, device: bytes, bounds: Bounds) -> Reading | None:
+    """The reading, in as few steps as there can be; None where there is any doubt."""
+    time = sent.recorded_at
+    try:
+        recorded_at = times.parse(time) if isinstance(time, str) else bounds.now
+    except times.NotATime:
+        return None
+    canonical(sent.payload)
+    json = to_json(sent.payload)
+    if (
+        bounds.earliest <= recorded_at <= bounds.latest
+        and 2 < len(json) <= bounds.short
+        and TELEMETRY_TYPE.fullmatch(sent.telemetry_type)
+    ):
+        microseconds = microseconds_of(recorded_at)
+        return Reading(device, sent.telemetry_type, sent.payload, json, recorded_at, microseconds)
+    return None
+
+
+def _fields(sent: Sent) -> dict[str, Any]:
+    """What `sent` was decoded from."""
+    found = msgspec.structs.asdict(sent)
+    return {field: value for field, value in found.items() if value is not UNSET}
+
+
 def _check_type(value: dict[str, Any], at: str) -> list[Fault]:
     kind = value.get("telemetry_type")
     if isinstance(kind, str) and TELEMETRY_TYPE.fullmatch(kind):
@@ -165,8 +286,3 @@ def _check_payload(value: dict[str, Any], at: str) -> list[Fault]:
     if value["payload"] == {}:
         return [Fault(at, "empty", "The payload says nothing.")]
     return check_object(value["payload"], limit=settings.PAYLOAD_LIMIT, at=at)
-
-
-def _check_time(recorded_at: datetime, now: datetime, at: str) -> list[Fault]:
-    detail = times.out_of_range(recorded_at, now=now)
-    return [Fault(f"{at}/recorded_at", "time-out-of-range", detail)] if detail else []

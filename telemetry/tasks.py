@@ -3,7 +3,7 @@
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from telemetry import partitions, purge
+from telemetry import deliveries, partitions, purge
 
 
 @app.periodic(cron="7 3 * * *")
@@ -18,3 +18,10 @@ def make_months_ahead(timestamp: int) -> None:
 def purge_deleted_devices(timestamp: int) -> None:
     """Every minute: clear what deleted devices have left."""
     purge.purge_deleted()
+
+
+@app.periodic(cron="17 3 * * *")
+@app.task(queueing_lock="forget_old_deliveries")
+def forget_old_deliveries(timestamp: int) -> None:
+    """Every night: forget the Idempotency-Keys that nobody sends again."""
+    deliveries.forget_old(timezone.now())

@@ -19,15 +19,28 @@ from rest_framework.response import Response
 
 from commands import lifecycle
 from devices import enrolment, free_json, times
+from devices.bodies import BodyTooLarge
 from devices.free_json import Fault, pointer
-from telemetry import history, ingest, readings
+from telemetry import bodies, deliveries, history, ingest, readings
 from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
 
 # Domain errors and their answers: class, status, code, sentence.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
     (enrolment.TooManyTokens, 409, "too-many-tokens", "Revoke one of the device's tokens first."),
     (ingest.DeviceGone, 404, "", NOT_FOUND),
-    (ingest.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),
+    (bodies.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),
+    (
+        deliveries.IdempotencyKeyReused,
+        422,
+        "idempotency-key-reused",
+        "This Idempotency-Key came with another body before.",
+    ),
+    (
+        deliveries.InvalidIdempotencyKey,
+        400,
+        "invalid-idempotency-key",
+        "An Idempotency-Key is 1 to 255 printable ASCII characters.",
+    ),
     (lifecycle.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
     (lifecycle.AlreadyFinished, 409, "already-finished", "This command has another result."),
 ]
@@ -44,6 +57,10 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
             return problem(request, 404, detail=NOT_FOUND)
         case free_json.InvalidJSON() | readings.InvalidReadings():
             return problem(request, 422, detail="Some values are invalid.", faults=exc.faults)
+        case free_json.NotJSON():
+            return problem(request, 400, detail=str(exc))
+        case BodyTooLarge():
+            return problem(request, 413, detail=str(exc))
         case ModelValidationError():
             return problem(request, 422, detail="Some values are invalid.", faults=_of_model(exc))
         case exceptions.ValidationError():

@@ -86,7 +86,7 @@ TEMPLATES = [
 # The database: PostgreSQL, embedded unless DATABASE_URL names a server
 
 if env.str("DATABASE_URL", default=""):
-    DATABASE = env.db_url("DATABASE_URL", engine="django.db.backends.postgresql")
+    DATABASE = env.db_url("DATABASE_URL", engine="telemetry_site.postgres")
 else:
     DATABASE = {"ENGINE": "telemetry_site.embedded", "NAME": "postgres"}
 # A request never waits longer for the database; a migration or an import may.
@@ -100,6 +100,8 @@ DATABASES = {
         "OPTIONS": {
             **DATABASE.get("OPTIONS", {}),
             "connect_timeout": 3,
+            "server_side_binding": True,
+            "prepare_threshold": 5,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout=2000",
         },
     }
@@ -160,7 +162,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsUser"],
-    "DEFAULT_PARSER_CLASSES": ["devices.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["devices.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "telemetry_site.api.AlwaysJSON",
     "DEFAULT_PAGINATION_CLASS": "telemetry_site.api.KeysetPagination",
@@ -197,6 +199,8 @@ PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
 BODY_LIMIT = env.int("BODY_LIMIT", default=1024 * 1024)
 """Bytes of a request body."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
+INFLATED_LIMIT = env.int("INFLATED_LIMIT", default=5 * 1024 * 1024)
+"""Bytes of a body that came deflated (gzip, zstd), once it is inflated."""
 READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)
 PAYLOAD_LIMIT = env.int("PAYLOAD_LIMIT", default=16 * 1024)
 """Bytes of one payload, metadata or result in canonical form."""

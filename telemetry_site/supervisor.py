@@ -120,8 +120,9 @@ def supervise(
         when_started()
         for process in processes[1:]:
             process.start()
+        # Not signal.pause(): a signal that comes just before it would be waited for once more.
         while True:
-            signal.pause()
+            time.sleep(1)
     except KeyboardInterrupt:
         say("run", "stopping …")
     finally:

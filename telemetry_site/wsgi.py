@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterable
+from io import BytesIO
 from typing import Any
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
@@ -14,9 +16,21 @@ site = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """The site, which is never shown a Content-Type that the framework fails to read."""
+    """The site, which is shown neither a Content-Type that the framework fails to read nor a
+    body without a length, which it would take for an empty one.
+    """
     try:
         parse_header_parameters(environ.get("CONTENT_TYPE", ""))
     except (ValueError, LookupError):
         environ["CONTENT_TYPE"] = "application/octet-stream"
+    if environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked":
+        give_length(environ)
     return site(environ, start_response)
+
+
+def give_length(environ: dict[str, Any]) -> None:
+    """Read a body that comes in chunks; of one that is too long, no more than shows that it is."""
+    body = environ["wsgi.input"].read(settings.BODY_LIMIT + 1)
+    environ["wsgi.input"] = BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    del environ["HTTP_TRANSFER_ENCODING"]

@@ -8,13 +8,13 @@ stops it.
 from typing import Any
 
 from django.conf import settings
-from django.db.backends.postgresql import base
 
 from telemetry_site.embedded.server import running_server
+from telemetry_site.postgres import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's own, with the address of the embedded server."""
+    """Ours, with the address of the embedded server."""
 
     def get_connection_params(self) -> dict[str, Any]:
         server = running_server(settings.DATA_DIR)

@@ -20,8 +20,8 @@ from tests.factories import DeviceFactory, UserFactory
 pytestmark = pytest.mark.django_db
 
 
-def raw_post(content_type: str, content_length: int) -> str:
-    """The status that the site itself answers a body of two bytes with."""
+def raw_post(content_type: str, content_length: int, body: bytes = b"{}", **more: str) -> str:
+    """The status that the site itself answers a body with; of two bytes, if not given."""
     # Made when it is imported, and then as complete as granian needs it.
     from telemetry_site.wsgi import application
 
@@ -33,12 +33,29 @@ def raw_post(content_type: str, content_length: int) -> str:
         "SERVER_PORT": "80",
         "CONTENT_TYPE": content_type,
         "CONTENT_LENGTH": str(content_length),
-        "wsgi.input": io.BytesIO(b"{}"),
+        "wsgi.input": io.BytesIO(body),
         "wsgi.errors": io.StringIO(),
         "wsgi.url_scheme": "http",
+        **more,
     }
     application(environ, lambda status, headers: answered.append(status))
     return answered[0]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "length", "status"),
+    [
+        ("chunked", 10, "422"),
+        ("Chunked", 1024 * 1024, "422"),
+        ("chunked", 1024 * 1024 + 1, "413"),
+        ("chunked", 50 * 1024 * 1024, "413"),
+        ("gzip, chunked", 10, "411"),
+    ],
+)
+def test_a_body_in_chunks_is_read_up_to_the_limit(encoding: str, length: int, status: str) -> None:
+    body = b"{}".ljust(length)
+    answered = raw_post("application/json", 0, body, HTTP_TRANSFER_ENCODING=encoding)
+    assert answered.startswith(status)
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/api/v1/devices", "/admin/"])

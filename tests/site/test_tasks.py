@@ -62,6 +62,7 @@ def test_each_task_has_its_time() -> None:
     assert times == {
         "commands.tasks.expire_commands": "* * * * * */30",
         "devices.tasks.announce_offline": "* * * * * */30",
+        "telemetry.tasks.forget_old_deliveries": "17 3 * * *",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",
         "telemetry_site.tasks.clear_sessions": "17 * * * *",

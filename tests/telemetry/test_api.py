@@ -1,10 +1,15 @@
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from devices import times
+from devices.bodies import zstd
+from telemetry import deliveries
 from telemetry.models import Telemetry
+from tests.concurrency import at_once
 from tests.conftest import Api
 from tests.factories import (
     NOW,
@@ -51,10 +56,12 @@ SENDERS = {
     "device, full path": ("device", "/api/v1/devices/{}/telemetry"),
     "owner": ("owner", "/api/v1/devices/{}/telemetry"),
 }
+LINES = "application/x-ndjson"
 FORMS = {
-    "single": ("{}", ""),
-    "array": ("[{}]", "/0"),
-    "readings": ('{{"readings":[{}]}}', "/readings/0"),
+    "single": ("{}", "", "application/json"),
+    "array": ("[{}]", "/0", "application/json"),
+    "readings": ('{{"readings":[{}]}}', "/readings/0", "application/json"),
+    "lines": ("\n{}\n", "/0", LINES),
 }
 
 
@@ -144,8 +151,8 @@ INVALID = [
 
 @pytest.mark.parametrize(("text", "pointer", "code"), INVALID)
 def test_bad_input_is_422_with_a_pointer(send, form, text, pointer, code):
-    shape, prefix = form
-    answer = send(shape.format(text).encode())
+    shape, prefix, content_type = form
+    answer = send(shape.format(text).encode(), content_type=content_type)
     found = [(fault["pointer"], fault["code"]) for fault in problem(answer, 422)["errors"]]
     assert (prefix + pointer, code) in found
 
@@ -160,7 +167,6 @@ def test_bad_input_is_422_with_a_pointer(send, form, text, pointer, code):
         (b'{"readings":[],"readings":[]}', ""),
         (b'{"readings":[],"x":1}', "/readings"),
         (b"{}", "/payload"),
-        (b"", "/payload"),
         (b"[" * 5000 + b"]" * 5000, "/0"),
         (b'{"readings":' * 5000 + b"1" + b"}" * 5000, ""),
     ],
@@ -250,6 +256,83 @@ def test_a_user_has_no_readings_of_their_own(owner_api):
     problem(owner_api.post(OWN, READING), 403)
 
 
+@pytest.mark.parametrize("deflate", [gzip.compress, zstd.compress])
+class TestDeflated:
+    def encoding(self, deflate):
+        return {"Content-Encoding": "gzip" if deflate is gzip.compress else "zstd"}
+
+    @pytest.mark.parametrize("content_type", ["application/json", LINES])
+    def test_a_deflated_body_is_read(self, send, deflate, content_type):
+        body = deflate(json.dumps(READING).encode())
+        answer = send(body, content_type=content_type, headers=self.encoding(deflate))
+        assert answer.status_code == 201
+
+    def test_a_bomb_is_413_with_the_limit(self, send, deflate):
+        answer = send(deflate(bytes(6 * 1024 * 1024)), headers=self.encoding(deflate))
+        assert str(5 * 1024 * 1024) in problem(answer, 413)["detail"]
+
+    def test_a_damaged_body_is_400(self, send, deflate):
+        body = deflate(json.dumps(READING).encode())[:-2]
+        problem(send(body, headers=self.encoding(deflate)), 400)
+
+
+def test_an_encoding_that_is_not_read_is_415(send):
+    answer = send(json.dumps(READING).encode(), headers={"Content-Encoding": "br"})
+    assert "gzip" in problem(answer, 415)["detail"]
+
+
+class TestIdempotencyKey:
+    TIMELESS = {"telemetry_type": "a", "payload": {"a": 1}}
+
+    def post(self, api, body, key="k-1", **how):
+        return api.post(OWN, body, headers={"Idempotency-Key": key}, **how)
+
+    def test_a_reading_without_a_time_is_then_stored_once(self, device_api):
+        first, again = (self.post(device_api, self.TIMELESS) for _ in range(2))
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json() == again.json()
+        assert self.post(device_api, self.TIMELESS, key="k-2").status_code == 201
+        assert Telemetry.objects.count() == 2
+
+    def test_so_is_a_batch(self, device_api):
+        batch = [self.TIMELESS, {**self.TIMELESS, "payload": {"a": 2}}, READING]
+        counts = [self.post(device_api, batch).json() for _ in range(2)]
+        assert [(one["accepted"], one["duplicates"]) for one in counts] == [(3, 0), (0, 3)]
+
+    def test_with_another_body_it_is_refused_and_nothing_stored(self, device_api):
+        self.post(device_api, self.TIMELESS)
+        told = problem(self.post(device_api, {**self.TIMELESS, "payload": {"a": 2}}), 422)
+        assert told["type"] == "urn:telemetry:problem:idempotency-key-reused"
+        assert Telemetry.objects.count() == 1
+
+    def test_each_device_has_its_own(self, device_api):
+        other = Api(device_token(DeviceFactory.create()))
+        assert self.post(device_api, self.TIMELESS).status_code == 201
+        assert self.post(other, {**self.TIMELESS, "payload": {"b": 1}}).status_code == 201
+
+    @pytest.mark.parametrize("key", ["x" * 256, "ä", "a\tb"])
+    def test_a_bad_one_is_400(self, device_api, key):
+        problem(self.post(device_api, self.TIMELESS, key=key), 400)
+        assert not Telemetry.objects.exists()
+
+    def test_it_is_forgotten_after_two_days(self, device, device_api):
+        self.post(device_api, self.TIMELESS)
+        assert deliveries.forget_old(timezone.now() + timedelta(days=1)) == 0
+        assert deliveries.forget_old(timezone.now() + timedelta(days=3)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_key_from_twenty_connections_at_once_stores_one_reading():
+    token = device_token(DeviceFactory.create())
+    body = {"telemetry_type": "a", "payload": {"a": 1}}
+
+    def post():
+        return Api(token).post(OWN, body, headers={"Idempotency-Key": "k"}).json()["id"]
+
+    assert len(set(at_once(*[post] * 20))) == 1
+    assert Telemetry.objects.count() == 1
+
+
 class TestOne:
     def test_a_new_reading_is_201_and_shown_as_it_was_stored(self, device, device_api):
         answer = device_api.post(OWN, READING)
@@ -311,10 +394,10 @@ class TestOne:
         hostile = {"<script>": "</script><img src=x onerror=alert(1)>", "=1+1": "@x"}
         assert device_api.post(OWN, {**READING, "payload": hostile}).json()["payload"] == hostile
 
-    def test_sending_takes_four_queries(self, device_api, django_assert_num_queries):
+    def test_sending_takes_two_queries(self, device_api, django_assert_num_queries):
         device_api.post(OWN, READING)
-        # The token; the insert with the contact, in its savepoint here; the reading; the commands.
-        with django_assert_num_queries(4 + 2):
+        # The token; the insert with all that belongs to it, in its savepoint here.
+        with django_assert_num_queries(2 + 2):
             device_api.post(OWN, one_more(1))
 
 
@@ -364,12 +447,12 @@ class TestMany:
         assert device_api.post(OWN, [READING]).json()["pending_commands"] == 2
 
     @pytest.mark.parametrize("count", [1, 200])
-    def test_sending_takes_three_queries_however_many(
+    def test_sending_takes_two_queries_however_many(
         self, device_api, django_assert_num_queries, count
     ):
         device_api.post(OWN, READING)
-        # The token; the insert with the contact, in its savepoint here; the commands.
-        with django_assert_num_queries(3 + 2):
+        # The token; the insert with all that belongs to it, in its savepoint here.
+        with django_assert_num_queries(2 + 2):
             device_api.post(OWN, [one_more(number) for number in range(count)])
 
 

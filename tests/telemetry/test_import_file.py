@@ -5,7 +5,6 @@ from typing import Any, BinaryIO
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 
 from telemetry import import_file, readings
@@ -36,10 +35,7 @@ def layout(text: str, **given: str) -> import_file.Layout:
 
 
 def payloads(file: bytes) -> list[Any]:
-    return [
-        msgspec.json.decode(found.payload) if isinstance(found, Reading) else found
-        for found in read(file)
-    ]
+    return [found.payload if isinstance(found, Reading) else found for found in read(file)]
 
 
 def refusals(file: bytes, **given: Any) -> list[Refused]:

@@ -151,7 +151,7 @@ def test_a_valid_reading_is_parsed():
     reading = parse(recorded_at="2025-06-15T13:00:00.5+02:00", payload={"b": 1.0, "a": [None]})
     assert reading.telemetry_type == "environment"
     assert reading.recorded_at == datetime(2025, 6, 15, 11, 0, 0, 500_000, tzinfo=UTC)
-    assert json.loads(reading.payload) == {"b": 1, "a": [None]}
+    assert json.loads(reading.json) == reading.payload == {"b": 1, "a": [None]}
     assert reading.id == id_of({"b": 1, "a": [None]}, recorded_at=reading.recorded_at)
 
 

@@ -1,0 +1,60 @@
+"""Requests that carry an Idempotency-Key: sent again, their readings mean the same.
+
+A reading with a time of its own needs none of this, for it is known by what it says. One without
+gets the server's time, and with a key it gets the time of the first delivery (the header is that
+of draft-ietf-httpapi-idempotency-key-header).
+"""
+
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+from django.db import IntegrityError, connection
+
+from devices.models import Device
+from telemetry.ingest import DeviceGone
+from telemetry.models import Delivery
+
+KEPT_FOR = timedelta(days=2)
+LONGEST_KEY = 255
+
+
+class InvalidIdempotencyKey(ValueError):
+    """Not 1 to 255 printable ASCII characters."""
+
+
+class IdempotencyKeyReused(Exception):
+    """The key came with another body before."""
+
+
+def first_received(device: Device, key: str, body: bytes, *, now: datetime) -> datetime:
+    """When this was first delivered: `now`, unless it has been before.
+
+    Raises InvalidIdempotencyKey, IdempotencyKeyReused, DeviceGone.
+    """
+    if not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise InvalidIdempotencyKey
+    digest = blake2b(body, digest_size=16).digest()
+    # Committed before the readings are: whoever brings them, they get this time.
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(REMEMBER, [device.pk, key, digest, now])
+        except IntegrityError:
+            raise DeviceGone from None
+        received_at, first_digest = cursor.fetchone()
+    if bytes(first_digest) != digest:
+        raise IdempotencyKeyReused
+    return received_at  # type: ignore[no-any-return]
+
+
+def forget_old(now: datetime) -> int:
+    """Forget the keys that nobody sends again any more, and count them."""
+    return Delivery.objects.filter(received_at__lt=now - KEPT_FOR).delete()[0]
+
+
+# The row is written again as it is: only so is it returned, and waited for while it is new.
+REMEMBER = """
+    INSERT INTO telemetry_deliveries AS first (device_id, idempotency_key, body_digest, received_at)
+    VALUES (%s, %s, %s, %s)
+    ON CONFLICT (device_id, idempotency_key) DO UPDATE SET received_at = first.received_at
+    RETURNING received_at, body_digest
+"""

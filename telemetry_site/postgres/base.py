@@ -1,0 +1,25 @@
+"""Django's PostgreSQL backend, with a check of the connection that costs no round trip."""
+
+import select
+
+from django.db.backends.postgresql import base
+from psycopg import pq
+
+BROKEN = {pq.TransactionStatus.INERROR, pq.TransactionStatus.UNKNOWN}
+"""A transaction in which something has failed; a connection that is closed."""
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Connections last, and each request first sees whether its own still does."""
+
+    def is_usable(self) -> bool:
+        """Whether the server still holds its end, and would carry a statement out.
+
+        It has been asked nothing, so there is nothing to read but its farewell. A server that
+        vanished without one is found out by the statement itself, as it would be by `SELECT 1`.
+        """
+        if self.connection is None or self.connection.pgconn.transaction_status in BROKEN:
+            return False
+        waiting = select.poll()
+        waiting.register(self.connection.fileno(), select.POLLIN)
+        return not waiting.poll(0)
