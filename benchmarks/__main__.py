@@ -6,14 +6,12 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from benchmarks import database
+import django
 
-# Read when Django is set up, which some measurements need to ask the domain itself.
-os.environ.update(database.environment(database.STORED))
-
-from benchmarks import machine, report
-from benchmarks.bench import Bench, Measurement, say
+from benchmarks import database, machine, report
+from benchmarks.bench import Bench, Measurement
 from benchmarks.client import Refused
+from benchmarks.progress import say
 from benchmarks.rows import Row
 from benchmarks.servers import DidNotStart, NotHere
 from benchmarks.work import MEASUREMENTS
@@ -30,6 +28,9 @@ def main() -> None:
             f"there is no {', '.join(sorted(unknown))}; there is {', '.join(MEASUREMENTS)}"
         )
     bench = Bench(full=chosen.full, rounds=chosen.rounds)
+    # Some measurements ask the domain itself, of the larger database.
+    os.environ.update(database.environment(bench.large))
+    django.setup()
     started, rows = time.monotonic(), []
     for name, measure in MEASUREMENTS.items():
         if not chosen.names or name in chosen.names:

@@ -1,13 +1,13 @@
 """What every measurement is given: how long to take, and who speaks to which database."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmarks import cast, database
+from benchmarks import cast, database, stored
 from benchmarks.cast import Cast
 from benchmarks.rows import Row
+from benchmarks.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,20 @@ class Bench:
     def empty_cast(self) -> Cast:
         return self._ready(database.EMPTY)
 
+    @property
+    def large(self) -> str:
+        """The name of the larger database; each length has its own."""
+        return f"stored_{self.stored // 1_000_000}m"
+
     @cached_property
-    def stored_cast(self) -> Cast:
-        return self._ready(database.STORED)
+    def large_cast(self) -> Cast:
+        return self._ready(self.large)
+
+    @cached_property
+    def large_stored(self) -> Stored:
+        """What the larger database holds; loading it takes a while the first time."""
+        assert self.large_cast
+        return stored.load(self.large, self.stored)
 
     def _ready(self, name: str) -> Cast:
         database.prepare(name)
@@ -46,12 +57,6 @@ class Bench:
 
 
 Measurement = Callable[[Bench], Iterator[Row]]
-
-
-def say(line: str) -> None:
-    """Tell whoever waits what is going on; the table comes last."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def median(rounds: Sequence[float]) -> float:

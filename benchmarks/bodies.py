@@ -30,12 +30,6 @@ def values(number: int) -> tuple[float, float]:
     return 15 + number % 1000 / 100, 40 + number % 97 / 10
 
 
-def times(minute: datetime, size: int) -> list[datetime]:
-    """When the readings of a batch of this size (at most 60,000) were taken."""
-    step = MINUTE_MS // size
-    return [minute + timedelta(milliseconds=number * step) for number in range(size)]
-
-
 def batches(size: int, number: int, *, devices: int, start: datetime) -> list[Batch]:
     """So many batches of so many readings, each minute of each device once."""
     made = []
@@ -67,8 +61,8 @@ def lines(size: int, number: int, *, devices: Sequence[UUID], start: datetime) -
     return made
 
 
-Row = tuple[UUID, UUID, str, str, datetime, datetime]
-"""id, device, type, payload as JSON, recorded_at, created_at."""
+Row = tuple[bytes, bytes, bytes, bytes, int, int]
+"""id, device, type, payload as JSON, recorded_at and created_at in microseconds since 1970."""
 
 
 def rows(
@@ -76,13 +70,19 @@ def rows(
 ) -> list[list[Row]]:
     """The same readings as rows, with the ids that `make` (telemetry.readings.make) gives them."""
     made = []
+    created_at = int(start.timestamp()) * 1_000_000
     for index in range(number):
         device = devices[index % len(devices)]
         minute = start + timedelta(minutes=index // len(devices))
         batch = []
-        for n, time in enumerate(times(minute, size)):
+        for n in range(size):
+            time = minute + timedelta(milliseconds=n * (MINUTE_MS // size))
             t, h = values(n)
             reading = make(device, "climate", {"t": round(t, 2), "h": round(h, 1)}, time)
-            batch.append((reading.id, device, "climate", reading.payload, time, start))
+            payload = reading.payload.encode()
+            microseconds = int(minute.timestamp()) * 1_000_000 + n * (MINUTE_MS // size) * 1000
+            batch.append(
+                (reading.id.bytes, device.bytes, b"climate", payload, microseconds, created_at)
+            )
         made.append(batch)
     return made

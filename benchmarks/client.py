@@ -69,22 +69,31 @@ def post(port: int, path: str, body: bytes) -> bytes:
     return _exchange(line, "POST", path, body, headers)
 
 
-def get(port: int, path: str, token: str) -> tuple[float, bytes]:
-    """The seconds that one GET over a new connection takes, and the body. Raises Refused."""
-    return next(iter(gets(port, [path], token)))
+class Line:
+    """One kept connection that GETs with a token."""
 
+    def __init__(self, port: int, token: str) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
+        self._headers = {"Authorization": f"Bearer {token}"}
 
-def gets(port: int, paths: Sequence[str], token: str) -> list[tuple[float, bytes]]:
-    """The same of each of these paths in turn, over one connection."""
-    line = http.client.HTTPConnection(HOST, port, timeout=600)
-    line.connect()
-    taken = []
-    for path in paths:
+    def __enter__(self) -> "Line":
+        self._connection.connect()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
+    def get(self, path: str) -> tuple[float, bytes]:
+        """The seconds that it takes, and the body. Raises Refused."""
         started = time.perf_counter()
-        body = _exchange(line, "GET", path, None, {"Authorization": f"Bearer {token}"})
-        taken.append((time.perf_counter() - started, body))
-    line.close()
-    return taken
+        body = _exchange(self._connection, "GET", path, None, self._headers)
+        return time.perf_counter() - started, body
+
+
+def gets(port: int, path: str, token: str, *, times: int) -> list[float]:
+    """The seconds that each of so many GETs of a path takes, over one connection."""
+    with Line(port, token) as line:
+        return [line.get(path)[0] for _ in range(times)]
 
 
 def _exchange(
@@ -98,5 +107,5 @@ def _exchange(
     answer = line.getresponse()
     content = answer.read()
     if not 200 <= answer.status < 300:
-        raise Refused(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
+        raise Refused(f"{method} {path.partition('?')[0]} was answered {answer.status}")
     return content

@@ -1,7 +1,7 @@
 """The one PostgreSQL of all rounds: the embedded one, with two databases of the same tables.
 
-In `empty` the peers are compared, and it is emptied before every round. `stored` is loaded once
-and kept. Nothing of the server's configuration is changed.
+In `empty` the peers are compared, and it is emptied before every round. The other is loaded once
+(stored.py) and kept. Nothing of the server's configuration is changed.
 """
 
 import os
@@ -19,7 +19,6 @@ from benchmarks.places import FOLDER, ROOT
 from telemetry_site.embedded.server import running_server
 
 EMPTY = "empty"
-STORED = "stored"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -18,7 +18,7 @@ GO_PATH = "/usr/share/gocode"
 
 def ours(name: str = database.EMPTY) -> Server:
     """The site as `make run` starts it: web server, worker and first device."""
-    port = PORT + (0 if name == database.EMPTY else 1)
+    port = PORT if name == database.EMPTY else PORT + 1
     return Server(
         name=f"ours on {name}",
         port=port,

@@ -8,10 +8,11 @@ from functools import partial
 from typing import NamedTuple
 
 from benchmarks import bodies, client, database, fleet
-from benchmarks.bench import Bench, median, say
+from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
 from benchmarks.database import Connection
 from benchmarks.peers import raw_copy
+from benchmarks.progress import say
 from benchmarks.rows import Goal, Row, ratio_of
 from benchmarks.servers import NotHere, Server, running
 from telemetry.readings import make

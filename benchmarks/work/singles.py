@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from benchmarks import bodies, database, fleet, wrk
-from benchmarks.bench import Bench, median, say
+from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
 from benchmarks.database import Connection
+from benchmarks.progress import say
 from benchmarks.rows import Goal, Row, ratio_of
 from benchmarks.servers import NotHere, Server, all_running
 
