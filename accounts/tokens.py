@@ -89,3 +89,4 @@ def note_use(token: StoredSecret, *, now: datetime) -> None:
         type(token)._default_manager.filter(pk=token.pk).filter(
             Q(last_used_at=None) | Q(last_used_at__lt=stale)
         ).update(last_used_at=now)
+        token.last_used_at = now

@@ -18,7 +18,7 @@ from accounts import secrets
 from accounts.authentication import bearer
 from accounts.compiled import Compiled
 from accounts.models import User, alive
-from accounts.tokens import note_use
+from accounts.tokens import LAST_USED_PRECISION, note_use
 from devices.enrolment import TOKEN_PREFIX
 from devices.models import Device, DeviceToken
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TOKEN_FIELDS = ["id", "last_used_at", "device_id"]
 DEVICE_FIELDS = ["id", "name", "device_type"]
 """What most requests with a device's token need; more is fetched when it is asked for."""
+REMEMBERED_LIMIT = 10_000
+_remembered: dict[bytes, DeviceToken] = {}
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
@@ -52,7 +54,8 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
 
 @cache
-def _living_tokens() -> Compiled:
+def living_tokens() -> Compiled:
+    """The token with a digest, if it is alive, and its device: TOKEN_FIELDS, DEVICE_FIELDS."""
     digest, now = bytes(32), datetime(1, 1, 1, tzinfo=UTC)
     found = DeviceToken.objects.filter(
         alive(now), token_hash=digest, device__deleted_at=None, device__user__is_active=True
@@ -63,11 +66,26 @@ def _living_tokens() -> Compiled:
 
 def _find(secret: secrets.Secret, now: datetime) -> DeviceToken:
     """The living token, with its device. Raises DoesNotExist."""
-    for row in _living_tokens().rows(digest=secret.digest, now=now):
+    for row in living_tokens().rows(digest=secret.digest, now=now):
         token = DeviceToken.from_db(DEFAULT_DB_ALIAS, TOKEN_FIELDS, row[: len(TOKEN_FIELDS)])
         token.device = Device.from_db(DEFAULT_DB_ALIAS, DEVICE_FIELDS, row[len(TOKEN_FIELDS) :])
+        if len(_remembered) >= REMEMBERED_LIMIT:
+            _remembered.clear()
+        _remembered[secret.digest] = token
         return token
     raise DeviceToken.DoesNotExist
+
+
+def remembered(digest: bytes, *, now: datetime) -> DeviceToken | None:
+    """The token with this digest and its device, as they were found in the last ten minutes.
+
+    Whose token it is never changes. Whether it still lives, the statement that acts on it must
+    ask (`living_tokens`).
+    """
+    token = _remembered.get(digest)
+    if token and token.last_used_at and now - token.last_used_at < LAST_USED_PRECISION:
+        return token
+    return None
 
 
 class DeviceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

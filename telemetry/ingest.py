@@ -7,15 +7,16 @@ senders can wait for each other.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from operator import attrgetter, itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import Error, connection, transaction
 from psycopg import errors
 
+from devices.authentication import living_tokens
 from devices.models import Device, waiting
 from devices.presence import MARK_SEEN, contact_arguments
 from telemetry import partitions
@@ -93,31 +94,60 @@ def store(
     raise AssertionError("the last try has returned or raised")
 
 
+def store_one(device: Device, reading: Reading, *, digest: bytes, now: datetime) -> Stored | None:
+    """Store a reading whose sender was known a while ago, if the token with this digest lives.
+
+    One statement asks for the one and does the other. None when it does not live, or when
+    anything else is out of the ordinary; nothing is stored then.
+    """
+    arguments = _arguments(device, [reading], now, contact=True) | {"digest": digest}
+    try:
+        with _by_itself(), connection.cursor() as cursor:
+            cursor.execute(_insert_statement(alone=True, by_token=True), arguments)
+            row = cursor.fetchone()
+    except Error:
+        return None
+    return Stored(row[0], 1 - row[0], row[1]) if row else None
+
+
 def _insert(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> Stored:
-    rows = [(one.id, one.telemetry_type, one.json.decode(), one.recorded_at) for one in readings]
-    alone = len(rows) == 1
-    arguments = contact_arguments(device, now=now, contact=contact) | {"open": _open_from(now)}
-    # To take a list apart costs PostgreSQL and psycopg more than to store what is alone in it.
-    columns = rows[0] if alone else ([row[i] for row in rows] for i in range(4))
-    arguments |= zip(("id", "type", "payload", "time"), columns, strict=True)
-    # One statement commits by itself; within a transaction a failure must leave it usable.
-    savepoint = transaction.atomic() if connection.in_atomic_block else nullcontext()
-    with savepoint, connection.cursor() as cursor:
-        cursor.execute(_insert_statement(alone), arguments)
+    arguments = _arguments(device, readings, now, contact)
+    with _by_itself(), connection.cursor() as cursor:
+        cursor.execute(_insert_statement(alone=len(readings) == 1), arguments)
         accepted, pending = cursor.fetchone()
     return Stored(accepted, len(readings) - accepted, pending)
 
 
+def _by_itself() -> AbstractContextManager[Any]:
+    """One statement commits by itself; within a transaction a failure must leave it usable."""
+    return transaction.atomic() if connection.in_atomic_block else nullcontext()
+
+
+def _arguments(
+    device: Device, readings: Sequence[Reading], now: datetime, contact: bool
+) -> dict[str, Any]:
+    rows = [(one.id, one.telemetry_type, one.json.decode(), one.recorded_at) for one in readings]
+    # To take a list apart costs PostgreSQL and psycopg more than to store what is alone in it.
+    columns = rows[0] if len(rows) == 1 else ([row[i] for row in rows] for i in range(4))
+    return {
+        **contact_arguments(device, now=now, contact=contact),
+        "open": _open_from(now),
+        **dict(zip(("id", "type", "payload", "time"), columns, strict=True)),
+    }
+
+
 @cache
-def _insert_statement(alone: bool) -> str:
+def _insert_statement(*, alone: bool, by_token: bool = False) -> str:
     sent = ONE if alone else MANY
+    living = living_tokens().sql if by_token else "SELECT"
     return f"""
-        WITH seen AS ({MARK_SEEN} RETURNING id),
+        WITH living AS MATERIALIZED (SELECT FROM ({living}) AS token),
+        seen AS ({MARK_SEEN} AND EXISTS (SELECT FROM living) RETURNING id),
         stored AS (
             INSERT INTO telemetry
                 (id, device_id, telemetry_type, payload, recorded_at, created_at)
             SELECT id, %(device)s, telemetry_type, payload, recorded_at, %(now)s
-            FROM (SELECT count(*) FROM seen) AS device_first,
+            FROM living, (SELECT count(*) FROM seen) AS device_first,
                 {sent} AS sent(id, telemetry_type, payload, recorded_at)
             ORDER BY recorded_at, id
             ON CONFLICT DO NOTHING
@@ -128,6 +158,7 @@ def _insert_statement(alone: bool) -> str:
             FROM stored WHERE recorded_at < %(open)s
         )
         SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM ({waiting().sql}) AS waiting)
+        FROM living
     """  # noqa: S608 - put together of constants
 
 

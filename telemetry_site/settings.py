@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",
+    "telemetry_site.middleware.express_lane",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -181,12 +181,13 @@ def accept(device: Device, request: Request) -> HttpResponse:
     stored = ingest.store(device, valid, now=now)
     if body.is_list:
         return _of_many(stored, rejected)
-    return _of_one(device, valid[0], stored, now)
+    return of_one(device, valid[0], stored, now)
 
 
-def _of_one(
+def of_one(
     device: Device, reading: readings.Reading, stored: ingest.Stored, now: datetime
 ) -> HttpResponse:
+    """The answer to a reading that was sent alone."""
     created_at = now if stored.accepted else history.get(device, reading.id).created_at
     answer = {
         "id": reading.id,

@@ -394,11 +394,17 @@ class TestOne:
         hostile = {"<script>": "</script><img src=x onerror=alert(1)>", "=1+1": "@x"}
         assert device_api.post(OWN, {**READING, "payload": hostile}).json()["payload"] == hostile
 
-    def test_sending_takes_two_queries(self, device_api, django_assert_num_queries):
+    def test_sending_takes_one_query(self, device_api, django_assert_num_queries):
         device_api.post(OWN, READING)
-        # The token; the insert with all that belongs to it, in its savepoint here.
-        with django_assert_num_queries(2 + 2):
-            device_api.post(OWN, one_more(1))
+        # In its savepoint here.
+        with django_assert_num_queries(1 + 2):
+            assert device_api.post(OWN, one_more(1)).status_code == 201
+
+    def test_a_users_sending_takes_few_queries(self, device, owner_api, django_assert_num_queries):
+        owner_api.post(of(device), READING)
+        # The token; the device; the insert with all that belongs to it, in its savepoint here.
+        with django_assert_num_queries(3 + 2):
+            owner_api.post(of(device), one_more(1))
 
 
 class TestMany:

@@ -21,7 +21,7 @@ def outcome(raw, by_lines, quickly):
     """All that becomes of a body: its readings with their ids, its faults, or its error."""
     with pytest.MonkeyPatch.context() as patch:
         if not quickly:
-            patch.setattr(bodies, "_decode_quickly", lambda raw, by_lines=False: None)
+            patch.setattr(bodies, "decode_quickly", lambda raw, by_lines=False: None)
         try:
             body = bodies.decode(raw, by_lines=by_lines)
         except (NotJSON, InvalidReadings) as error:
@@ -118,7 +118,7 @@ def test_the_usual_body_is_read_quickly():
         (b"%b\n%b\n" % (ONE, ONE), True),
         (b'{"telemetry_type":"a","payload":{"gps":{"lat":1.5},"on":true,"l":[1,"x"]}}', False),
     ]:
-        assert bodies._decode_quickly(raw, by_lines=by_lines) is not None, raw
+        assert bodies.decode_quickly(raw, by_lines=by_lines) is not None, raw
 
 
 class TestLines:
