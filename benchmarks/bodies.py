@@ -7,8 +7,10 @@ Batches go round the devices: batch n is of device n modulo their number.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
+
+from telemetry.readings import Reading, make
 
 MINUTE_MS = 60_000
 
@@ -65,10 +67,8 @@ Row = tuple[bytes, bytes, bytes, bytes, int, int]
 """id, device, type, payload as JSON, recorded_at and created_at in microseconds since 1970."""
 
 
-def rows(
-    size: int, number: int, *, devices: Sequence[UUID], start: datetime, make: Any
-) -> list[list[Row]]:
-    """The same readings as rows, with the ids that `make` (telemetry.readings.make) gives them."""
+def rows(size: int, number: int, *, devices: Sequence[UUID], start: datetime) -> list[list[Row]]:
+    """The same readings as rows, with the ids that the site gives them."""
     made = []
     created_at = int(start.timestamp()) * 1_000_000
     for index in range(number):
@@ -76,13 +76,18 @@ def rows(
         minute = start + timedelta(minutes=index // len(devices))
         batch = []
         for n in range(size):
-            time = minute + timedelta(milliseconds=n * (MINUTE_MS // size))
             t, h = values(n)
+            time = minute + timedelta(milliseconds=n * (MINUTE_MS // size))
             reading = make(device, "climate", {"t": round(t, 2), "h": round(h, 1)}, time)
-            payload = reading.payload.encode()
-            microseconds = int(minute.timestamp()) * 1_000_000 + n * (MINUTE_MS // size) * 1000
-            batch.append(
-                (reading.id.bytes, device.bytes, b"climate", payload, microseconds, created_at)
-            )
+            batch.append(as_row(reading, created_at))
         made.append(batch)
     return made
+
+
+def as_row(reading: Reading, created_at: int) -> Row:
+    """A reading as the columns of its row."""
+    kind = reading.telemetry_type.encode()
+    return (
+        *(reading.id_bytes(), reading.device, kind, reading.json),
+        *(reading.microseconds, created_at),
+    )

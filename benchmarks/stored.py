@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from hashlib import blake2b
 from math import pi, sin
 from uuid import UUID
 
-import msgspec
 from psycopg import sql
 
 from benchmarks import database
+from benchmarks.bodies import as_row
 from benchmarks.database import Connection
 from benchmarks.peers import raw_copy
 from benchmarks.progress import say
+from telemetry.readings import EPOCH, Reading, canonical, to_json
 
 DEVICES = 1_000
 STEP = timedelta(seconds=10)
@@ -33,7 +33,6 @@ PAYLOADS = 8_640
 """How many different ones there are: a day of the one device."""
 PIECE = 2_000
 """Rows that are written to the socket at once."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -74,10 +73,7 @@ def load(name: str, readings: int) -> Stored:
             connection.execute("VACUUM ANALYZE telemetry")
         _register_keys(connection, [device, *fleet], start)
         if not _is_rolled_up(connection, device):
-            from django.core.management import get_commands
-
-            if "rebuild_rollups" in get_commands():
-                database.manage("rebuild_rollups", "--device", str(device), database=name)
+            database.manage("rebuild_rollups", "--device", str(device), database=name)
         total = connection.execute("SELECT count(*) FROM telemetry").fetchone()
     assert total
     return Stored(device, fleet, start, end, total[0])
@@ -109,14 +105,14 @@ def load_month(month: Month) -> int:
 
 
 def _pieces(month: Month) -> Iterator[list[bytes]]:
-    payloads = [_payload(number) for number in range(PAYLOADS)]
-    packed = [msgspec.msgpack.encode(payload, order="deterministic") for payload in payloads]
-    texts = [msgspec.json.encode(payload) for payload in payloads]
+    payloads = [canonical(_payload(number)) for number in range(PAYLOADS)]
+    texts = [to_json(payload) for payload in payloads]
     piece = []
     for device, time_, number in _arrivals(month):
         which = number % PAYLOADS
-        identity = _identity(device, time_, packed[which])
-        piece.append(raw_copy.row(identity, device, TYPE.encode(), texts[which], time_, time_))
+        moment = EPOCH + timedelta(microseconds=time_)
+        reading = Reading(device, TYPE, payloads[which], texts[which], moment, time_)
+        piece.append(raw_copy.row(*as_row(reading, created_at=time_)))
         if len(piece) == PIECE:
             yield piece
             piece = []
@@ -138,17 +134,6 @@ def _arrivals(month: Month) -> Iterator[tuple[bytes, int, int]]:
         while number * turn < min(time_ + step, end):
             yield fleet[number % len(fleet)], number * turn, number // len(fleet)
             number += 1
-
-
-def _identity(device: bytes, microseconds: int, packed: bytes) -> bytes:
-    """What telemetry.readings.reading_id gives, of parts that are already encoded."""
-    content = device + microseconds.to_bytes(8, "big", signed=True) + TYPE.encode() + b"\0" + packed
-    digest = blake2b(content, digest_size=10).digest()
-    return (
-        (microseconds // 1000).to_bytes(6, "big")
-        + bytes((digest[0] & 0x0F | 0x80, digest[1], digest[2] & 0x3F | 0x80))
-        + digest[3:]
-    )
 
 
 def _payload(number: int) -> dict[str, float]:

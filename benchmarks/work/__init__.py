@@ -1,7 +1,7 @@
 """What is measured: one file for each kind of work, one function for each kind of row."""
 
 from benchmarks.bench import Measurement
-from benchmarks.work import batches, charts, exports, history, large, singles
+from benchmarks.work import batches, charts, exports, first_start, history, large, singles
 
 MEASUREMENTS: dict[str, Measurement] = {
     "singles": singles.measure,
@@ -16,4 +16,5 @@ MEASUREMENTS: dict[str, Measurement] = {
     "export": exports.measure,
     "drop": large.drop_month,
     "memory": large.weigh,
+    "first": first_start.measure,
 }

@@ -15,7 +15,6 @@ from benchmarks.peers import raw_copy
 from benchmarks.progress import say
 from benchmarks.rows import Goal, Row, ratio_of
 from benchmarks.servers import NotHere, Server, running
-from telemetry.readings import make
 
 UNIT = "readings/s"
 CONNECTIONS = 4
@@ -37,7 +36,7 @@ def against_copy(bench: Bench) -> Iterator[Row]:
     for size, goal in ((100, None), (1_000, ratio_of(0.7)), (5_000, ratio_of(0.9))):
         start, devices = bodies.now(), bench.empty_cast.devices
         number = bench.readings // size
-        rows = bodies.rows(size, number, devices=devices, start=start, make=make)
+        rows = bodies.rows(size, number, devices=devices, start=start)
         with (
             database.connect(database.EMPTY) as connection,
             database.connect(database.EMPTY) as copying,
