@@ -4,11 +4,12 @@ import base64
 import binascii
 import struct
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 
 from devices.models import Device
@@ -17,6 +18,45 @@ from telemetry.readings import EPOCH, microseconds_of, time_span_of
 
 LATEST_DEPTH = 200
 """How many of a device's newest readings are searched for its types."""
+
+NEWEST = """
+    SELECT reading.* FROM unnest(%s::uuid[]) AS device(id) CROSS JOIN LATERAL (
+        SELECT DISTINCT ON (telemetry_type) * FROM (
+            SELECT * FROM telemetry WHERE device_id = device.id
+            ORDER BY recorded_at DESC, id DESC LIMIT %s
+        ) newest ORDER BY telemetry_type, recorded_at DESC, id DESC
+    ) reading
+"""
+LAST_SEEN = """
+    SELECT device_id, telemetry_type, max(coalesce(last_hour, since))
+    FROM telemetry_keys WHERE device_id = ANY (%s) GROUP BY device_id, telemetry_type
+"""
+RARE = """
+    WITH missing AS MATERIALIZED (
+        SELECT * FROM unnest(%(devices)s::uuid[], %(types)s::text[], %(hours)s::timestamptz[])
+            AS missing(device_id, telemetry_type, hour)
+    ), found AS (
+        SELECT reading.* FROM missing CROSS JOIN LATERAL (
+            SELECT * FROM telemetry
+            WHERE device_id = missing.device_id AND telemetry_type = missing.telemetry_type
+                AND recorded_at >= hour AND recorded_at < hour + interval '1 hour'
+            ORDER BY recorded_at DESC, id DESC LIMIT 1
+        ) reading
+        UNION ALL
+        SELECT reading.* FROM (
+            SELECT device_id, array_agg(telemetry_type) AS types FROM missing GROUP BY device_id
+        ) device CROSS JOIN LATERAL (
+            SELECT * FROM telemetry WHERE device_id = device.device_id
+                AND telemetry_type = ANY (types)
+                AND recorded_at >= %(rolled_until)s
+        ) reading
+    )
+    SELECT DISTINCT ON (device_id, telemetry_type) * FROM found
+    ORDER BY device_id, telemetry_type, recorded_at DESC, id DESC
+"""
+"""Where a type was last seen, and where nobody has looked yet: in the hours not rolled up. Since
+when those are is said in the statement, as the planner has to know that they are few.
+"""
 
 
 class InvalidCursor(ValueError):
@@ -70,20 +110,48 @@ def get(device: Device, reading_id: UUID) -> Telemetry:
     )
 
 
-def latest(devices: Iterable[Device], *, depth: int = LATEST_DEPTH) -> dict[UUID, list[Telemetry]]:
-    """By device, the newest reading of each type among its `depth` newest, types in order."""
-    query = """
-        SELECT reading.* FROM unnest(%s::uuid[]) AS device(id) CROSS JOIN LATERAL (
-            SELECT DISTINCT ON (telemetry_type) * FROM (
-                SELECT * FROM telemetry WHERE device_id = device.id
-                ORDER BY recorded_at DESC, id DESC LIMIT %s
-            ) newest ORDER BY telemetry_type, recorded_at DESC, id DESC
-        ) reading
+def latest(
+    devices: Iterable[Device], *, depth: int = LATEST_DEPTH, rare: bool = True
+) -> dict[UUID, list[Telemetry]]:
+    """By device, the newest reading of each type, types in order.
+
+    Types that are not among a device's `depth` newest readings are looked for where their keys
+    were last seen, unless `rare` types need not be found.
     """
+    ids = [device.pk for device in devices]
+    newest = {
+        (reading.device_id, reading.telemetry_type): reading
+        for reading in Telemetry.objects.raw(NEWEST, [ids, depth])
+    }
+    if rare and (missing := _last_seen(ids, but=newest.keys())):
+        arguments = {
+            "devices": [device_id for device_id, _, _ in missing],
+            "types": [kind for _, kind, _ in missing],
+            "hours": [hour for _, _, hour in missing],
+            "rolled_until": _rolled_until(),
+        }
+        for reading in Telemetry.objects.raw(RARE, arguments):
+            newest[reading.device_id, reading.telemetry_type] = reading
     found: dict[UUID, list[Telemetry]] = defaultdict(list)
-    for reading in Telemetry.objects.raw(query, [[device.pk for device in devices], depth]):
-        found[reading.device_id].append(reading)
+    for (device_id, _), reading in sorted(newest.items()):
+        found[device_id].append(reading)
     return found
+
+
+def _last_seen(
+    ids: list[UUID], *, but: Container[tuple[UUID, str]]
+) -> list[tuple[UUID, str, datetime]]:
+    """Every type of the devices, but for some, and the newest hour that is known to have it."""
+    with connection.cursor() as cursor:
+        cursor.execute(LAST_SEEN, [ids])
+        return [row for row in cursor.fetchall() if row[:2] not in but]
+
+
+def _rolled_until() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hour FROM telemetry_rolled_until")
+        hour: datetime = cursor.fetchone()[0]
+    return hour
 
 
 def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:

@@ -19,7 +19,7 @@ from psycopg import errors
 from devices.authentication import living_tokens
 from devices.models import Device, waiting
 from devices.presence import MARK_SEEN, contact_arguments
-from telemetry import partitions
+from telemetry import keys, partitions
 from telemetry.readings import Reading, microseconds_of
 
 COPY_FROM = 250
@@ -72,6 +72,7 @@ def store(
     Unless it is an import of old ones, their coming is contact with the device.
     Raises DeviceGone.
     """
+    keys.note(device, [(one.telemetry_type, one.keys(), one.recorded_at) for one in readings])
     copy = len(readings) >= COPY_FROM
     for tries_left in reversed(range(TRIES)):
         try:
@@ -100,6 +101,8 @@ def store_one(device: Device, reading: Reading, *, digest: bytes, now: datetime)
     One statement asks for the one and does the other. None when it does not live, or when
     anything else is out of the ordinary; nothing is stored then.
     """
+    if not keys.is_noted(device, reading.telemetry_type, reading.keys(), reading.recorded_at):
+        return None
     arguments = _arguments(device, [reading], now, contact=True) | {"digest": digest}
     try:
         with _by_itself(), connection.cursor() as cursor:

@@ -1,9 +1,12 @@
 """Readings, in a table partitioned by month."""
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils import timezone
 
 from devices.models import Device
+
+MOST_DECIMALS = 10
 
 
 class Telemetry(models.Model):
@@ -83,15 +86,23 @@ class Key(models.Model):
     telemetry_type = models.CharField(max_length=64)
     key = models.CharField(max_length=64)
     since = models.DateTimeField()
-    """No reading that is known of has it before."""
+    """The hour (UTC) of the oldest reading with it."""
     last_hour = models.DateTimeField(null=True)
-    """The newest hour it is in, of those that are rolled up."""
+    """The newest hour with it, of those that are rolled up, whatever its values are."""
     label = models.CharField(max_length=64, blank=True)
     unit = models.CharField(max_length=16, blank=True)
-    decimals = models.PositiveSmallIntegerField(null=True, blank=True)
+    decimals = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MaxValueValidator(MOST_DECIMALS)]
+    )
 
     class Meta:
         db_table = "telemetry_keys"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(decimals__range=(0, MOST_DECIMALS)),
+                name="telemetry_keys_decimals_in_range",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.telemetry_type}.{self.key}"

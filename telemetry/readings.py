@@ -106,6 +106,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     def keys(self) -> tuple[str, ...]:
         """The paths of all values in the payload."""
+        if self.json.rfind(b"{") == 0 and b"[" not in self.json:
+            return tuple(self.payload)
         return tuple([path for path, _ in values(self.payload)])
 
 

@@ -1,6 +1,5 @@
 """Which charts a device page shows, and of what time."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -12,6 +11,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from telemetry import readings, series
+from telemetry.keys import Display, Shown, place
 from telemetry.models import Telemetry
 
 RECENT = timedelta(hours=1)
@@ -24,7 +24,6 @@ OF_THE_PAST = "24h"
 """The range that the charts of a device open on which has fallen silent."""
 UNFOLDED_CHARTS = 24
 """Types whose charts would be more than this many are folded, and fetched when unfolded."""
-DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 RANGES = {
     "10m": ("10 min", timedelta(minutes=10), "The last 10 minutes"),
@@ -42,6 +41,7 @@ class Value(NamedTuple):
     key: str
     value: object
     series: str
+    shown: Shown
 
     @property
     def short(self) -> bool:
@@ -83,8 +83,8 @@ class Charts(NamedTuple):
     @property
     def version(self) -> int:
         """Another number as soon as other charts would be shown."""
-        keys = [value.series for group in self.groups for value in group.numeric]
-        return crc32(repr((self.end, keys)).encode())
+        shown = [(value.series, value.shown) for group in self.groups for value in group.numeric]
+        return crc32(repr((self.end, shown)).encode())
 
     @property
     def unfolded(self) -> set[str]:
@@ -97,15 +97,22 @@ class Charts(NamedTuple):
         }
 
 
-def groups(newest: list[Telemetry]) -> list[Group]:
+def groups(newest: list[Telemetry], display: Display) -> list[Group]:
     """The newest readings of a device, taken apart into their values."""
     return [
         Group(
             reading.telemetry_type,
             reading.recorded_at,
             [
-                Value(key, value, _series(reading.telemetry_type, key, value))
-                for key, value in sorted(readings.values(reading.payload), key=_place)
+                Value(
+                    key,
+                    value,
+                    _series(reading.telemetry_type, key, value),
+                    display[reading.telemetry_type, key].of(value),
+                )
+                for key, value in sorted(
+                    readings.values(reading.payload), key=lambda item: place(item[0])
+                )
             ],
         )
         for reading in newest
@@ -133,11 +140,6 @@ def wanted_range(query: Mapping[str, str], current_url: str) -> str:
     """The range in the address of the page, or of the page that refreshes a part of itself."""
     asked = parse_qs(current_url.partition("?")[2].partition("#")[0]).get("range", [""])
     return query.get("range") or asked[0]
-
-
-def _place(item: tuple[str, object]) -> list[str]:
-    """Keys in the order people count in: `fan_10` after `fan_9`."""
-    return [part.zfill(20) if part.isdecimal() else part for part in DIGITS.split(item[0])]
 
 
 def _series(telemetry_type: str, key: str, value: object) -> str:

@@ -20,7 +20,7 @@ from accounts.models import User
 from accounts.views import NO_PASSWORD_NOTICE_READ, SignedInRequest
 from commands.models import Command
 from devices.models import Device
-from telemetry import history
+from telemetry import history, keys
 from telemetry_site import charts
 
 DEVICES_PER_PAGE = 50
@@ -94,7 +94,8 @@ def device_readings(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 def first_reading(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     """Whether a new device has been heard of: asked for while its owner connects it."""
     device = _device(request.user, device_id, timezone.now())
-    found = charts.groups(history.latest([device], depth=1)[device.pk])
+    newest = history.latest([device], depth=1, rare=False)[device.pk]
+    found = charts.groups(newest, keys.Display())
     return render(request, "devices/_first_reading.html", {"device": device, "groups": found})
 
 
@@ -103,7 +104,8 @@ def _device(user: User, device_id: UUID, now: datetime) -> Device:
 
 
 def _now(request: SignedInRequest, device: Device, now: datetime) -> dict[str, Any]:
-    found = charts.groups(history.latest([device])[device.pk])
+    newest = history.latest([device])[device.pk]
+    found = charts.groups(newest, keys.displays([device])[device.pk])
     wanted = charts.wanted_range(request.GET, request.headers.get("HX-Current-URL", ""))
     return {
         "device": device,
@@ -157,7 +159,8 @@ def _address(query: str, status: str) -> str:
 
 def _rows(page: Page[Device], now: datetime) -> list[Row]:
     devices = list(page.object_list)
-    latest = history.latest(devices, depth=LATEST_DEPTH)
+    latest = history.latest(devices, depth=LATEST_DEPTH, rare=False)
+    displays = keys.displays(devices)
     waiting = dict(
         Command.objects.waiting(now)
         .filter(device__in=devices)
@@ -166,7 +169,11 @@ def _rows(page: Page[Device], now: datetime) -> list[Row]:
         .annotate(Count("pk"))
     )
     return [
-        Row(device, _telling(charts.groups(latest[device.pk])), waiting.get(device.pk, 0))
+        Row(
+            device,
+            _telling(charts.groups(latest[device.pk], displays[device.pk])),
+            waiting.get(device.pk, 0),
+        )
         for device in devices
     ]
 

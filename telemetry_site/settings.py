@@ -207,6 +207,8 @@ PAYLOAD_LIMIT = env.int("PAYLOAD_LIMIT", default=16 * 1024)
 """Bytes of one payload, metadata or result in canonical form."""
 ALLOWED_CLOCK_SKEW = env.int("ALLOWED_CLOCK_SKEW", default=24 * 3600)
 """Seconds a reading's time may be ahead of the server's."""
+KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
+"""Values of a device that are listed and charted, by type and path; more are only stored."""
 PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
 
 LOGGING = {

@@ -28,6 +28,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     *accounts.urls.pages,
     *devices.urls.pages,
+    *telemetry.urls.pages,
     *commands.urls.pages,
     path("", pages.home, name="home"),
     path("devices/rows", pages.device_rows, name="device-rows"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -83,6 +84,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock():
         partitions.ensure_ahead(NOW)
         partitions.ensure_ahead(timezone.now())
+
+
+@pytest.fixture
+def commits_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a commit happens, though the transaction of the test will never see one."""
+    monkeypatch.setattr(transaction, "on_commit", lambda work: work())
 
 
 @pytest.fixture

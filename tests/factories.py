@@ -16,7 +16,7 @@ from accounts.models import Token, User
 from commands.models import Command, CommandType
 from devices import enrolment
 from devices.models import Device, DeviceToken
-from telemetry import ingest, readings
+from telemetry import ingest, keys, readings
 from telemetry.models import Telemetry
 
 PASSWORD = "correct horse battery staple"
@@ -130,3 +130,12 @@ def store_reading(device: Device, **given: Any) -> Telemetry:
     reading = make_reading(device, **given)
     ingest.store(device, [reading], now=timezone.now())
     return Telemetry.objects.get(device=device, recorded_at=reading.recorded_at, id=reading.id)
+
+
+def register_key(
+    device: Device, name: str = "environment.temperature", *, recorded_at: datetime = NOW
+) -> str:
+    """Register a key of the device, as ingest does for what it stores, and return its name."""
+    kind, _, path = name.partition(".")
+    keys.note(device, [(kind, (path,), recorded_at)])
+    return name

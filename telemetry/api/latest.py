@@ -12,11 +12,13 @@ from rest_framework.views import APIView
 from devices import times
 from devices.authentication import reachable_device
 from devices.fields import TimeField
-from telemetry import history, readings
+from telemetry import history, keys, readings
+from telemetry.api.keys import ShownAnswer
 
 
-class LatestValue(serializers.Serializer[Any]):
+class LatestValue(ShownAnswer):
     key = serializers.CharField()
+    path = serializers.CharField()
     value = serializers.JSONField()
 
 
@@ -31,17 +33,24 @@ class LatestList(serializers.Serializer[Any]):
 
 
 class Latest(APIView):
-    """The newest reading of each type."""
+    """The newest reading of each type, and how its values are shown."""
 
     @extend_schema(responses=LatestList)
     def get(self, request: Request, device_id: UUID) -> Response:
         device = reachable_device(request, device_id)
+        display = keys.displays([device])[device.pk]
         results = [
             {
                 "telemetry_type": reading.telemetry_type,
                 "recorded_at": times.show(reading.recorded_at),
                 "values": [
-                    {"key": key, "value": value} for key, value in readings.values(reading.payload)
+                    {
+                        "key": f"{reading.telemetry_type}.{path}",
+                        "path": path,
+                        "value": value,
+                        **display[reading.telemetry_type, path]._asdict(),
+                    }
+                    for path, value in readings.values(reading.payload)
                 ],
             }
             for reading in history.latest([device])[device.pk]

@@ -1,3 +1,4 @@
+import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -156,7 +157,14 @@ class Migration(migrations.Migration):
                 ("last_hour", models.DateTimeField(null=True)),
                 ("label", models.CharField(blank=True, max_length=64)),
                 ("unit", models.CharField(blank=True, max_length=16)),
-                ("decimals", models.PositiveSmallIntegerField(blank=True, null=True)),
+                (
+                    "decimals",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(10)],
+                    ),
+                ),
                 (
                     "device",
                     models.ForeignKey(
@@ -169,6 +177,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "telemetry_keys",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("decimals__range", (0, 10))),
+                        name="telemetry_keys_decimals_in_range",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -10,6 +10,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from telemetry.keys import Shown
+
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
@@ -18,13 +20,25 @@ LONGEST_AGE = 30 * DAY
 
 
 @register.filter
-def value(measured: Any) -> str:
-    """A value as a device sent it: at most four decimals, texts as they are."""
+def value(measured: Any, decimals: int | None = None) -> str:
+    """A value as a device sent it: a number with these decimals, or at most four; texts as they
+    are.
+    """
     if isinstance(measured, bool) or measured is None:
         return {True: "true", False: "false", None: "null"}[measured]
     if isinstance(measured, int | float):
-        return _number(measured)
+        return _number(measured, decimals)
     return measured if isinstance(measured, str) else compact(measured)
+
+
+@register.filter
+def measured(found: Any, how: Shown) -> SafeString:
+    """A value with its decimals and its unit: degrees at once, any other after a narrow space."""
+    _, unit, decimals = how.of(found)
+    text = value(found, decimals)
+    if unit in ("", "°"):
+        return format_html("{}{}", text, unit)
+    return format_html('{}<span class="unit">\N{NARROW NO-BREAK SPACE}{}</span>', text, unit)
 
 
 @register.filter
@@ -67,10 +81,15 @@ def ago(time: datetime, now: datetime) -> str:
     return f"{count} {name} ago" if seconds > 0 else f"in {count} {name}"
 
 
-def _number(number: float) -> str:
+def _number(number: float, decimals: int | None) -> str:
     size = abs(number)
-    if size and (size < 0.00005 or size >= 1e15):
+    if size >= 1e15 or (decimals is None and 0 < size < 0.00005):
         return f"{number:.3g}"
-    decimals = 4 if size < 1 else 3 if size < 10 else 2 if size < 1000 else 1
-    text = f"{number:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if decimals is not None:
+        return _grouped(number, decimals)
+    text = _grouped(number, 4 if size < 1 else 3 if size < 10 else 2 if size < 1000 else 1)
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _grouped(number: float, decimals: int) -> str:
+    return f"{number:z,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

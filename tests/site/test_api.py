@@ -1,5 +1,6 @@
 """What holds of every route of the API."""
 
+import re
 from itertools import product
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from tests.factories import (
     DeviceFactory,
     device_token,
     device_token_and_row,
+    register_key,
     store_reading,
 )
 
@@ -40,6 +42,8 @@ ROUTES = {
     "devices/<uuid:device_id>/telemetry/latest": {"GET": OWNER},
     "devices/<uuid:device_id>/telemetry/series": {"GET": OWNER},
     "devices/<uuid:device_id>/telemetry/<uuid:reading_id>": {"GET": OWNER},
+    "devices/<uuid:device_id>/keys": {"GET": OWNER},
+    "devices/<uuid:device_id>/keys/<key:key>": {"PATCH": OWNER},
     "devices/<uuid:device_id>/commands": {"GET": OWNER, "POST": OWNER},
     "devices/<uuid:device_id>/commands/<uuid:command_id>": {
         "GET": OWNER_AND_DEVICE,
@@ -82,13 +86,12 @@ def path(device):
         "token_id": device_token_and_row(device)[0].pk,
         "reading_id": store_reading(device).pk,
         "command_id": CommandFactory.create(device=device).pk,
+        "key": register_key(device),
     }
 
     def path(route, **others):
-        for name, thing in {**things, **others}.items():
-            route = route.replace(f"<uuid:{name}>", str(thing))
-        assert "<" not in route
-        return API + route
+        given = {**things, **others}
+        return API + re.sub(r"<\w+:(\w+)>", lambda match: str(given[match[1]]), route)
 
     return path
 
@@ -238,11 +241,13 @@ def test_no_other_format_can_be_asked_for(owner_api, query):
 def test_the_schema_describes_every_route(anonymous_api):
     schema = anonymous_api.get("/api/v1/schema").json()
     described = {
-        path.removeprefix(API).replace("{", "<uuid:").replace("}", ">"): {
+        path.removeprefix(API): {
             method.upper() for method in operations if method.upper() in METHODS
         }
         for path, operations in schema["paths"].items()
     }
     assert described == {
-        route: set(methods) for route, methods in ROUTES.items() if route != "schema"
+        re.sub(r"<\w+:(\w+)>", r"{\1}", route): set(methods)
+        for route, methods in ROUTES.items()
+        if route != "schema"
     }

@@ -18,6 +18,7 @@ from tests.factories import (
     CommandFactory,
     CommandTypeFactory,
     DeviceFactory,
+    register_key,
     store_reading,
     store_readings,
 )
@@ -30,6 +31,10 @@ def text(answer: HttpResponse) -> str:
     return answer.content.decode()
 
 
+def with_unit(number: str, unit: str) -> str:
+    return f'{number}<span class="unit">\N{NARROW NO-BREAK SPACE}{unit}</span>'
+
+
 def fill(user: User, devices: int) -> None:
     """Devices with readings of two types and a waiting command each."""
     for number in range(devices):
@@ -40,7 +45,7 @@ def fill(user: User, devices: int) -> None:
 
 
 class TestEveryPage:
-    PATHS = ["", "/now", "/readings", "/first", "/commands/recent"]
+    PATHS = ["", "/now", "/readings", "/first", "/commands/recent", "/keys"]
 
     @pytest.mark.parametrize("path", PATHS)
     def test_its_owner_sees_it(self, owner_client: Client, device: Device, path: str) -> None:
@@ -87,7 +92,9 @@ class TestEveryPage:
         self, owner_client: Client, device: Device
     ) -> None:
         store_reading(device)
-        for path in ["/", "/devices/new", f"/devices/{device.pk}", "/account/password", "/nope"]:
+        key = register_key(device)
+        own = f"/devices/{device.pk}"
+        for path in ["/", "/devices/new", own, f"{own}/keys", f"{own}/keys/{key}", "/nope"]:
             page = text(owner_client.get(path))
             assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", page)
             assert "hx-on" not in page
@@ -121,7 +128,7 @@ class TestHome:
             device=device, created_at=timezone.now() - timedelta(hours=2), command_name="expired"
         )
         page = text(owner_client.get("/"))
-        assert "<dt>temperature</dt><dd>21.43</dd>" in page
+        assert f"<dt>temperature</dt><dd>{with_unit('21.4', '°C')}</dd>" in page
         assert "1 command waiting" in page
 
     def test_it_says_how_each_device_is_doing(self, owner_client: Client, owner: User) -> None:
@@ -188,11 +195,12 @@ class TestHome:
         django_assert_num_queries: DjangoAssertNumQueries,
     ) -> None:
         fill(owner, 1)
-        # Session, user, counts for the chips, count for the pages, devices, readings, commands.
-        with django_assert_num_queries(7):
+        # Session, user, counts for the chips, count for the pages, devices, readings, units,
+        # commands.
+        with django_assert_num_queries(8):
             owner_client.get("/")
         fill(owner, 9)
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             owner_client.get("/")
 
 
@@ -202,7 +210,8 @@ class TestDevicePage:
     ) -> None:
         store_reading(device, payload={"temperature": 21.5, "mode": "auto", "gps": {"lat": 52.1}})
         page = text(owner_client.get(f"/devices/{device.pk}"))
-        assert ">21.5</dd>" in page
+        assert f">{with_unit('21.5', '°C')}</dd>" in page
+        assert ">52.10000°</dd>" in page
         assert re.findall(r'data-key="([^"]+)"', page) == [
             "environment.gps.lat",
             "environment.temperature",
@@ -300,16 +309,129 @@ class TestDevicePage:
     ) -> None:
         fill(owner, 1)
         path = f"/devices/{Device.objects.get().pk}"
-        # Session, user, device, newest of each type, commands, catalogue, newest readings.
-        with django_assert_num_queries(7):
+        # Session, user, device, newest of each type, types, units, commands, catalogue, newest
+        # readings.
+        with django_assert_num_queries(9):
             owner_client.get(path)
         fill(owner, 9)
         device = Device.objects.get(pk=path[-36:])
         for number in range(10):
             store_reading(device, telemetry_type=f"t{number}", payload={"a": 1, "b": 2})
             CommandFactory.create(device=device)
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(9):
             owner_client.get(path)
+
+
+class TestUnits:
+    @pytest.fixture
+    def path(self, device: Device) -> str:
+        """Of the page of a key, beside two others."""
+        payload = {"zone_10": 2, "zone_9": 1, "temperature": 21.5, "mode": "auto", "up": True}
+        store_reading(device, payload=payload)
+        for name in payload:
+            register_key(device, f"environment.{name}")
+        register_key(device, "battery.voltage")
+        return f"/devices/{device.pk}/keys/environment.temperature"
+
+    def test_every_key_is_listed_with_its_newest_value(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        page = text(owner_client.get(f"/devices/{device.pk}/keys"))
+        assert re.findall(r'href="/devices/[^"]+/keys/([^"]+)"', page) == [
+            "battery.voltage",
+            "environment.mode",
+            "environment.temperature",
+            "environment.up",
+            "environment.zone_9",
+            "environment.zone_10",
+        ]
+        samples = re.findall(r'class="sample">(.*?)</span>\s*</li>', page)
+        assert samples == [
+            '<span class="muted">V</span>',
+            "auto",
+            with_unit("21.5", "°C"),
+            *("true", "1", "2"),
+        ]
+
+    def test_a_device_page_leads_to_them(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert f'href="/devices/{device.pk}/keys"' in page
+
+    def test_what_the_name_tells_is_shown_where_nothing_was_chosen(
+        self, owner_client: Client, path: str
+    ) -> None:
+        page = text(owner_client.get(path))
+        assert re.findall(r'placeholder="([^"]+)"', page) == ["temperature", "°C", "1"]
+
+    def test_what_is_chosen_is_shown_everywhere(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        form = {"label": "Room <b>", "unit": "K", "decimals": "3"}
+        answer = owner_client.post(path, form)
+        keys = f"/devices/{device.pk}/keys"
+        assert answer.headers["Location"] == f"{keys}#environment.temperature"
+        assert 'value="Room &lt;b&gt;"' in text(owner_client.get(path))
+        for where in ("/", f"/devices/{device.pk}", f"/devices/{device.pk}/now", keys):
+            page = text(owner_client.get(where))
+            assert "Room &lt;b&gt;" in page
+            assert with_unit("21.500", "K") in page
+        figure = re.search(r"<figure[^>]+temperature[^>]+>", text(owner_client.get(keys[:-5])))
+        assert figure
+        assert 'data-label="Room &lt;b&gt;" data-unit="K" data-decimals="3"' in figure.group()
+
+    def test_charts_come_again_when_their_units_were_changed(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        shown_now = re.search(r"now\?charts=\d+", text(owner_client.get(f"/devices/{device.pk}")))
+        assert shown_now
+        owner_client.post(path, {"unit": "K"})
+        page = text(owner_client.get(f"/devices/{device.pk}/{shown_now.group()}"))
+        assert 'id="history"' in page
+
+    def test_what_is_left_empty_is_told_by_the_name_again(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
+        owner_client.post(path, {"label": "Room", "unit": "1", "decimals": "0"})
+        assert ">22</dd>" in text(owner_client.get(f"/devices/{device.pk}"))
+        owner_client.post(path, {"label": "", "unit": "", "decimals": ""})
+        page = text(owner_client.get(f"/devices/{device.pk}"))
+        assert with_unit("21.5", "°C") in page
+        assert "Room" not in page
+
+    @pytest.mark.parametrize(
+        ("field", "typed"),
+        [
+            ("label", "x" * 65),
+            ("unit", "x" * 17),
+            ("decimals", "11"),
+            ("decimals", "-1"),
+            ("decimals", "many"),
+            ("label", "\0"),
+        ],
+    )
+    def test_what_cannot_be_is_told_at_its_field(
+        self, owner_client: Client, device: Device, path: str, field: str, typed: str
+    ) -> None:
+        answer = owner_client.post(path, {"unit": "K", field: typed})
+        assert answer.status_code == 422
+        assert f'id="id_{field}_error"' in text(answer)
+        assert not device.keys.filter(unit="K").exists()
+
+    def test_a_stranger_finds_and_changes_nothing(
+        self, stranger_client: Client, device: Device, path: str
+    ) -> None:
+        assert stranger_client.get(path).status_code == 404
+        assert stranger_client.post(path, {"unit": "K"}).status_code == 404
+        assert not device.keys.filter(unit="K").exists()
+
+    @pytest.mark.parametrize("name", ["environment.nothing", "environment", "a.b%00", "a b.c"])
+    def test_a_key_that_was_never_sent_is_404(
+        self, owner_client: Client, device: Device, name: str
+    ) -> None:
+        for ask in (owner_client.get, owner_client.post):
+            assert ask(f"/devices/{device.pk}/keys/{name}").status_code == 404
 
 
 class TestCommands:
@@ -477,6 +599,27 @@ class TestCommands:
 )
 def test_values_are_shown_briefly(measured: Any, words: str) -> None:
     assert shown.value(measured) == words
+
+
+@pytest.mark.parametrize(
+    ("measured", "decimals", "words"),
+    [
+        (20, 1, "20.0"),
+        (21.4567, 2, "21.46"),
+        (-0.04, 1, "0.0"),
+        (0.00001, 2, "0.00"),
+        (1234.5678, 0, "1\u202f235"),
+        (1e20, 2, "1e+20"),
+        (0, 0, "0"),
+        (True, 2, "true"),
+        ("21.4567", 2, "21.4567"),
+        (None, 2, "null"),
+    ],
+)
+def test_numbers_are_shown_with_the_decimals_asked_for(
+    measured: Any, decimals: int, words: str
+) -> None:
+    assert shown.value(measured, decimals) == words
 
 
 @pytest.mark.parametrize(

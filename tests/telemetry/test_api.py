@@ -394,12 +394,14 @@ class TestOne:
         hostile = {"<script>": "</script><img src=x onerror=alert(1)>", "=1+1": "@x"}
         assert device_api.post(OWN, {**READING, "payload": hostile}).json()["payload"] == hostile
 
+    @pytest.mark.usefixtures("commits_count")
     def test_sending_takes_one_query(self, device_api, django_assert_num_queries):
         device_api.post(OWN, READING)
         # In its savepoint here.
         with django_assert_num_queries(1 + 2):
             assert device_api.post(OWN, one_more(1)).status_code == 201
 
+    @pytest.mark.usefixtures("commits_count")
     def test_a_users_sending_takes_few_queries(self, device, owner_api, django_assert_num_queries):
         owner_api.post(of(device), READING)
         # The token; the device; the insert with all that belongs to it, in its savepoint here.
@@ -453,6 +455,7 @@ class TestMany:
         assert device_api.post(OWN, [READING]).json()["pending_commands"] == 2
 
     @pytest.mark.parametrize("count", [1, 200])
+    @pytest.mark.usefixtures("commits_count")
     def test_sending_takes_two_queries_however_many(
         self, device_api, django_assert_num_queries, count
     ):
@@ -550,23 +553,29 @@ class TestReading:
         for rest in (f"/{reading.pk}", "/latest", "/series"):
             problem(device_api.get(of(device, rest)), 403)
 
-    def test_the_latest_are_shown_with_a_path_for_each_value(self, device, owner_api):
+    def test_the_latest_are_shown_with_the_measure_of_each_value(self, device, owner_api):
         store_readings(device, payloads=[{"t": 1}, {"t": 2, "gps": {"ok": True, "lat": 52.5}}])
-        store_reading(device, telemetry_type="battery", payload={"level": 0.5})
+        store_reading(device, telemetry_type="battery", payload={"voltage": 3.7})
+
+        def shown(key, value, unit="", decimals=None):
+            path = key.partition(".")[2]
+            return {"key": key, "path": path, "value": value,
+                    "label": path, "unit": unit, "decimals": decimals}  # fmt: skip
+
         assert owner_api.get(of(device, "/latest")).json() == {
             "results": [
                 {
                     "telemetry_type": "battery",
                     "recorded_at": "2025-06-15T12:00:00.000000Z",
-                    "values": [{"key": "level", "value": 0.5}],
+                    "values": [shown("battery.voltage", 3.7, "V", 2)],
                 },
                 {
                     "telemetry_type": "environment",
                     "recorded_at": "2025-06-15T12:00:01.000000Z",
                     "values": [
-                        {"key": "t", "value": 2},
-                        {"key": "gps.ok", "value": True},
-                        {"key": "gps.lat", "value": 52.5},
+                        shown("environment.t", 2),
+                        shown("environment.gps.ok", True),
+                        shown("environment.gps.lat", 52.5, "°", 5),
                     ],
                 },
             ]

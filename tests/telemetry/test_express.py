@@ -13,6 +13,8 @@ from tests.conftest import Api
 from tests.factories import CommandFactory, DeviceFactory, device_token
 from tests.telemetry.test_api import OWN, READING, one_more, problem
 
+pytestmark = pytest.mark.usefixtures("commits_count")
+
 
 @pytest.fixture
 def passed(monkeypatch):

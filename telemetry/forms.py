@@ -1,0 +1,42 @@
+"""What people choose about the values of a device."""
+
+from typing import Any
+
+from django import forms
+
+from telemetry import keys
+from telemetry.models import MOST_DECIMALS, Key
+
+
+class KeyForm(forms.Form):
+    """Only the shape of what was typed: `keys.change` judges and stores it.
+
+    An empty field shows in grey what holds as long as it is empty.
+    """
+
+    label = forms.CharField(
+        max_length=64,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    unit = forms.CharField(
+        max_length=16,
+        required=False,
+        help_text="Such as °C, hPa or kWh. Enter 1 for a number without a unit.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    decimals = forms.IntegerField(
+        min_value=0,
+        max_value=MOST_DECIMALS,
+        required=False,
+        help_text="How many are shown, 0 to 10. The charts and the API keep them all.",
+    )
+
+    def __init__(self, key: Key, data: Any = None) -> None:
+        chosen = {name: getattr(key, name) for name in self.base_fields}
+        super().__init__(data, initial=chosen)
+        for name, default in keys.default(key.key)._asdict().items():
+            hint = "as they are" if default is None else default or "none"
+            self.fields[name].widget.attrs["placeholder"] = hint

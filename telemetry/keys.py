@@ -1,0 +1,220 @@
+"""The keys of a device: the paths its values come under, and how people want to see them.
+
+Ingest registers what it is about to store, so that the keys of every stored reading are known.
+Units and decimals that nobody chose are told by the name each time they are shown.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+
+from devices.models import Device
+from telemetry import readings, units
+from telemetry.models import Key
+
+PATH = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+"""Of a value that can be charted; after a telemetry type and a point it is a key."""
+DIGITS = re.compile(r"(\d+)", re.ASCII)
+NO_UNIT = "1"
+"""The unit of a mere number (UCUM): says that the one told by the name is wrong."""
+
+REGISTER = """
+    WITH sent AS MATERIALIZED (
+        SELECT * FROM unnest(%(types)s::text[], %(paths)s::text[], %(since)s::timestamptz[])
+            AS sent(telemetry_type, key, since)
+    ), older AS MATERIALIZED (
+        SELECT telemetry_type, key, sent.since
+        FROM sent JOIN telemetry_keys AS known USING (telemetry_type, key)
+        WHERE known.device_id = %(device)s AND sent.since < known.since
+        ORDER BY telemetry_type, key FOR NO KEY UPDATE OF known
+    ), corrected AS (
+        UPDATE telemetry_keys AS known SET since = older.since FROM older
+        WHERE known.device_id = %(device)s
+            AND (known.telemetry_type, known.key) = (older.telemetry_type, older.key)
+    ), known AS MATERIALIZED (
+        SELECT telemetry_type, key FROM telemetry_keys WHERE device_id = %(device)s
+    )
+    INSERT INTO telemetry_keys (device_id, telemetry_type, key, since, label, unit)
+    SELECT %(device)s, telemetry_type, key, since, '', '' FROM sent
+    WHERE (telemetry_type, key) NOT IN (SELECT * FROM known)
+    ORDER BY telemetry_type, key
+    LIMIT greatest(0, %(most)s - (SELECT count(*) FROM known))
+"""
+
+STORED_AT_ONCE = 5000
+NOTED_LIMIT = 65_536
+NOTED_FOR = 3600
+"""Seconds. So long a process may take for known what is so no more, after a database was put back
+to what it was, say."""
+NEVER = datetime.max.replace(tzinfo=UTC)
+_noted: dict[int, datetime] = {}
+"""By the hash of a device, a type and all its paths: since when they are known to be registered.
+By the hash alone, as the paths of one reading may be as large as its payload."""
+_forget_at = 0.0
+
+
+class Shown(NamedTuple):
+    """How a value is shown. `decimals` is None where nothing tells how many are worth it."""
+
+    label: str
+    unit: str
+    decimals: int | None
+
+    def of(self, value: object) -> "Shown":
+        """How this value is shown: what is no number has only its name."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return self if is_number else Shown(self.label, "", None)
+
+
+class Display(dict[tuple[str, str], Shown]):
+    """How the values of a device are shown, by type and path: as chosen, else by the name."""
+
+    def __missing__(self, key: tuple[str, str]) -> Shown:
+        return default(key[1])
+
+
+def note(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]) -> None:
+    """Register the keys of readings: of each its type, the paths of its values and its time.
+
+    Ingest calls it before it stores them. What this process has seen before costs no query. At
+    most KEYS_PER_DEVICE are registered of a device, and none of one that is gone.
+    """
+    if monotonic() >= _forget_at:
+        _forget()
+    number, noted = device.pk.int, _noted
+    unseen = [
+        shape for shape in shapes if shape[2] < noted.get(hash((number, shape[0], shape[1])), NEVER)
+    ]
+    if not unseen:
+        return
+    marks: dict[int, datetime] = {}
+    since: dict[tuple[str, str], datetime] = {}
+    for kind, paths, recorded_at in unseen:
+        hour = recorded_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        mark = hash((number, kind, paths))
+        if hour < marks.get(mark, NEVER):
+            marks[mark] = hour
+            for path in filter(PATH.fullmatch, paths):
+                since[kind, path] = min(hour, since.get((kind, path), hour))
+    if _register(device, since):
+        transaction.on_commit(partial(_remember, marks))
+
+
+def note_stored(device: Device) -> None:
+    """Register the keys of all readings that are stored of a device, so that the table can be made
+    again from them; what people chose is kept.
+    """
+    _forget()
+    stored = device.readings.order_by("recorded_at", "id").iterator(chunk_size=STORED_AT_ONCE)
+    while batch := list(islice(stored, STORED_AT_ONCE)):
+        note(
+            device,
+            [
+                (
+                    one.telemetry_type,
+                    tuple(path for path, _ in readings.values(one.payload)),
+                    one.recorded_at,
+                )
+                for one in batch
+            ],
+        )
+
+
+def is_noted(device: Device, kind: str, paths: tuple[str, ...], recorded_at: datetime) -> bool:
+    """Whether this process has seen such a reading before, so that it need not be noted."""
+    return recorded_at >= _noted.get(hash((device.pk.int, kind, paths)), NEVER)
+
+
+def change(key: Key, **fields: Any) -> Key:
+    """Store a label, a unit or decimals of a key; what is empty is told by the name again.
+
+    Raises ValidationError, Key.DoesNotExist if its device is gone in the meantime.
+    """
+    for field, value in fields.items():
+        setattr(key, field, value)
+    key.clean_fields(exclude={field.name for field in Key._meta.fields} - set(fields))
+    if fields and not Key.objects.filter(pk=key.pk).update(**fields):
+        raise Key.DoesNotExist
+    return key
+
+
+def of(device: Device) -> list[Key]:
+    """All keys of a device, in order."""
+    return sorted(
+        Key.objects.filter(device=device), key=lambda key: (key.telemetry_type, *place(key.key))
+    )
+
+
+def place(path: str) -> list[str]:
+    """Sorts paths in the order people count in: `fan_10` after `fan_9`."""
+    return [part.zfill(20) if part.isdecimal() else part for part in DIGITS.split(path)]
+
+
+def get(device: Device, name: str) -> Key:
+    """The key of a device with this name, `environment.temperature`. Raises DoesNotExist."""
+    kind, _, path = name.partition(".")
+    return Key.objects.get(device=device, telemetry_type=kind, key=path)
+
+
+def displays(devices: Iterable[Device]) -> dict[UUID, Display]:
+    """How the values of each device are shown."""
+    found = {device.pk: Display() for device in devices}
+    chosen = Key.objects.filter(
+        ~Q(label="") | ~Q(unit="") | Q(decimals__isnull=False), device__in=found
+    )
+    for key in chosen:
+        found[key.device_id][key.telemetry_type, key.key] = shown(key)
+    return found
+
+
+def shown(key: Key) -> Shown:
+    """How the values of a key are shown."""
+    label, unit, decimals = default(key.key)
+    if key.unit not in ("", unit):
+        # The decimals go with the unit that the name tells.
+        unit, decimals = "" if key.unit == NO_UNIT else key.unit, None
+    return Shown(key.label or label, unit, decimals if key.decimals is None else key.decimals)
+
+
+def default(path: str) -> Shown:
+    """How the values under a path are shown where nobody chose anything."""
+    return Shown(path, *units.told_by(path))
+
+
+def _register(device: Device, since: dict[tuple[str, str], datetime]) -> bool:
+    """Whether the device is there; then the keys are too, as far as there is room for them."""
+    arguments = {
+        "device": device.pk,
+        "types": [kind for kind, _ in since],
+        "paths": [path for _, path in since],
+        "since": list(since.values()),
+        "most": settings.KEYS_PER_DEVICE,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Two registrations at once are counted one after the other.
+        cursor.execute("SELECT FROM devices WHERE id = %s FOR NO KEY UPDATE", [device.pk])
+        if cursor.rowcount:
+            cursor.execute(REGISTER, arguments)
+            return True
+        return False
+
+
+def _remember(marks: dict[int, datetime]) -> None:
+    if len(_noted) >= NOTED_LIMIT:
+        _forget()
+    _noted.update(marks)
+
+
+def _forget() -> None:
+    global _forget_at
+    _noted.clear()
+    _forget_at = monotonic() + NOTED_FOR

@@ -1,0 +1,63 @@
+"""How the values of a device are called, and what they are measured in."""
+
+from itertools import groupby
+from operator import attrgetter
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.views import SignedInRequest
+from devices.models import Device
+from telemetry import history, keys, readings
+from telemetry.forms import KeyForm
+from telemetry.models import Key
+
+
+@login_required
+@require_safe
+def keys_page(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+    """Every key of a device, with its newest value as it is shown."""
+    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    newest = {
+        (reading.telemetry_type, path): value
+        for reading in history.latest([device])[device.pk]
+        for path, value in readings.values(reading.payload)
+    }
+    groups = [
+        (
+            kind,
+            [
+                {"key": key, "shown": keys.shown(key), "value": newest.get((kind, key.key))}
+                for key in found
+            ],
+        )
+        for kind, found in groupby(keys.of(device), attrgetter("telemetry_type"))
+    ]
+    return render(request, "telemetry/keys.html", {"device": device, "groups": groups})
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_page(request: SignedInRequest, device_id: UUID, key: str) -> HttpResponse:
+    """Choose the label, the unit and the decimals of one key."""
+    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    try:
+        found = keys.get(device, key)
+        form = KeyForm(found, request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            keys.change(found, **form.cleaned_data)
+            messages.success(request, f"Saved {found}.")
+            return redirect(reverse("device-keys", args=[device.pk]) + f"#{found}")
+    except Key.DoesNotExist:
+        raise Http404 from None
+    except ValidationError as error:
+        form.add_error(None, error)
+    status = 422 if form.is_bound else 200
+    context = {"device": device, "key": found, "form": form}
+    return render(request, "telemetry/key.html", context, status=status)
