@@ -28,7 +28,7 @@ NEWEST = """
     ) reading
 """
 LAST_SEEN = """
-    SELECT device_id, telemetry_type, max(coalesce(last_hour, since))
+    SELECT device_id, telemetry_type, max(last_hour)
     FROM telemetry_keys WHERE device_id = ANY (%s) GROUP BY device_id, telemetry_type
 """
 RARE = """
@@ -116,7 +116,8 @@ def latest(
     """By device, the newest reading of each type, types in order.
 
     Types that are not among a device's `depth` newest readings are looked for where their keys
-    were last seen, unless `rare` types need not be found.
+    were last seen, unless `rare` types need not be found. One that no hour is known of yet is left
+    out: any reading but its newest would be wrong.
     """
     ids = [device.pk for device in devices]
     newest = {
@@ -140,7 +141,7 @@ def latest(
 
 def _last_seen(
     ids: list[UUID], *, but: Container[tuple[UUID, str]]
-) -> list[tuple[UUID, str, datetime]]:
+) -> list[tuple[UUID, str, datetime | None]]:
     """Every type of the devices, but for some, and the newest hour that is known to have it."""
     with connection.cursor() as cursor:
         cursor.execute(LAST_SEEN, [ids])

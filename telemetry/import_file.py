@@ -1,23 +1,27 @@
-"""CSV files of readings: what their columns are, and the reading in each row. No database.
+"""Files of readings: what each line of them says. No database.
 
-A file is read twice and never held: `layout_of` judges its first rows, `rows` streams them all.
-Every row becomes one reading whose payload holds the columns beside the time.
+Of a CSV file every row becomes one reading, whose payload holds the columns beside the time. It is
+read twice and never held: `layout_of` judges its first rows, `rows` streams them all. What
+telemetry.export has written, CSV or NDJSON, says of itself what its readings are.
 """
 
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from functools import partial
 from itertools import islice, pairwise
 from statistics import median, mode
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 from uuid import UUID
 
-from devices import times
-from devices.free_json import Fault
+from devices import free_json, times
+from devices.free_json import FLOAT_LIMIT, INTEGER_LIMIT, Fault
 from devices.times import EARLIEST
 from telemetry import readings
 from telemetry.readings import EPOCH, Reading
@@ -28,7 +32,9 @@ LINE_LIMIT = 1024 * 1024
 """Bytes; a longer line is no row, and a file without line ends would be held whole."""
 MILLISECONDS_FROM = 1e11
 """A Unix time from here on counts milliseconds: in seconds it would be the year 5138."""
+BOM = b"\xef\xbb\xbf"
 DELIMITERS = ",;\t"
+EXPORTED_NAMES = ["recorded_at", "telemetry_type", "payload"]
 TIME_NAMES = {"date", "time", "date_time", "datetime", "timestamp", "recorded_at", "measured_at"}
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 """Of a value that can be charted; a dot would read as a path into the payload."""
@@ -37,6 +43,11 @@ INTEGER = re.compile(r"\d+", re.ASCII)
 NUMBER = re.compile(r"([+-]?\d{1,40})|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 MISSING = re.compile(r"|NA|(?i:[+-]?(?:nan|inf|infinity))")
 UNIX_TIME = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
+# What is read most, and then by Python itself.
+ISO = re.compile(
+    r"\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?", re.ASCII
+)
+PARTS = ("year", "month", "day", "hour", "minute")
 CLOCK = r"[Tt ](?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,12}))?)?"
 YEAR_FIRST = re.compile(
     rf"(?P<year>\d{{4}})(?P<by>[-/])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?){CLOCK}", re.ASCII
@@ -49,10 +60,17 @@ class NotReadable(Exception):
 
 
 class Refused(NamedTuple):
-    """A row that is no reading: the line it begins on, counted from 1, and the reason."""
+    """A row that is no reading: the line it begins on, counted from 1, and why."""
 
     line: int
-    reason: str
+    faults: list[Fault]
+
+    @property
+    def reason(self) -> str:
+        return " ".join(
+            f"{fault.pointer[1:]}: {fault.detail}" if fault.pointer else fault.detail
+            for fault in self.faults
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +90,28 @@ class Layout:
     """Seconds between readings: the median of the first rows; None when they are of one time."""
 
 
-def layout_of(file: BinaryIO, *, time_column: str = "", delimiter: str = "") -> Layout:
+class Exported(Enum):
+    """A file whose lines are whole readings."""
+
+    CSV = "the columns that an export has"
+    NDJSON = "a JSON object on each line"
+
+
+class _NoReading(Exception):
+    """A row cannot be understood."""
+
+    def __init__(self, at: str, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = Fault(at, code, detail)
+
+
+def layout_of(file: IO[bytes], *, time_column: str = "", delimiter: str = "") -> Layout | Exported:
     """What the columns are: as given, else guessed by names and first rows. Raises NotReadable."""
+    _, first = next(_raw_lines(file), (1, b""))
+    if first.lstrip().startswith(b"{"):
+        return Exported.NDJSON
+    if next(csv.reader([first.decode(errors="replace").rstrip()]), None) == EXPORTED_NAMES:
+        return Exported.CSV
     delimiter = delimiter or _guess_delimiter(file)
     names, head = _head(file, delimiter)
     names, numbered = _match_names(names, head)
@@ -86,32 +124,36 @@ def layout_of(file: BinaryIO, *, time_column: str = "", delimiter: str = "") -> 
 
 
 def rows(
-    file: BinaryIO,
+    file: IO[bytes],
     *,
-    layout: Layout,
+    layout: Layout | Exported,
     device_id: UUID,
     telemetry_type: str,
     zone: tzinfo,
     now: datetime,
+    earliest: datetime = EARLIEST,
 ) -> Iterator[Reading | Refused]:
     """Every row of the file in turn, as a reading checked like any other or with what is wrong.
 
-    `zone` is that of times without an offset. Lines with nothing on them are passed over.
+    `telemetry_type` is that of a row that does not name it, `zone` that of times without an
+    offset. Lines with nothing on them are passed over.
     Raises NotReadable where the file cannot be read any further.
     """
-    for line, cells in islice(_records(file, layout.delimiter), 1, None):
-        if isinstance(cells, str):
-            yield Refused(line, cells)
-        elif len(cells) != len(layout.names):
-            yield Refused(line, f"Columns: {len(cells)} instead of {len(layout.names)}.")
-        else:
-            try:
-                value = _decode(cells, layout, telemetry_type, zone)
-            except times.NotATime as error:
-                yield Refused(line, f"{layout.names[layout.time] or 'time'}: {error}")
-                continue
-            found = readings.parse(value, device_id=device_id, now=now)
-            yield found if isinstance(found, Reading) else Refused(line, _reason(found))
+    found, decode = _source(file, layout, telemetry_type, zone)
+    for line, row in found:
+        try:
+            outcome = _parse(decode(row), device_id, now, earliest)
+        except _NoReading as error:
+            outcome = [error.fault]
+        yield outcome if isinstance(outcome, Reading) else Refused(line, outcome)
+
+
+def delimiter_called(name: str) -> str:
+    """The character that a delimiter is given by; the tab has a name. Raises ValueError."""
+    character = {"tab": "\t", "\\t": "\t"}.get(name, name)
+    if len(character) > 1 or character in {'"', "\r", "\n", " "}:
+        raise ValueError('One character, or "tab".')
+    return character
 
 
 def time_of(cell: str, zone: tzinfo) -> datetime:
@@ -121,8 +163,8 @@ def time_of(cell: str, zone: tzinfo) -> datetime:
     Raises NotATime, also for an hour that the clocks skip.
     """
     text = cell.strip()
-    if match := YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text):
-        return _from_local(match, zone)
+    if local := _local_time(text):
+        return _in_zone(local, zone)
     if UNIX_TIME.fullmatch(text):
         return _from_unix(float(text))
     if times.RFC_3339.fullmatch(text):
@@ -142,19 +184,24 @@ def value_of(cell: str, *, decimal_comma: bool = False) -> int | float | bool | 
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-def _lines(file: BinaryIO) -> Iterator[str]:
+def _raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     file.seek(0)
     for number, raw in enumerate(iter(lambda: file.readline(LINE_LIMIT), b""), 1):
         if len(raw) == LINE_LIMIT:
             raise NotReadable(f"Line {number} is longer than {LINE_LIMIT:,} bytes.")
+        yield number, raw.removeprefix(BOM) if number == 1 else raw
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    for _, raw in _raw_lines(file):
         try:
-            yield raw.decode().removeprefix("\ufeff" if number == 1 else "")
+            yield raw.decode()
         except UnicodeDecodeError as error:
             offset = file.tell() - len(raw) + error.start
             raise NotReadable(f"Not UTF-8 at byte {offset:,}.") from None
 
 
-def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+def _records(file: IO[bytes], delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
     """The line each row begins on, and its cells, or why it has none."""
     reader = csv.reader(_lines(file), delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
@@ -171,34 +218,120 @@ def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str] | 
                 yield line, cells
 
 
-def _decode(cells: list[str], layout: Layout, telemetry_type: str, zone: tzinfo) -> dict[str, Any]:
-    """A row as the value that a device would have sent. Raises NotATime."""
+def _source(
+    file: IO[bytes], layout: Layout | Exported, telemetry_type: str, zone: tzinfo
+) -> tuple[Iterator[tuple[int, Any]], Callable[[Any], Any]]:
+    """The line that each row begins on with the row, and what makes a reading's value of a row."""
+    match layout:
+        case Exported.NDJSON:
+            lines = ((line, raw) for line, raw in _raw_lines(file) if not raw.isspace())
+            return lines, _from_json
+        case Exported.CSV:
+            return islice(_records(file, ","), 1, None), _from_exported
+        case Layout():
+            below_names = islice(_records(file, layout.delimiter), 1, None)
+            decode = partial(_from_table, layout=layout, telemetry_type=telemetry_type, zone=zone)
+            return below_names, decode
+
+
+def _from_table(
+    cells: list[str] | str, *, layout: Layout, telemetry_type: str, zone: tzinfo
+) -> dict[str, Any]:
+    """A row as the value that a device would have sent. Raises _NoReading."""
+    cells = _checked(cells, len(layout.names))
     # Where a semicolon parts the columns, it does because the comma is in the numbers.
     comma = layout.delimiter == ";"
     found = {key: value_of(cells[i], decimal_comma=comma) for i, key in layout.keys.items()}
+    try:
+        time = time_of(cells[layout.time], zone)
+    except times.NotATime as error:
+        at = f"/{layout.names[layout.time] or 'time'}"
+        raise _NoReading(at, "invalid-time", str(error)) from None
     return {
         "telemetry_type": telemetry_type,
         "payload": {key: value for key, value in found.items() if value is not None},
-        "recorded_at": time_of(cells[layout.time], zone).isoformat(),
+        "recorded_at": time.isoformat(),
     }
 
 
-def _reason(faults: list[Fault]) -> str:
-    return " ".join(f"{fault.pointer[1:]}: {fault.detail}" for fault in faults)
+def _from_exported(cells: list[str] | str) -> dict[str, Any]:
+    """A row of an export. Raises _NoReading."""
+    recorded_at, telemetry_type, payload = _checked(cells, 3)
+    return {
+        "telemetry_type": telemetry_type.removeprefix("'"),
+        "payload": _decoded(payload.encode(), at="/payload"),
+        "recorded_at": recorded_at,
+    }
 
 
-def _from_local(match: re.Match[str], zone: tzinfo) -> datetime:
-    year, month, day = int(match["year"]), int(match["month"]), int(match["day"])
-    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"] or 0)
-    microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+def _from_json(line: bytes) -> Any:
+    """A line of NDJSON. Raises _NoReading."""
+    value = _decoded(line)
+    if isinstance(value, dict) and value.get("recorded_at") is None:
+        # The hour of the import would make it another reading each time.
+        raise _NoReading("/recorded_at", "required", "A reading in a file has its time.")
+    return value
+
+
+def _decoded(text: bytes, *, at: str = "") -> Any:
     try:
-        local = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=zone)
-        time = local.astimezone(UTC)
+        return free_json.decode(text)
+    except free_json.NotJSON as error:
+        raise _NoReading(at, "not-json", str(error)) from None
+
+
+def _checked(cells: list[str] | str, width: int) -> list[str]:
+    if isinstance(cells, str):
+        raise _NoReading("", "not-csv", cells)
+    if len(cells) != width:
+        raise _NoReading("", "columns", f"Columns: {len(cells)} instead of {width}.")
+    return cells
+
+
+def _parse(value: Any, device_id: UUID, now: datetime, earliest: datetime) -> Reading | list[Fault]:
+    found = readings.parse(value, device_id=device_id, now=now, earliest=earliest)
+    if isinstance(found, list) and all(fault.code == "number-too-large" for fault in found):
+        value = _with_floats(value)
+        return readings.parse(value, device_id=device_id, now=now, earliest=earliest)
+    return found
+
+
+def _with_floats(value: Any) -> Any:
+    """The value with those integers made floats that PostgreSQL has made of them: 1e20."""
+    if isinstance(value, dict):
+        return {key: _with_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    if isinstance(value, int) and INTEGER_LIMIT < abs(value) <= FLOAT_LIMIT:
+        number = float(value)
+        return number if int(Decimal(repr(number))) == value else value
+    return value
+
+
+def _local_time(text: str) -> datetime | None:
+    """The time without a zone; None if it has not the form of one. Raises NotATime."""
+    try:
+        if ISO.fullmatch(text):
+            return datetime.fromisoformat(text)
+        if match := YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text):
+            year, month, day, hour, minute = (int(match[name]) for name in PARTS)
+            microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
+            second = int(match["second"] or 0)
+            return datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001
+    except ValueError:
+        raise times.NotATime("There is no such day or time.") from None
+    return None
+
+
+def _in_zone(local: datetime, zone: tzinfo) -> datetime:
+    """The first instant at which clocks in the zone show this. Raises NotATime."""
+    try:
+        time = local.replace(tzinfo=zone).astimezone(UTC)
         returned = time.astimezone(zone)
-    except (ValueError, OverflowError):
+    except OverflowError:
         raise times.NotATime("There is no such day or time.") from None
     # Python gives a skipped hour an instant too; only that it does not come back tells.
-    if returned.replace(tzinfo=None) != local.replace(tzinfo=None):
+    if returned.replace(tzinfo=None) != local:
         raise times.NotATime(f"The clocks in {zone} skipped this time.")
     return time
 
@@ -220,7 +353,7 @@ def _plausible_time(cell: str) -> datetime | None:
     return time if time >= EARLIEST else None
 
 
-def _guess_delimiter(file: BinaryIO) -> str:
+def _guess_delimiter(file: IO[bytes]) -> str:
     sample = "".join(islice(_lines(file), SAMPLE))
     names = sample.partition("\n")[0]
     with suppress(csv.Error):
@@ -230,7 +363,7 @@ def _guess_delimiter(file: BinaryIO) -> str:
     return max(DELIMITERS, key=names.count)
 
 
-def _head(file: BinaryIO, delimiter: str) -> tuple[list[str], list[list[str]]]:
+def _head(file: IO[bytes], delimiter: str) -> tuple[list[str], list[list[str]]]:
     """The names in the first line and the first rows, those of the usual width."""
     records = (cells for _, cells in islice(_records(file, delimiter), HEAD + 1))
     names = next(records, "The file is empty.")

@@ -2,6 +2,7 @@
 
 from django.core.validators import MaxValueValidator
 from django.db import models
+from django.db.models import F, Q
 from django.utils import timezone
 
 from devices.models import Device
@@ -132,13 +133,35 @@ class RetentionRule(models.Model):
     type, else the one of neither, which is everybody's.
     """
 
-    device_type = models.CharField(max_length=64, blank=True)
-    device = models.ForeignKey(
-        Device, on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    device_type = models.CharField(
+        max_length=64, blank=True, help_text="For all devices of this type."
     )
-    raw_days = models.PositiveIntegerField(null=True, blank=True)
-    hour_days = models.PositiveIntegerField(null=True, blank=True)
-    day_days = models.PositiveIntegerField(null=True, blank=True)
+    device = models.ForeignKey(
+        Device,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="For this device alone. With neither a type nor a device: for all devices.",
+    )
+    raw_days = models.PositiveIntegerField(
+        "readings",
+        null=True,
+        blank=True,
+        help_text="Days that readings are kept. Empty: for ever, as with the other two.",
+    )
+    hour_days = models.PositiveIntegerField(
+        "hourly values",
+        null=True,
+        blank=True,
+        help_text="Days that the hours of charts are kept: as long as the readings, or longer.",
+    )
+    day_days = models.PositiveIntegerField(
+        "daily values",
+        null=True,
+        blank=True,
+        help_text="Days that the days of charts are kept: as long as the hours, or longer.",
+    )
 
     class Meta:
         db_table = "retention_rules"
@@ -147,12 +170,50 @@ class RetentionRule(models.Model):
                 fields=["device_type", "device"],
                 nulls_distinct=False,
                 name="retention_rules_one_for_each",
+                violation_error_message="There is a rule for these devices already.",
             ),
             models.CheckConstraint(
-                condition=models.Q(device=None) | models.Q(device_type=""),
+                condition=Q(device=None) | Q(device_type=""),
                 name="retention_rules_for_a_type_or_a_device",
+                violation_error_message="A rule is for a type or for a device, not for both.",
+            ),
+            models.CheckConstraint(
+                condition=Q(raw_days__gte=1, hour_days__gte=1, day_days__gte=1),
+                name="retention_rules_of_a_day_or_more",
+                violation_error_message="The shortest age is one day.",
+            ),
+            # Rollups are made anew from what they are made of, for as long as that is there.
+            models.CheckConstraint(
+                condition=(
+                    Q(hour_days=None) | Q(raw_days__isnull=False, raw_days__lte=F("hour_days"))
+                )
+                & (Q(day_days=None) | Q(hour_days__isnull=False, hour_days__lte=F("day_days"))),
+                name="retention_rules_keep_rollups_longer",
+                violation_error_message=(
+                    "Hourly values are kept at least as long as readings, and daily values at"
+                    " least as long as hourly ones."
+                ),
             ),
         ]
 
     def __str__(self) -> str:
-        return str(self.device or self.device_type or "all devices")
+        if self.device:
+            return f"the device {self.device}"
+        return f"devices of the type {self.device_type}" if self.device_type else "all devices"
+
+
+class Horizon(models.Model):
+    """Before which instants nothing of a device is left, because retention has removed it."""
+
+    device = models.OneToOneField(
+        Device, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    raw = models.DateTimeField(null=True)
+    hour = models.DateTimeField(null=True)
+    day = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "telemetry_horizons"
+
+    def __str__(self) -> str:
+        return f"the horizon of {self.device}"

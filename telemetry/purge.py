@@ -1,46 +1,139 @@
-"""How the readings of a deleted device go: in batches, while others go on sending."""
+"""How rows leave: in batches that commit one by one, while others go on sending.
+
+A batch finds its rows by the table's key. What is interrupted between two batches is whole, and
+is gone on with by whoever comes next. Of two who remove the same rows one waits for the other.
+"""
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from devices import enrolment
 from devices.models import Device
+from devices.times import EARLIEST
 
 logger = logging.getLogger(__name__)
 
 BATCH = 10_000
+PROGRESS = 1_000_000
+"""Rows of one device between lines of the log."""
+EVER = datetime(9999, 12, 31, tzinfo=UTC)
+SIDE_TABLES = ("telemetry_hours", "telemetry_days", "telemetry_keys", "telemetry_deliveries")
+"""What else may hold many rows of one device."""
 
 
-def purge_deleted() -> int:
-    """Remove every decommissioned device with its readings, and count the readings."""
-    removed = 0
-    for device in Device.objects.exclude(deleted_at=None):
-        removed += purge(device)
-    return removed
+class Gone(NamedTuple):
+    """Rows that one batch has removed."""
+
+    table: str
+    rows: int
 
 
-def purge(device: Device) -> int:
-    """Remove a decommissioned device's readings, then itself, and count the readings."""
-    removed = 0
-    while batch := _delete_batch(device):
-        removed += batch
-    enrolment.forget(device)
-    logger.info("purged device %s with %d readings", device.pk, removed)
-    return removed
+def purge_deleted() -> Counter[str]:
+    """Remove every decommissioned device with all that is its, and count the rows by table."""
+    gone: Counter[str] = Counter()
+    for device in Device.objects.exclude(deleted_at=None).order_by("deleted_at"):
+        for table, rows in purge(device):
+            gone[table] += rows
+    return gone
 
 
-def _delete_batch(device: Device) -> int:
-    with connection.cursor() as cursor:
+def purge(device: Device) -> Iterator[Gone]:
+    """Remove all rows of a decommissioned device, then itself, halting after each batch."""
+    gone: Counter[str] = Counter()
+    for batch in _all_of(device):
+        before = gone.total()
+        gone[batch.table] += batch.rows
+        if before // PROGRESS < gone.total() // PROGRESS:
+            logger.info("purging device %s, %d rows so far", device.pk, gone.total())
+        yield batch
+    try:
+        enrolment.forget(device)
+    except IntegrityError:
+        # A request that was under way when the device was deleted has stored something yet.
+        logger.warning("device %s got new rows while it was purged, and stays for now", device.pk)
+    else:
+        logger.info("purged device %s: %s", device.pk, dict(gone))
+
+
+def readings(device_id: UUID, *, before: datetime = EVER) -> Iterator[Gone]:
+    """Remove a device's readings from before an instant, the oldest first."""
+    start: datetime | None = EARLIEST
+    while start:
+        rows, start = _delete_readings(device_id, start, before)
+        if rows:
+            yield Gone("telemetry", rows)
+
+
+def rollups(table: str, device_id: UUID, *, before: datetime) -> Iterator[Gone]:
+    """Remove a device's hours or days from before an instant."""
+    while rows := _delete(table, device_id, "bucket < %s", before):
+        yield Gone(table, rows)
+
+
+def _all_of(device: Device) -> Iterator[Gone]:
+    yield from readings(device.pk)
+    for table in SIDE_TABLES:
+        while rows := _delete(table, device.pk):
+            yield Gone(table, rows)
+
+
+def _delete_readings(
+    device_id: UUID, start: datetime, before: datetime
+) -> tuple[int, datetime | None]:
+    """Remove a batch from `start` on; returns its size, and where the next one starts."""
+    span: dict[str, Any] = {
+        "device": device_id,
+        "start": start,
+        "before": before,
+        "rows": BATCH - 1,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        # For a device that it has no statistics of, the planner would sort all that is left.
+        cursor.execute("SELECT set_config('enable_sort', 'off', true)")
         cursor.execute(
             """
-            DELETE FROM telemetry USING (
-                SELECT recorded_at, id FROM telemetry WHERE device_id = %(device)s
-                ORDER BY recorded_at, id LIMIT %(batch)s
-            ) AS oldest
-            WHERE telemetry.device_id = %(device)s
-                AND (telemetry.recorded_at, telemetry.id) = (oldest.recorded_at, oldest.id)
+            SELECT recorded_at, id FROM telemetry
+            WHERE device_id = %(device)s AND recorded_at >= %(start)s AND recorded_at < %(before)s
+            ORDER BY recorded_at, id OFFSET %(rows)s LIMIT 1
             """,
-            {"device": device.pk, "batch": BATCH},
+            span,
+        )
+        last = cursor.fetchone()
+        if last is None:
+            cursor.execute(
+                """
+                DELETE FROM telemetry WHERE device_id = %(device)s
+                    AND recorded_at >= %(start)s AND recorded_at < %(before)s
+                """,
+                span,
+            )
+            return cursor.rowcount, None
+        # The bounds on the time alone leave the other months out.
+        cursor.execute(
+            """
+            DELETE FROM telemetry WHERE device_id = %(device)s
+                AND recorded_at >= %(start)s AND recorded_at <= %(time)s
+                AND (recorded_at, id) <= (%(time)s, %(id)s)
+            """,
+            {**span, "time": last[0], "id": last[1]},
+        )
+        return cursor.rowcount, last[0]
+
+
+def _delete(table: str, device_id: UUID, condition: str = "true", *values: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            DELETE FROM {table} WHERE ctid = ANY (ARRAY (
+                SELECT ctid FROM {table} WHERE device_id = %s AND {condition} LIMIT %s
+            ))
+            """,  # noqa: S608 - put together of constants
+            [device_id, *values, BATCH],
         )
         return int(cursor.rowcount)

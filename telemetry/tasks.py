@@ -1,9 +1,14 @@
 """What the worker does about readings."""
 
+import logging
+from collections import Counter
+
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from telemetry import deliveries, partitions, purge
+from telemetry import deliveries, expiry, partitions, purge
+
+logger = logging.getLogger(__name__)
 
 
 @app.periodic(cron="7 3 * * *")
@@ -25,3 +30,14 @@ def purge_deleted_devices(timestamp: int) -> None:
 def forget_old_deliveries(timestamp: int) -> None:
     """Every night: forget the Idempotency-Keys that nobody sends again."""
     deliveries.forget_old(timezone.now())
+
+
+# The lock is that of the tasks that make rollups: what goes is not made anew at the same time.
+@app.periodic(cron="23 3 * * *")
+@app.task(queueing_lock="apply_retention", lock="rollups")
+def apply_retention(timestamp: int) -> None:
+    """Every night: remove what is over its age."""
+    gone: Counter[str] = Counter()
+    for table, rows in expiry.apply(timezone.now()):
+        gone[table] += rows
+    logger.info("retention has removed %s", dict(gone))

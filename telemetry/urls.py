@@ -6,6 +6,7 @@ from telemetry.api.keys import KeyDetail, KeysOfDevice
 from telemetry.api.latest import Latest
 from telemetry.api.readings import DeviceTelemetry, TelemetryDetail, TelemetryList
 from telemetry.api.series import Series
+from telemetry.api.transfer import Export, Import
 
 
 class KeyConverter(StringConverter):
@@ -21,6 +22,8 @@ api = [
     path("devices/<uuid:device_id>/telemetry", TelemetryList.as_view()),
     path("devices/<uuid:device_id>/telemetry/latest", Latest.as_view()),
     path("devices/<uuid:device_id>/telemetry/series", Series.as_view()),
+    path("devices/<uuid:device_id>/telemetry/export", Export.as_view()),
+    path("devices/<uuid:device_id>/telemetry/import", Import.as_view()),
     path("devices/<uuid:device_id>/telemetry/<uuid:reading_id>", TelemetryDetail.as_view()),
     path("devices/<uuid:device_id>/keys", KeysOfDevice.as_view()),
     path("devices/<uuid:device_id>/keys/<key:key>", KeyDetail.as_view()),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from telemetry.api import express
@@ -90,12 +91,22 @@ def body_limit(get_response: Handler) -> Handler:
             return errors.answer(request, 400, detail="Content-Length is no number of bytes.")
         # No number of more digits is a length that anybody can send, nor need it be read as one.
         if len(length) > LONGEST_LENGTH or int(length) > settings.BODY_LIMIT:
-            return errors.answer(
-                request, 413, detail=f"The body may have {settings.BODY_LIMIT} bytes at the most."
-            )
+            limit = limit_of_view(request.path_info)
+            if len(length) > LONGEST_LENGTH or int(length) > limit:
+                detail = f"The body may have {limit} bytes at the most."
+                return errors.answer(request, 413, detail=detail)
         return get_response(request)
 
     return middleware
+
+
+def limit_of_view(path: str) -> int:
+    """Bytes of a body that the view takes: BODY_LIMIT, unless it names another setting."""
+    try:
+        view = getattr(resolve(path).func, "cls", None)
+    except Resolver404:
+        view = None
+    return int(getattr(settings, getattr(view, "body_limit_setting", "BODY_LIMIT")))
 
 
 def express_lane(get_response: Handler) -> Handler:

@@ -200,6 +200,8 @@ PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
 BODY_LIMIT = env.int("BODY_LIMIT", default=1024 * 1024)
 """Bytes of a request body."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
+IMPORT_LIMIT = env.int("IMPORT_LIMIT", default=32 * 1024 * 1024)
+"""Bytes of a file of readings."""
 INFLATED_LIMIT = env.int("INFLATED_LIMIT", default=5 * 1024 * 1024)
 """Bytes of a body that came deflated (gzip, zstd), once it is inflated."""
 READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 from accounts.models import User
 from devices.models import Device
-from telemetry import partitions
+from telemetry import partitions, retention
 from tests.factories import (
     NOW,
     DeviceFactory,
@@ -84,6 +84,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock():
         partitions.ensure_ahead(NOW)
         partitions.ensure_ahead(timezone.now())
+
+
+@pytest.fixture(autouse=True)
+def _rules_of_no_other_test() -> None:
+    """The rules of retention that a process holds outlive a test; the rows are rolled back."""
+    retention.go_by(retention.Rules([]))
 
 
 @pytest.fixture

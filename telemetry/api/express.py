@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from devices.authentication import remembered
 from devices.enrolment import TOKEN_PREFIX
-from telemetry import bodies, ingest, readings
+from telemetry import bodies, ingest, readings, retention
 from telemetry.api.readings import of_one
 
 PATH = "/api/v1/device/telemetry"
@@ -44,7 +44,8 @@ def answer(request: HttpRequest) -> HttpResponse | None:
     if token is None or body is None or body.is_list:
         return None
     device = token.device
-    valid, _ = readings.parse_all(body.values, device_id=device.pk, now=now)
+    earliest = retention.earliest(device, now)
+    valid, _ = readings.parse_all(body.values, device_id=device.pk, now=now, earliest=earliest)
     if not valid:
         return None
     stored = ingest.store_one(device, valid[0], digest=digest, now=now)

@@ -26,7 +26,7 @@ from devices.fields import ObjectField, TimeField
 from devices.free_json import Fault
 from devices.models import Device
 from devices.parsers import BytesParser, LinesParser
-from telemetry import bodies, deliveries, history, ingest, readings
+from telemetry import bodies, deliveries, history, ingest, readings, retention
 from telemetry.api.queries import time_range
 
 
@@ -173,7 +173,12 @@ def accept(device: Device, request: Request) -> HttpResponse:
     if key := request.headers.get("Idempotency-Key"):
         named = deliveries.first_received(device, key, raw, now=now)
     valid, rejected = readings.parse_all(
-        body.values, device_id=device.pk, now=named, at=body.at, is_list=body.is_list
+        body.values,
+        device_id=device.pk,
+        now=named,
+        at=body.at,
+        is_list=body.is_list,
+        earliest=retention.earliest(device, now),
     )
     if rejected and not valid:
         presence.mark_seen(device, now=now)

@@ -194,14 +194,44 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("device_type", models.CharField(blank=True, max_length=64)),
-                ("raw_days", models.PositiveIntegerField(blank=True, null=True)),
-                ("hour_days", models.PositiveIntegerField(blank=True, null=True)),
-                ("day_days", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "device_type",
+                    models.CharField(
+                        blank=True, help_text="For all devices of this type.", max_length=64
+                    ),
+                ),
+                (
+                    "raw_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Days that readings are kept. Empty: for ever, as with the other two.",
+                        null=True,
+                        verbose_name="readings",
+                    ),
+                ),
+                (
+                    "hour_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Days that the hours of charts are kept: as long as the readings, or longer.",
+                        null=True,
+                        verbose_name="hourly values",
+                    ),
+                ),
+                (
+                    "day_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Days that the days of charts are kept: as long as the hours, or longer.",
+                        null=True,
+                        verbose_name="daily values",
+                    ),
+                ),
                 (
                     "device",
                     models.ForeignKey(
                         blank=True,
+                        help_text="For this device alone. With neither a type nor a device: for all devices.",
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -216,12 +246,64 @@ class Migration(migrations.Migration):
                         fields=("device_type", "device"),
                         name="retention_rules_one_for_each",
                         nulls_distinct=False,
+                        violation_error_message="There is a rule for these devices already.",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(("device", None), ("device_type", ""), _connector="OR"),
                         name="retention_rules_for_a_type_or_a_device",
+                        violation_error_message="A rule is for a type or for a device, not for both.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("day_days__gte", 1), ("hour_days__gte", 1), ("raw_days__gte", 1)
+                        ),
+                        name="retention_rules_of_a_day_or_more",
+                        violation_error_message="The shortest age is one day.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("hour_days", None),
+                                models.Q(
+                                    ("raw_days__isnull", False),
+                                    ("raw_days__lte", models.F("hour_days")),
+                                ),
+                                _connector="OR",
+                            ),
+                            models.Q(
+                                ("day_days", None),
+                                models.Q(
+                                    ("hour_days__isnull", False),
+                                    ("hour_days__lte", models.F("day_days")),
+                                ),
+                                _connector="OR",
+                            ),
+                        ),
+                        name="retention_rules_keep_rollups_longer",
+                        violation_error_message="Hourly values are kept at least as long as readings, and daily values at least as long as hourly ones.",
                     ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Horizon",
+            fields=[
+                (
+                    "device",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="devices.device",
+                    ),
+                ),
+                ("raw", models.DateTimeField(null=True)),
+                ("hour", models.DateTimeField(null=True)),
+                ("day", models.DateTimeField(null=True)),
+            ],
+            options={
+                "db_table": "telemetry_horizons",
             },
         ),
     ]

@@ -1,5 +1,6 @@
 """The admin: every page opens for staff only, and every write goes through the domain."""
 
+import html
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from commands.models import Command, CommandType
 from devices.models import Device
+from telemetry.models import RetentionRule, Telemetry
 from tests.conftest import Api
 from tests.factories import CommandFactory, device_token, store_reading, store_readings, user_token
 
@@ -24,7 +26,7 @@ LISTS = [f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model i
 def test_every_table_of_ours_has_its_place() -> None:
     # Devices' tokens are shown on the page of their device.
     ours = {"accounts.User", "accounts.Token", "devices.Device", "telemetry.Telemetry"}
-    ours |= {"commands.Command", "commands.CommandType"}
+    ours |= {"commands.Command", "commands.CommandType", "telemetry.RetentionRule"}
     assert ours <= {model._meta.label for model in MODELS}
 
 
@@ -134,6 +136,42 @@ class TestTelemetry:
         base = "/admin/telemetry/telemetry/"
         for path in (f"{base}add/", f"{base}{reading.pk}/delete/"):
             assert staff_client.post(path, {"post": "yes"}).status_code == 403
+
+
+class TestRetention:
+    path = "/admin/telemetry/retentionrule/"
+
+    def test_a_rule_is_made_and_the_list_says_what_would_go(
+        self, staff_client: Client, device: Device
+    ) -> None:
+        store_readings(device, payloads=[{"n": number} for number in range(3)])
+        body = {"device": device.pk, "raw_days": 30, "hour_days": 365}
+        page = staff_client.post(f"{self.path}add/", body, follow=True).content.decode()
+        assert "Of the device greenhouse, 3 readings before " in page
+        assert "No device keeps anything of " in page
+        assert '<td class="field-daily_values">for ever</td>' in page
+        assert Telemetry.objects.count() == 3
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({"device_type": "pump", "device": True}, "not for both"),
+            ({"raw_days": 0}, "The shortest age is one day."),
+            ({"raw_days": -1}, "greater than or equal to 0"),
+            ({"raw_days": 2**31}, "less than or equal to"),
+            ({"raw_days": 30, "hour_days": 7}, "at least as long as readings"),
+        ],
+    )
+    def test_one_that_makes_no_sense_is_told(
+        self, staff_client: Client, device: Device, body: dict[str, object], words: str
+    ) -> None:
+        body = {**body, "device": device.pk} if body.get("device") else body
+        page = staff_client.post(f"{self.path}add/", body).content.decode()
+        assert words in html.unescape(page)
+        assert not RetentionRule.objects.exists()
+
+    def test_without_a_rule_the_list_says_that_nothing_goes(self, staff_client: Client) -> None:
+        assert b"everything is kept for ever" in staff_client.get(self.path).content
 
 
 class TestCommands:

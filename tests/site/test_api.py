@@ -41,6 +41,8 @@ ROUTES = {
     "devices/<uuid:device_id>/telemetry": {"GET": OWNER_AND_DEVICE, "POST": OWNER_AND_DEVICE},
     "devices/<uuid:device_id>/telemetry/latest": {"GET": OWNER},
     "devices/<uuid:device_id>/telemetry/series": {"GET": OWNER},
+    "devices/<uuid:device_id>/telemetry/export": {"GET": OWNER},
+    "devices/<uuid:device_id>/telemetry/import": {"POST": OWNER},
     "devices/<uuid:device_id>/telemetry/<uuid:reading_id>": {"GET": OWNER},
     "devices/<uuid:device_id>/keys": {"GET": OWNER},
     "devices/<uuid:device_id>/keys/<key:key>": {"PATCH": OWNER},

@@ -15,6 +15,7 @@ from devices import enrolment
 from devices.models import Device
 from telemetry.models import Telemetry
 from tests.factories import CommandFactory, DeviceFactory, store_reading
+from tests.telemetry.kept import keep, rolled_up
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +49,16 @@ def test_the_coming_months_are_made() -> None:
     store_reading(DeviceFactory.create(), recorded_at=timezone.now() + timedelta(days=80))
 
 
+def test_what_is_over_its_age_goes(device: Device) -> None:
+    today = timezone.now()
+    store_reading(device, recorded_at=today - timedelta(days=40))
+    kept = store_reading(device, recorded_at=today - timedelta(days=20))
+    rolled_up(today)
+    keep(30)
+    telemetry.tasks.apply_retention(timestamp=0)
+    assert Telemetry.objects.get().pk == kept.pk
+
+
 def test_ended_sessions_are_forgotten() -> None:
     ended = timezone.now() - timedelta(seconds=1)
     Session.objects.create(session_key="old", session_data="", expire_date=ended)
@@ -62,6 +73,7 @@ def test_each_task_has_its_time() -> None:
     assert times == {
         "commands.tasks.expire_commands": "* * * * * */30",
         "devices.tasks.announce_offline": "* * * * * */30",
+        "telemetry.tasks.apply_retention": "23 3 * * *",
         "telemetry.tasks.forget_old_deliveries": "17 3 * * *",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",

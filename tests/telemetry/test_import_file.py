@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from telemetry import import_file, readings
-from telemetry.import_file import NotReadable, Refused, layout_of, rows
+from telemetry import readings
+from telemetry.import_file import Layout, NotReadable, Refused, layout_of, rows
 from telemetry.readings import Reading
 from tests.factories import NOW
 
@@ -30,16 +30,20 @@ def read(
     return list(rows(file, layout=layout, device_id=DEVICE, telemetry_type="m", zone=zone, now=NOW))
 
 
-def layout(text: str, **given: str) -> import_file.Layout:
-    return layout_of(io.BytesIO(text.encode()), **given)
+def layout(text: str, **given: str) -> Layout:
+    found = layout_of(io.BytesIO(text.encode()), **given)
+    assert isinstance(found, Layout)
+    return found
 
 
 def payloads(file: bytes) -> list[Any]:
-    return [found.payload if isinstance(found, Reading) else found for found in read(file)]
+    return [found.payload if isinstance(found, Reading) else found.reason for found in read(file)]
 
 
-def refusals(file: bytes, **given: Any) -> list[Refused]:
-    return [found for found in read(file, **given) if isinstance(found, Refused)]
+def refusals(file: bytes, **given: Any) -> list[tuple[int, str]]:
+    return [
+        (found.line, found.reason) for found in read(file, **given) if isinstance(found, Refused)
+    ]
 
 
 def test_the_comma_is_decimal_where_semicolons_part_the_columns() -> None:
@@ -92,7 +96,7 @@ def test_other_columns_than_names_are_refused(file: str) -> None:
 def test_a_first_row_that_is_cut_off_does_not_stand_for_the_others() -> None:
     file = b"time,a\n2015-02-02 14:18\n2015-02-02 14:19,5\n2015-02-02 14:20,6\n"
 
-    assert payloads(file) == [Refused(2, "Columns: 1 instead of 2."), {"a": 5}, {"a": 6}]
+    assert payloads(file) == ["Columns: 1 instead of 2.", {"a": 5}, {"a": 6}]
 
 
 def test_a_reading_is_what_the_api_would_have_made_of_it() -> None:
@@ -248,7 +252,7 @@ def test_reading_goes_on_after_a_row_that_is_not_csv() -> None:
 def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_data() -> None:
     file = b"\xef\xbb\xbftime,a\r\n2015-02-02 14:19,5\r\n"
 
-    assert layout_of(io.BytesIO(file)).names == ["time", "a"]
+    assert layout(file.decode()).names == ["time", "a"]
     assert payloads(file) == [{"a": 5}]
 
 

@@ -168,7 +168,10 @@ def test_the_tab_has_a_name(owner: User, tmp_path: Path) -> None:
 def test_a_dry_run_reads_all_and_stores_nothing(owner: User, tmp_path: Path) -> None:
     run = Run(write(tmp_path, office(1500) + "1,noon,1,2,3,4,5,6\n"), dry_run=True)
 
-    assert "office.csv: 1,500 can be stored, none is (dry run), 1 refused\n" in run.out
+    assert (
+        "office.csv: 1,500 can be stored, none is (dry run), 0 already there, 1 refused\n"
+        in run.out
+    )
     assert "into the new device office" in run.out
     assert "refused line 1,502: date: 'noon' is not a time." in run.out
     assert run.error

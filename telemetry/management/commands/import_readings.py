@@ -1,20 +1,19 @@
-"""Readings from CSV files into devices, as often as one likes."""
+"""Readings from files into devices, as often as one likes."""
 
 import os
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from shutil import get_terminal_size
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
-from django.db import reset_queries
 from django.db.models import Q
 from django.utils import timezone
 from tqdm import tqdm
@@ -22,22 +21,26 @@ from tqdm import tqdm
 from accounts.models import User, validate_time_zone
 from devices import enrolment
 from devices.models import LONGEST_INTERVAL, Device
-from telemetry import ingest
-from telemetry.import_file import Layout, NotReadable, Refused, layout_of, rows
-from telemetry.readings import TELEMETRY_TYPE, Reading
+from telemetry import ingest, retention
+from telemetry.import_file import Exported, Layout, NotReadable, delimiter_called, layout_of, rows
+from telemetry.importing import Tally, bring_in
+from telemetry.readings import TELEMETRY_TYPE
 
-BATCH, SHOWN = 1000, 20
-"""Rows that are stored at once; refused rows that a summary names, and users that an error does."""
+SHOWN = 20
+"""Refused rows that a summary names; devices and users that an error does."""
 PLAIN_INTERVAL = 5
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
 
 HELP = """
-Import CSV files of readings, each into a device that is created when it is missing.
+Import files of readings, CSV or NDJSON, each into a device that is created when it is missing.
 
-The first line names the columns, and every row below it becomes one reading. Its payload holds
-the columns beside the time under their names, in which "_" stands for all but A-Z a-z 0-9 _ . -
-Numbers, true and false are stored as such; empty cells, NA, NaN and Inf are left out; all else is
-text. Between semicolons 21,5 is a number too.
+The first line of CSV names the columns, and every row below it becomes one reading. Its payload
+holds the columns beside the time under their names, in which "_" stands for all but A-Z a-z 0-9 _
+and -. Numbers, true and false are stored as such; empty cells, NA, NaN and Inf are left out; all
+else is text. Between semicolons 21,5 is a number too.
+
+What was exported, as CSV with a payload in each row or as NDJSON, needs none of the options below
+but --device and --owner.
 
 A reading is what it says: rows that are all alike are one, different rows of one instant are all
 kept, and importing a file again stores only what is missing.
@@ -59,31 +62,6 @@ class Wishes:
     zone: ZoneInfo
     delimiter: str
     dry_run: bool
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the rows of one file; of a dry run, only which are readings."""
-
-    valid: int = 0
-    stored: int = 0
-    refused: int = 0
-    shown: list[Refused] = field(default_factory=list)
-    stopped: str = ""
-    """Why the rest of the file was not read."""
-
-    def refuse(self, refused: Refused) -> None:
-        self.refused += 1
-        if len(self.shown) < SHOWN:
-            self.shown.append(refused)
-
-    def problems(self) -> Iterator[str]:
-        for line, reason in self.shown:
-            yield f"refused line {line:,}: {reason}"
-        if self.refused > len(self.shown):
-            yield f"and {self.refused - len(self.shown):,} more"
-        if self.stopped:
-            yield f"not read to its end: {self.stopped}"
 
 
 class PlainLines:
@@ -136,21 +114,38 @@ class Command(BaseCommand):
         """Import one file and say what became of it; true when every row is stored."""
         # A name on disk is bytes; neither the database nor a terminal takes them all.
         name = PurePath(os.fsencode(path).decode(errors="replace"))
-        tally = Tally()
+        now = timezone.now()
         try:
             with path.open("rb") as file:
                 layout = layout_of(file, time_column=wishes.time_column, delimiter=wishes.delimiter)
                 device, is_new = find_or_register(name, layout, wishes)
                 with self.progress(name, path.stat().st_size) as bar:
-                    for _ in store_rows(file, layout, device, wishes, tally):
-                        bar.update(file.tell() - bar.n)
+                    found = rows(
+                        file,
+                        layout=layout,
+                        device_id=device.pk,
+                        telemetry_type=wishes.telemetry_type,
+                        zone=wishes.zone,
+                        now=now,
+                        earliest=retention.earliest(device, now),
+                    )
+                    tally = bring_in(
+                        device,
+                        found,
+                        now=now,
+                        dry_run=wishes.dry_run,
+                        after_batch=lambda: bar.update(file.tell() - bar.n),
+                    )
+        except ingest.DeviceGone:
+            self.stderr.write(f"{name.name}: The device was deleted meanwhile.")
+            return False
         except (OSError, NotReadable, CommandError) as error:
             reason = getattr(error, "strerror", None) or error
             self.stderr.write(f"{name.name}: {reason}")
             return False
         self.stdout.write(f"{name.name}: {summary(tally, wishes)}")
         into = f"into the {'new ' if is_new else ''}device {device.name} ({device.pk})"
-        for line in (into, *described(layout, wishes), *tally.problems()):
+        for line in (into, *described(layout, wishes), *problems(tally)):
             self.stdout.write(f"  {line}")
         return not (tally.refused or tally.stopped)
 
@@ -171,49 +166,9 @@ class Command(BaseCommand):
         )
 
 
-def store_rows(
-    file: BinaryIO, layout: Layout, device: Device, wishes: Wishes, tally: Tally
-) -> Iterator[None]:
-    """Store the rows of a file and count them, halting after each batch. Raises CommandError."""
-    now = timezone.now()
-    found = rows(
-        file,
-        layout=layout,
-        device_id=device.pk,
-        telemetry_type=wishes.telemetry_type,
-        zone=wishes.zone,
-        now=now,
-    )
-    for batch in batches(found, tally):
-        tally.valid += len(batch)
-        if batch and not wishes.dry_run:
-            try:
-                tally.stored += ingest.store(device, batch, now=now, contact=False).accepted
-            except ingest.DeviceGone:
-                raise CommandError("The device was deleted meanwhile.") from None
-            # With DEBUG on, Django would keep the text of every statement.
-            reset_queries()
-        yield
-
-
-def batches(found: Iterator[Reading | Refused], tally: Tally) -> Iterator[list[Reading]]:
-    """The readings of BATCH rows at a time; the rows that are none are tallied."""
-    batch: list[Reading] = []
-    try:
-        for number, outcome in enumerate(found, 1):
-            if isinstance(outcome, Reading):
-                batch.append(outcome)
-            else:
-                tally.refuse(outcome)
-            if number % BATCH == 0:
-                yield batch
-                batch = []
-    except NotReadable as error:
-        tally.stopped = str(error)
-    yield batch
-
-
-def find_or_register(file: PurePath, layout: Layout, wishes: Wishes) -> tuple[Device, bool]:
+def find_or_register(
+    file: PurePath, layout: Layout | Exported, wishes: Wishes
+) -> tuple[Device, bool]:
     """The owner's device of this id or name, and whether it is new; a dry run stores none.
 
     Raises CommandError.
@@ -235,10 +190,10 @@ def find_or_register(file: PurePath, layout: Layout, wishes: Wishes) -> tuple[De
     return register(name, file, layout, wishes.owner), True
 
 
-def register(name: str, file: PurePath, layout: Layout, owner: User) -> Device:
+def register(name: str, file: PurePath, layout: Layout | Exported, owner: User) -> Device:
     """Store a new device for the readings of a file. Raises CommandError."""
     fields: dict[str, Any] = {"metadata": {"imported_from": file.name}}
-    if layout.interval:
+    if isinstance(layout, Layout) and layout.interval:
         fields["expected_interval"] = min(layout.interval, LONGEST_INTERVAL)
     try:
         return enrolment.register(owner, name=name, **fields)[0]
@@ -247,13 +202,25 @@ def register(name: str, file: PurePath, layout: Layout, owner: User) -> Device:
 
 
 def summary(tally: Tally, wishes: Wishes) -> str:
-    stored = f"{tally.stored:,} stored, {tally.valid - tally.stored:,} already there"
-    checked = f"{tally.valid:,} can be stored, none is (dry run)"
-    return f"{checked if wishes.dry_run else stored}, {tally.refused:,} refused"
+    stored = "can be stored, none is (dry run)" if wishes.dry_run else "stored"
+    there, refused = f"{tally.duplicates:,} already there", f"{tally.refused:,} refused"
+    return f"{tally.accepted:,} {stored}, {there}, {refused}"
 
 
-def described(layout: Layout, wishes: Wishes) -> Iterator[str]:
+def problems(tally: Tally) -> Iterator[str]:
+    for refused in tally.shown[:SHOWN]:
+        yield f"refused line {refused.line:,}: {refused.reason}"
+    if tally.refused > SHOWN:
+        yield f"and {tally.refused - SHOWN:,} more"
+    if tally.stopped:
+        yield f"not read to its end: {tally.stopped}"
+
+
+def described(layout: Layout | Exported, wishes: Wishes) -> Iterator[str]:
     """How the columns were read."""
+    if isinstance(layout, Exported):
+        yield f"as readings that were exported: {layout.value}"
+        return
     time = layout.names[layout.time]
     yield f"as {wishes.telemetry_type}, timed by {time!r}, in {wishes.zone} where it has no offset"
     if layout.numbered:
@@ -294,7 +261,7 @@ def checked_zone(name: str) -> ZoneInfo:
 
 
 def checked_delimiter(name: str) -> str:
-    character = {"tab": "\t", "\\t": "\t"}.get(name, name)
-    if len(character) > 1 or character in {'"', "\r", "\n", " "}:
-        raise CommandError('--delimiter takes one character, or "tab"')
-    return character
+    try:
+        return delimiter_called(name)
+    except ValueError:
+        raise CommandError('--delimiter takes one character, or "tab"') from None

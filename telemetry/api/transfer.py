@@ -1,0 +1,256 @@
+"""Readings as files: out of a device and into one."""
+
+import io
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.http import StreamingHttpResponse
+from django.utils import timezone
+from django.utils.http import content_disposition_header, parse_header_parameters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import validate_time_zone
+from accounts.strict import StrictSerializer
+from devices import bodies
+from devices.authentication import reachable_device
+from devices.free_json import Fault
+from devices.models import Device
+from telemetry import export, import_file, importing, readings, retention, series
+from telemetry.api.queries import time_range
+
+logger = logging.getLogger(__name__)
+
+CSV, NDJSON = "text/csv", "application/x-ndjson"
+MEDIA_TYPES: dict[export.Format, str] = {"csv": CSV, "ndjson": NDJSON}
+BROKEN_OFF = "The export broke off here; not all readings are in this file."
+BROKEN_OFF_LINES: dict[export.Format, bytes] = {
+    "csv": f"{BROKEN_OFF}\n".encode(),
+    "ndjson": f'{{"error": "{BROKEN_OFF}"}}\n'.encode(),
+}
+IN_MEMORY = 1024 * 1024
+"""Bytes of a file that are kept off the disk."""
+
+
+class ExportQuery(StrictSerializer):
+    format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
+    telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE, required=False)
+    key = serializers.ListField(
+        child=serializers.RegexField(series.KEY),
+        max_length=series.KEYS_LIMIT,
+        default=list,
+        help_text="CSV with a column for each of these keys, for people.",
+    )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {**super().get_fields(), **time_range(required=False)}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["key"] and attrs["format"] != "csv":
+            raise serializers.ValidationError({"key": ["Only CSV has columns."]})
+        if "from" in attrs and "to" in attrs and attrs["from"] >= attrs["to"]:
+            raise serializers.ValidationError({"to": ["Must be after `from`."]})
+        return attrs
+
+
+class ImportQuery(StrictSerializer):
+    dry_run = serializers.BooleanField(default=False, help_text="Check every row, store none.")
+
+
+class TableQuery(ImportQuery):
+    """How to read CSV; what is not told is guessed. Of no use to what an export has written."""
+
+    telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE, default="measurement")
+    time_zone = serializers.CharField(
+        default="UTC", validators=[validate_time_zone], help_text="Of times without an offset."
+    )
+    time_column = serializers.CharField(default="", max_length=128)
+    delimiter = serializers.CharField(
+        default="", trim_whitespace=False, help_text='One character, or "tab".'
+    )
+
+    def validate_delimiter(self, name: str) -> str:
+        try:
+            return import_file.delimiter_called(name)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+
+
+class RefusedRow(serializers.Serializer[Any]):
+    line = serializers.IntegerField(help_text="That it begins on, from 1.")
+    pointer = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ImportAnswer(serializers.Serializer[Any]):
+    dry_run = serializers.BooleanField()
+    accepted = serializers.IntegerField(help_text="Of a dry run, how many would have been.")
+    duplicates = serializers.IntegerField(help_text="Already stored; nothing was changed.")
+    rejected_count = serializers.IntegerField()
+    rejected = RefusedRow(
+        many=True, help_text=f"Every fault of the first {importing.SHOWN} of them."
+    )
+    stopped = serializers.CharField(
+        allow_blank=True, help_text="Why the rest of the file was not read."
+    )
+
+
+class Export(APIView):
+    """The readings as a file, oldest first, of any length."""
+
+    @extend_schema(
+        parameters=[ExportQuery],
+        responses={(200, media_type): OpenApiTypes.STR for media_type in MEDIA_TYPES.values()},
+    )
+    def get(self, request: Request, device_id: UUID) -> StreamingHttpResponse:
+        device = reachable_device(request, device_id)
+        query = ExportQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        selection = export.Selection(
+            device, asked.get("telemetry_type", ""), asked.get("from"), asked.get("to")
+        )
+        format: export.Format = asked["format"]
+        if asked["key"]:
+            pieces = export.table(selection, keys=list(dict.fromkeys(asked["key"])))
+        else:
+            pieces = export.readings(selection, format=format)
+        answer = StreamingHttpResponse(
+            Download(pieces, BROKEN_OFF_LINES[format]),
+            content_type=f"{MEDIA_TYPES[format]}; charset=utf-8",
+        )
+        name = export.file_name(device, format)
+        answer["Content-Disposition"] = content_disposition_header(True, name) or ""
+        return answer
+
+
+class Download:
+    """A file on its way. Its first piece is made at once: if that fails, so does the request."""
+
+    def __init__(self, pieces: Generator[bytes], broken_off: bytes) -> None:
+        self.pieces, self.broken_off = pieces, broken_off
+        self.first = next(pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            if self.first:
+                yield self.first
+            yield from self.pieces
+        except Exception:
+            # The status is sent, and the server would end the answer as if it were whole.
+            logger.exception("an export broke off")
+            yield self.broken_off
+
+    def close(self) -> None:
+        self.pieces.close()
+
+
+class Import(APIView):
+    """Readings from a file, stored in batches: those already there are no fault."""
+
+    body_limit_setting = "IMPORT_LIMIT"
+
+    @extend_schema(
+        parameters=[TableQuery],
+        request=dict.fromkeys(MEDIA_TYPES.values(), OpenApiTypes.STR),
+        responses=ImportAnswer,
+    )
+    def post(self, request: Request, device_id: UUID) -> Response:
+        device = reachable_device(request, device_id)
+        media_type = _media_type(request)
+        query = (TableQuery if media_type == CSV else ImportQuery)(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        with _received(request) as file:
+            tally = _bring_in(device, file, media_type, **asked)
+        answer = {
+            "dry_run": asked["dry_run"],
+            "accepted": tally.accepted,
+            "duplicates": tally.duplicates,
+            "rejected_count": tally.refused,
+            "rejected": [
+                {"line": line, **fault._asdict()}
+                for line, faults in tally.shown
+                for fault in faults
+            ],
+            "stopped": tally.stopped,
+        }
+        return Response(answer)
+
+
+def _bring_in(
+    device: Device,
+    file: IO[bytes],
+    media_type: str,
+    *,
+    dry_run: bool,
+    telemetry_type: str = "",
+    time_zone: str = "UTC",
+    **columns: str,
+) -> importing.Tally:
+    """Raises InvalidReadings when there is not one reading in the file, DeviceGone."""
+    now = timezone.now()
+    try:
+        is_json = media_type == NDJSON
+        layout = import_file.Exported.NDJSON if is_json else import_file.layout_of(file, **columns)
+    except import_file.NotReadable as error:
+        raise readings.InvalidReadings([Fault("", "not-readable", str(error))]) from None
+    rows = import_file.rows(
+        file,
+        layout=layout,
+        device_id=device.pk,
+        telemetry_type=telemetry_type,
+        zone=ZoneInfo(time_zone),
+        now=now,
+        earliest=retention.earliest(device, now),
+    )
+    tally = importing.bring_in(device, rows, now=now, dry_run=dry_run)
+    if not (tally.accepted or tally.duplicates):
+        faults = [
+            fault._replace(pointer=f"/{line}{fault.pointer}")
+            for line, found in tally.shown
+            for fault in found
+        ]
+        why = tally.stopped or "There is no reading in the file."
+        raise readings.InvalidReadings(faults or [Fault("", "not-readable", why)])
+    return tally
+
+
+def _media_type(request: Request) -> str:
+    media_type, parameters = parse_header_parameters(request.content_type or "")
+    if media_type not in MEDIA_TYPES.values() or parameters.get("charset", "utf-8").lower() not in {
+        "utf-8",
+        "us-ascii",
+    }:
+        raise UnsupportedMediaType(request.content_type or "")
+    return media_type
+
+
+@contextmanager
+def _received(request: Request) -> Iterator[IO[bytes]]:
+    """The body as a file, inflated, whole before the first reading is stored."""
+    stream = request.stream or io.BytesIO()
+    encoding = request.headers.get("Content-Encoding", "")
+    with SpooledTemporaryFile(IN_MEMORY) as file:
+        try:
+            for chunk in bodies.chunks(stream, encoding, limit=settings.IMPORT_LIMIT):
+                file.write(chunk)
+        except bodies.UnknownEncoding as error:
+            raise UnsupportedMediaType(request.content_type or "", str(error)) from None
+        except bodies.DamagedBody as error:
+            raise ParseError(str(error)) from None
+        if not encoding and file.tell() < int(request.META.get("CONTENT_LENGTH") or 0):
+            raise ParseError("The body ended before its Content-Length.")
+        yield file

@@ -1,0 +1,150 @@
+"""What is over its age by the rules of retention: how much that is, and how it goes."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
+from django.utils.formats import date_format
+from psycopg import errors
+
+from devices.models import Device
+from telemetry import partitions, purge, retention
+from telemetry.models import DayRollup, HourRollup, RetentionRule, Telemetry
+from telemetry.purge import Gone
+from telemetry.retention import Cutoffs, Rules
+
+COUNTED = 100_000
+"""Rows up to which they are counted; of more there is the planner's estimate."""
+COUNTING = "500ms"
+"""How long; where few rows are to go among very many, all have to be looked at."""
+KINDS = [
+    (Telemetry, "recorded_at", "readings"),
+    (HourRollup, "bucket", "hourly values"),
+    (DayRollup, "bucket", "daily values"),
+]
+"""What is kept for an age of its own, in the order of Cutoffs; the time of each, and its name."""
+
+
+class Part(NamedTuple):
+    """What one rule removes of one kind."""
+
+    rule: RetentionRule
+    kind: str
+    before: datetime
+    rows: int
+    exact: bool
+
+    def __str__(self) -> str:
+        kind = self.kind.removesuffix("s") if self.rows == 1 else self.kind
+        rows = f"{self.rows:,}" if self.exact else roughly(self.rows)
+        return f"{rows} {kind} before {date_format(self.before, 'j F Y')} would go"
+
+
+class Preview(NamedTuple):
+    """What would go if the rules were applied now."""
+
+    parts: list[Part]
+    months: list[date]
+    """Those of which no device keeps anything, to be dropped as they are."""
+
+
+def preview(now: datetime) -> Preview:
+    """What would go, by rule and kind."""
+    rules = Rules.read()
+    parts = []
+    for rule in rules:
+        for (model, time, kind), before in zip(KINDS, Cutoffs.of(rule, now), strict=True):
+            if before:
+                devices = rules.devices_of(rule)
+                going = model._default_manager.filter(device__in=devices, **{f"{time}__lt": before})
+                parts.append(Part(rule, kind, before, *_count(going)))
+    return Preview(parts, _months_before(rules.nothing_kept_before(now)))
+
+
+def apply(now: datetime) -> Iterator[Gone]:
+    """Remove what is over its age, halting after each month and each batch of rows.
+
+    What is not rolled up yet is kept until it is.
+    """
+    kept = _cutoffs(now)
+    due = {device_id: cutoffs for device_id, cutoffs in kept.items() if any(cutoffs)}
+    retention.move_horizons(due)
+    yield from _drop_months(retention.lowest(cutoffs.raw for cutoffs in kept.values()), now)
+    for device_id, cutoffs in due.items():
+        if cutoffs.raw:
+            yield from purge.readings(device_id, before=cutoffs.raw)
+        if cutoffs.hour:
+            yield from purge.rollups("telemetry_hours", device_id, before=cutoffs.hour)
+        if cutoffs.day:
+            yield from purge.rollups("telemetry_days", device_id, before=cutoffs.day)
+
+
+def roughly(rows: int) -> str:
+    """A number as one says it: about 12.4 M, about 350,000."""
+    if rows >= 1_000_000:
+        return f"about {rows / 1_000_000:,.1f} M"
+    return f"about {round(rows, 2 - len(str(rows))):,}"
+
+
+def _cutoffs(now: datetime) -> dict[UUID, Cutoffs]:
+    """Of every living device, what may go of it: what the rules say and is rolled up."""
+    rules = Rules.read()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hour FROM telemetry_rolled_until")
+        (rolled_until,) = cursor.fetchone()
+        cursor.execute("SELECT device_id, min(hour) FROM telemetry_dirty GROUP BY device_id")
+        dirty = dict(cursor.fetchall())
+    living = Device.objects.filter(deleted_at=None).order_by("pk")
+    return {
+        device_id: rules.cutoffs(device_id, device_type, now).no_later_than(
+            min(rolled_until, dirty.get(device_id, rolled_until))
+        )
+        for device_id, device_type in living.values_list("pk", "device_type")
+    }
+
+
+def _drop_months(before: datetime | None, now: datetime) -> Iterator[Gone]:
+    for month in _months_before(before):
+        after = partitions.starts(partitions.month_after(month))
+
+        def agreed(end: datetime = after) -> bool:
+            # A device, or a rule that keeps more, may have come since.
+            limit = Rules.read().nothing_kept_before(now)
+            return limit is not None and end <= limit
+
+        rows, _ = _count(
+            Telemetry.objects.filter(
+                recorded_at__gte=partitions.starts(month), recorded_at__lt=after
+            )
+        )
+        if partitions.drop(month, agreed=agreed):
+            yield Gone("telemetry", rows)
+
+
+def _months_before(limit: datetime | None) -> list[date]:
+    """The months that are over by then."""
+    if limit is None:
+        return []
+    return [month for month in partitions.existing() if month < partitions.month_of(limit)]
+
+
+def _count(rows: QuerySet[Any]) -> tuple[int, bool]:
+    """How many rows there are, and whether that is exact."""
+    expected = int(json.loads(rows.explain(format="json"))[0]["Plan"]["Plan Rows"])
+    if expected > COUNTED:
+        return expected, False
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [COUNTING])
+            counted = rows[: COUNTED + 1].count()
+            # So that the timeout ends with the block, even within another transaction.
+            transaction.set_rollback(True)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, errors.QueryCanceled):
+            raise
+        return expected, False
+    return max(expected, counted) if counted > COUNTED else counted, counted <= COUNTED

@@ -1,0 +1,179 @@
+"""Readings as files, oldest first: made by PostgreSQL line by line and passed on as they come.
+
+CSV with a row for each reading and NDJSON are what telemetry.import_file reads; CSV with a column
+for each key is for people. A text that a spreadsheet would take for a formula gets a ' before it.
+"""
+
+import re
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+from django.db import connection
+
+from devices import times
+from devices.models import Device
+
+Format = Literal["csv", "ndjson"]
+
+ROWS = 500
+"""Fetched at once; with payloads of the largest kind these are some ten megabytes."""
+TIMEOUT_MS = 30_000
+"""For each ROWS; those of a rare type may be far apart."""
+NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
+NAME_LENGTH = 60
+STATISTICS = ("avg", "min", "max", "count")
+
+
+class Selection(NamedTuple):
+    """Which readings; `end` is excluded."""
+
+    device: Device
+    telemetry_type: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+TIME = """to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+def _safe(text: str) -> str:
+    """SQL: a text as a cell shows it, and not what it computes."""
+    formula = rf"left({text}, 1) IN ('=', '+', '-', '@', E'\t', E'\r', E'\n')"
+    return f"CASE WHEN {formula} THEN '''' ELSE '' END || {text}"
+
+
+def _quoted(text: str) -> str:
+    """SQL: a text as a cell of CSV."""
+    return f"""'"' || replace({text}, '"', '""') || '"'"""
+
+
+# A telemetry type holds no character that needs quotes, and JSON from PostgreSQL no line end.
+LINES: dict[Format, str] = {
+    "csv": f"{TIME} || ',' || {_safe('telemetry_type')} || ',' || {_quoted('payload::text')}",
+    "ndjson": f"""'{{"telemetry_type": "' || telemetry_type || '", "payload": ' || payload::text
+        || ', "recorded_at": "' || {TIME} || '"}}'""",
+}
+HEADERS: dict[Format, bytes] = {"csv": b"recorded_at,telemetry_type,payload\n", "ndjson": b""}
+
+
+def readings(selection: Selection, *, format: Format) -> Generator[bytes]:
+    """The readings as they can be imported again.
+
+    In NDJSON each is what the ingest takes; in CSV the payload is JSON in a cell.
+    """
+    return _stream(HEADERS[format], *_query(selection, LINES[format]))
+
+
+def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
+    """CSV with the time and a column for each key ("<type>.<path>"), of the readings that have
+    one of them. A value is found under the whole path as a key, else by its parts.
+    """
+    types, paths = zip(*(key.split(".", 1) for key in keys), strict=True)
+    names = [f"value_{number}" for number in range(len(keys))]
+    arguments: dict[str, Any] = {"types": list(types)}
+    leaves = []
+    for name, kind, path in zip(names, types, paths, strict=True):
+        arguments |= {f"{name}_type": kind, f"{name}_key": path, f"{name}_path": path.split(".")}
+        leaves.append(
+            f"CASE WHEN telemetry_type = %({name}_type)s"
+            f" THEN coalesce(payload -> %({name}_key)s, payload #> %({name}_path)s) END AS {name}"
+        )
+    query, span = _query(
+        selection,
+        " || ',' || ".join([TIME, *map(_cell, names)]),
+        source=f"telemetry, LATERAL (SELECT {', '.join(leaves)}) AS leaves",
+        condition=f"telemetry_type = ANY (%(types)s) AND coalesce({', '.join(names)}) IS NOT NULL",
+    )
+    header = ",".join(["recorded_at", *map(_label, keys)]) + "\n"
+    return _stream(header.encode(), query, {**span, **arguments})
+
+
+def buckets(
+    pieces: Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]],
+    *,
+    keys: Sequence[str],
+) -> Generator[bytes]:
+    """CSV with the time at which each bucket begins and four columns for each key.
+
+    A piece is the buckets of some span: their times in Unix seconds, and by key the columns that
+    STATISTICS names. What a bucket has not is empty.
+    """
+    labels = (f"{_label(key)} {name}" for key in keys for name in STATISTICS)
+    yield ",".join(["recorded_at", *labels]).encode() + b"\n"
+    for beginnings, columns in pieces:
+        cells = (column for key in keys for column in columns[key])
+        lines = [
+            ",".join([times.show(datetime.fromtimestamp(beginning, UTC)), *map(_number, numbers)])
+            for beginning, *numbers in zip(beginnings, *cells, strict=True)
+        ]
+        if lines:
+            yield "\n".join([*lines, ""]).encode()
+
+
+def file_name(device: Device, format: Format) -> str:
+    """The device's name as far as it can be that of a file anywhere."""
+    name = NOT_IN_FILE_NAMES.sub("_", device.name)[:NAME_LENGTH].strip("._")
+    return f"{name or 'readings'}.{format}"
+
+
+def _cell(leaf: str) -> str:
+    """SQL: a JSON value as a cell of CSV; nothing for one that is missing."""
+    text = f"({leaf} #>> '{{}}')"
+    return f"""CASE jsonb_typeof({leaf})
+        WHEN 'number' THEN {text}
+        WHEN 'boolean' THEN {text}
+        WHEN 'string' THEN {_quoted(f"({_safe(text)})")}
+        WHEN 'object' THEN {_quoted(text)}
+        WHEN 'array' THEN {_quoted(text)}
+        ELSE '' END"""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _label(key: str) -> str:
+    return f"'{key}" if key.startswith("-") else key
+
+
+def _query(
+    selection: Selection, line: str, *, source: str = "telemetry", condition: str = "true"
+) -> tuple[str, dict[str, Any]]:
+    conditions = ["device_id = %(device)s", condition]
+    if selection.telemetry_type:
+        conditions.append("telemetry_type = %(telemetry_type)s")
+    if selection.start:
+        conditions.append("recorded_at >= %(start)s")
+    if selection.end:
+        conditions.append("recorded_at < %(end)s")
+    query = f"""
+        SELECT {line} || E'\\n' FROM {source} WHERE {" AND ".join(conditions)}
+        ORDER BY recorded_at, id
+    """  # noqa: S608 - put together of constants
+    return query, {**selection._asdict(), "device": selection.device.pk}
+
+
+def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[bytes]:
+    """The header with the first lines, then more of them, all from one snapshot.
+
+    A cursor, so that no statement runs while a reader is slow; on a connection of its own, so
+    that one who never reads on leaves no transaction behind (docs/decisions/0010).
+    """
+    own = connection.copy()
+    try:
+        own.set_autocommit(False)
+        with own.cursor() as settings:
+            settings.execute(f"SET statement_timeout = {TIMEOUT_MS}")
+        with own.chunked_cursor() as cursor:
+            cursor.execute(query, arguments)
+            lines = cursor.fetchmany(ROWS)
+            yield header + _joined(lines)
+            while lines := cursor.fetchmany(ROWS):
+                yield _joined(lines)
+    finally:
+        own.close()
+
+
+def _joined(rows: Sequence[tuple[str]]) -> bytes:
+    return "".join([line for (line,) in rows]).encode()

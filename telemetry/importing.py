@@ -1,0 +1,100 @@
+"""How the readings of a file get into a device: in batches, each stored or not as a whole."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import connection, reset_queries
+
+from devices.models import Device
+from telemetry import ingest
+from telemetry.import_file import NotReadable, Refused
+from telemetry.readings import Reading
+
+BATCH = 1000
+"""Rows that are stored at once."""
+SHOWN = 100
+"""Refused rows that are kept to be named; a file may have millions."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows of a file; of a dry run, what would have."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    shown: list[Refused] = field(default_factory=list)
+    """The first ones that were refused."""
+    stopped: str = ""
+    """Why the rest of the file was not read."""
+
+
+def bring_in(
+    device: Device,
+    rows: Iterator[Reading | Refused],
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    after_batch: Callable[[], object] = lambda: None,
+) -> Tally:
+    """Store the rows of a file and tell what became of them.
+
+    A dry run counts a reading as new as often as it is in the file. Raises ingest.DeviceGone.
+    """
+    tally = Tally()
+    for batch in _batches(rows, tally):
+        if batch and dry_run:
+            known = _known(device, batch)
+            tally.accepted += len(batch) - known
+            tally.duplicates += known
+        elif batch:
+            stored = ingest.store(device, batch, now=now, contact=False)
+            tally.accepted += stored.accepted
+            tally.duplicates += stored.duplicates
+            # With DEBUG on, Django would keep the text of every statement.
+            reset_queries()
+        after_batch()
+    return tally
+
+
+def _batches(rows: Iterator[Reading | Refused], tally: Tally) -> Iterator[list[Reading]]:
+    """The readings of BATCH rows at a time; the rows that are none are tallied."""
+    batch: list[Reading] = []
+    try:
+        for number, row in enumerate(rows, 1):
+            if isinstance(row, Reading):
+                batch.append(row)
+            else:
+                tally.refused += 1
+                if len(tally.shown) < SHOWN:
+                    tally.shown.append(row)
+            if number % BATCH == 0:
+                yield batch
+                batch = []
+    except NotReadable as error:
+        tally.stopped = str(error)
+    yield batch
+
+
+def _known(device: Device, batch: list[Reading]) -> int:
+    """How many of the readings are stored already."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(*) FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS sent(id, time)
+            WHERE EXISTS (
+                SELECT FROM telemetry WHERE device_id = %(device)s
+                    AND recorded_at BETWEEN %(first)s AND %(last)s
+                    AND recorded_at = sent.time AND telemetry.id = sent.id
+            )
+            """,
+            {
+                "device": device.pk,
+                "ids": [reading.id for reading in batch],
+                "times": [reading.recorded_at for reading in batch],
+                "first": min(reading.recorded_at for reading in batch),
+                "last": max(reading.recorded_at for reading in batch),
+            },
+        )
+        return int(cursor.fetchone()[0])
