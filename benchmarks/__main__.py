@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 
 import django
@@ -51,8 +52,10 @@ def failsafe(measure: Measurement, bench: Bench, name: str) -> list[Row]:
     rows: list[Row] = []
     try:
         rows.extend(measure(bench))
-    except (Refused, DidNotStart, NotHere) as reason:
-        rows.append(Row(name, "", note=str(reason)))
+    except Exception as reason:
+        if not isinstance(reason, Refused | DidNotStart | NotHere):
+            traceback.print_exc()
+        rows.append(Row(name, "", note=str(reason).partition("\n")[0]))
     return rows
 
 

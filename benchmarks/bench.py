@@ -25,7 +25,7 @@ class Bench:
     @property
     def readings(self) -> int:
         """How many readings go in batches to one server in one round."""
-        return 200_000 if self.full else 50_000
+        return 200_000 if self.full else 40_000
 
     @property
     def stored(self) -> int:

@@ -33,25 +33,22 @@ def against_copy(bench: Bench) -> Iterator[Row]:
     """Batches over HTTP on one connection, checked, with ids, idempotent; the same rows, made
     beforehand, by binary COPY on one connection, building its buffer included.
     """
-    for size, goal in ((100, None), (1_000, ratio_of(0.7)), (5_000, ratio_of(0.9))):
-        start, devices = bodies.now(), bench.empty_cast.devices
-        number = bench.readings // size
-        rows = bodies.rows(size, number, devices=devices, start=start)
-        with (
-            database.connect(database.EMPTY) as connection,
-            database.connect(database.EMPTY) as copying,
-            running(fleet.ours()),
-        ):
-            figures = rounds(
-                bench,
-                connection,
-                f"batch of {size:,}, one connection",
-                {
-                    "ours": poster(bench, fleet.ours(), size, start, connections=1),
-                    "raw COPY": Attempt(number * size, partial(raw_copy.copy, copying, rows)),
-                },
-            )
-        yield row(size, "one connection", figures, "raw COPY", goal)
+    ours, devices = fleet.ours(), bench.empty_cast.devices
+    with (
+        database.connect(database.EMPTY) as connection,
+        database.connect(database.EMPTY) as copying,
+        running(ours),
+    ):
+        for size, goal in ((100, None), (1_000, ratio_of(0.7)), (5_000, ratio_of(0.9))):
+            start, number = bodies.now(), bench.readings // size
+            rows = bodies.rows(size, number, devices=devices, start=start)
+            attempts = {
+                "ours": poster(bench, ours, size, start, connections=1),
+                "raw COPY": Attempt(number * size, partial(raw_copy.copy, copying, rows)),
+            }
+            work = f"batch of {size:,}, one connection"
+            figures = rounds(bench, connection, work, attempts)
+            yield row(size, "one connection", figures, "raw COPY", goal)
 
 
 def against_servers(bench: Bench) -> Iterator[Row]:
