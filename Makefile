@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := var/bench/venv
 
-.PHONY: run test check fix schema clean
+.PHONY: run test check bench fix schema clean
 
 run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
 	@exec $(BIN)/python manage.py run
@@ -25,6 +26,9 @@ check: $(VENV)/develop.stamp ## Everything that can be checked without running t
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn | diff docs/openapi.yaml -
+
+bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
+	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
 
 fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
 	$(BIN)/ruff format .
@@ -50,4 +54,12 @@ $(VENV)/runtime.stamp: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/develop.stamp: requirements-dev.txt $(VENV)/runtime.stamp
 	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(BENCH)/bin/python: | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(BENCH)
+
+$(BENCH)/bench.stamp: requirements.txt requirements-bench.txt | $(BENCH)/bin/python
+	@echo "Installing packages …"
+	@$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-bench.txt
 	@touch $@

@@ -1,0 +1,1 @@
+"""`make bench`: what this system does in a second, beside its peers on the same PostgreSQL."""

@@ -1,0 +1,20 @@
+"""What is measured: one file for each kind of work, one function for each kind of row."""
+
+from benchmarks.bench import Measurement
+from benchmarks.work import batches, charts, exports, first_start, history, large, singles
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "singles": singles.measure,
+    "copy": batches.against_copy,
+    "servers": batches.against_servers,
+    "again": batches.sent_again,
+    "stored": large.ingest,
+    "charts": charts.measure,
+    "newest": history.newest,
+    "pages": history.pages,
+    "thousand": history.thousand,
+    "export": exports.measure,
+    "drop": large.drop_month,
+    "memory": large.weigh,
+    "first": first_start.measure,
+}
