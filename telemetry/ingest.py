@@ -20,7 +20,7 @@ from devices.authentication import living_tokens
 from devices.models import Device, waiting
 from devices.presence import MARK_SEEN, contact_arguments
 from telemetry import keys, partitions
-from telemetry.readings import Reading, microseconds_of
+from telemetry.readings import EPOCH, Reading, microseconds_of
 
 COPY_FROM = 250
 """Readings from which on copying is the faster way."""
@@ -53,6 +53,7 @@ MARK = f"""
     INSERT INTO telemetry_dirty (device_id, hour)
     SELECT %(device)s, hour FROM unnest(%(hours)s::timestamptz[]) AS hour WHERE hour < {ROLLED_UP}
 """  # noqa: S608 - put together of constants
+MICROSECONDS_IN_HOUR = 3_600_000_000
 MICROSECONDS_TO_2000 = microseconds_of(datetime(2000, 1, 1, tzinfo=UTC))
 """Where PostgreSQL counts from."""
 
@@ -255,9 +256,10 @@ def _timestamp(microseconds: int) -> bytes:
 
 def _mark_late(device: Device, readings: Sequence[Reading], now: datetime) -> None:
     """Have the hours rolled up again that are over."""
-    hours = {one.recorded_at.replace(minute=0, second=0, microsecond=0) for one in readings}
+    numbers = {one.microseconds // MICROSECONDS_IN_HOUR for one in readings}
+    hours = [EPOCH + timedelta(hours=number) for number in sorted(numbers)]
     with connection.cursor() as cursor:
-        cursor.execute(MARK, {"device": device.pk, "hours": sorted(hours), "open": _open_from(now)})
+        cursor.execute(MARK, {"device": device.pk, "hours": hours, "open": _open_from(now)})
 
 
 def _open_from(now: datetime) -> datetime:
