@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from functools import cache
 from zoneinfo import available_timezones
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -14,9 +15,15 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of all of them, which are files: finding them takes ten milliseconds."""
+    return frozenset(available_timezones())
+
+
 def validate_time_zone(name: str) -> None:
     """Raise ValidationError unless this is a zone of the IANA database."""
-    if name not in available_timezones():
+    if name not in time_zones():
         raise ValidationError(f"There is no time zone called {name!r}.")
 
 

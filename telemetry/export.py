@@ -6,13 +6,16 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from django.db import connection
 
 from devices import times
 from devices.models import Device
+from telemetry import rollups, series, values
+from telemetry.rollups import Kept
+from telemetry.series import Columns
 
 Format = Literal["csv", "ndjson"]
 
@@ -22,7 +25,9 @@ TIMEOUT_MS = 30_000
 """For each ROWS; those of a rare type may be far apart."""
 NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
 NAME_LENGTH = 60
-STATISTICS = ("avg", "min", "max", "count")
+STATISTICS = Columns._fields
+BUCKETS = 1000
+"""Of a series, made at once."""
 
 
 class Selection(NamedTuple):
@@ -77,7 +82,7 @@ def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
         arguments |= {f"{name}_type": kind, f"{name}_key": path, f"{name}_path": path.split(".")}
         leaves.append(
             f"CASE WHEN telemetry_type = %({name}_type)s"
-            f" THEN coalesce(payload -> %({name}_key)s, payload #> %({name}_path)s) END AS {name}"
+            f" THEN {values.leaf(f'%({name}_key)s', f'%({name}_path)s')} END AS {name}"
         )
     query, span = _query(
         selection,
@@ -87,6 +92,16 @@ def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
     )
     header = ",".join(["recorded_at", *map(_label, keys)]) + "\n"
     return _stream(header.encode(), query, {**span, **arguments})
+
+
+def bucketed(
+    selection: Selection, *, keys: Sequence[str], step: int, now: datetime
+) -> Generator[bytes]:
+    """CSV of the hours or days (UTC) of some keys, as charts show them; `step` is in seconds."""
+    first, _ = rollups.span_of(selection.device)
+    start = max(selection.start or first, first)
+    end = min(selection.end or now, now)
+    return buckets(_series(selection.device, keys, start, end, step), keys=keys)
 
 
 def buckets(
@@ -109,6 +124,20 @@ def buckets(
         ]
         if lines:
             yield "\n".join([*lines, ""]).encode()
+
+
+def _series(
+    device: Device, keys: Sequence[str], start: datetime, end: datetime, step: int
+) -> Generator[tuple[Sequence[int], Mapping[str, Columns]]]:
+    """The series of a range, BUCKETS at a time."""
+    length, kept = timedelta(seconds=step), Kept.of(device)
+    until = rollups.floor(start, length)
+    while start < end:
+        until = until + BUCKETS * length
+        span = (start, min(until, end))
+        found = series.in_steps(device, keys=keys, start=span[0], end=span[1], step=step, kept=kept)
+        yield found.t, found.columns
+        start = until
 
 
 def file_name(device: Device, format: Format) -> str:

@@ -15,6 +15,7 @@ from django.db.models import Q
 from devices.models import Device
 from telemetry.models import Telemetry
 from telemetry.readings import EPOCH, microseconds_of, time_span_of
+from telemetry.rollups import rolled_until
 
 LATEST_DEPTH = 200
 """How many of a device's newest readings are searched for its types."""
@@ -129,7 +130,7 @@ def latest(
             "devices": [device_id for device_id, _, _ in missing],
             "types": [kind for _, kind, _ in missing],
             "hours": [hour for _, _, hour in missing],
-            "rolled_until": _rolled_until(),
+            "rolled_until": rolled_until(),
         }
         for reading in Telemetry.objects.raw(RARE, arguments):
             newest[reading.device_id, reading.telemetry_type] = reading
@@ -146,13 +147,6 @@ def _last_seen(
     with connection.cursor() as cursor:
         cursor.execute(LAST_SEEN, [ids])
         return [row for row in cursor.fetchall() if row[:2] not in but]
-
-
-def _rolled_until() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT hour FROM telemetry_rolled_until")
-        hour: datetime = cursor.fetchone()[0]
-    return hour
 
 
 def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from django.db import connection, reset_queries
+from django.utils import timezone
 
 from devices.models import Device
 from telemetry import ingest
@@ -34,7 +34,6 @@ def bring_in(
     device: Device,
     rows: Iterator[Reading | Refused],
     *,
-    now: datetime,
     dry_run: bool = False,
     after_batch: Callable[[], object] = lambda: None,
 ) -> Tally:
@@ -49,7 +48,7 @@ def bring_in(
             tally.accepted += len(batch) - known
             tally.duplicates += known
         elif batch:
-            stored = ingest.store(device, batch, now=now, contact=False)
+            stored = ingest.store(device, batch, now=timezone.now(), contact=False)
             tally.accepted += stored.accepted
             tally.duplicates += stored.duplicates
             # With DEBUG on, Django would keep the text of every statement.

@@ -47,6 +47,12 @@ COPY = """
 """
 ROW = b"\0\6\0\0\0\x10%b\0\0\0\x10%b%b%b%b\1%b\0\0\0\x08%b\0\0\0\x08%b"
 """Six fields, each after its length; jsonb comes after the version of its form, 1."""
+ROLLED_UP = "GREATEST(%(open)s, (SELECT hour FROM telemetry_rolled_until))"
+"""What comes from before is late; also if the clock was ahead when that was written down."""
+MARK = f"""
+    INSERT INTO telemetry_dirty (device_id, hour)
+    SELECT %(device)s, hour FROM unnest(%(hours)s::timestamptz[]) AS hour WHERE hour < {ROLLED_UP}
+"""  # noqa: S608 - put together of constants
 MICROSECONDS_TO_2000 = microseconds_of(datetime(2000, 1, 1, tzinfo=UTC))
 """Where PostgreSQL counts from."""
 
@@ -158,7 +164,7 @@ def _insert_statement(*, alone: bool, by_token: bool = False) -> str:
         ), late AS (
             INSERT INTO telemetry_dirty (device_id, hour)
             SELECT DISTINCT %(device)s::uuid, date_trunc('hour', recorded_at, 'UTC')
-            FROM stored WHERE recorded_at < %(open)s
+            FROM stored WHERE recorded_at < {ROLLED_UP}
         )
         SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM ({waiting().sql}) AS waiting)
         FROM living
@@ -178,7 +184,7 @@ def _copy(device: Device, readings: Sequence[Reading], now: datetime, contact: b
                 for rows in _encoded(ordered, known, now):
                     copy.write(rows)
         accepted = len(known) - known_before
-        if accepted and ordered[0].recorded_at < _open_from(now):
+        if accepted:
             _mark_late(device, ordered, now)
     return Stored(accepted, len(readings) - accepted, pending)
 
@@ -249,14 +255,9 @@ def _timestamp(microseconds: int) -> bytes:
 
 def _mark_late(device: Device, readings: Sequence[Reading], now: datetime) -> None:
     """Have the hours rolled up again that are over."""
-    open_from = _open_from(now)
-    times = (one.recorded_at for one in readings)
-    hours = {time.replace(minute=0, second=0, microsecond=0) for time in times if time < open_from}
+    hours = {one.recorded_at.replace(minute=0, second=0, microsecond=0) for one in readings}
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO telemetry_dirty (device_id, hour) SELECT %s, unnest(%s::timestamptz[])",
-            [device.pk, sorted(hours)],
-        )
+        cursor.execute(MARK, {"device": device.pk, "hours": sorted(hours), "open": _open_from(now)})
 
 
 def _open_from(now: datetime) -> datetime:

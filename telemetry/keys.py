@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from devices.models import Device
-from telemetry import readings, units
+from telemetry import units
 from telemetry.models import Key
 
 PATH = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -50,7 +49,6 @@ REGISTER = """
     LIMIT greatest(0, %(most)s - (SELECT count(*) FROM known))
 """
 
-STORED_AT_ONCE = 5000
 NOTED_LIMIT = 65_536
 NOTED_FOR = 3600
 """Seconds. So long a process may take for known what is so no more, after a database was put back
@@ -107,26 +105,6 @@ def note(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]
                 since[kind, path] = min(hour, since.get((kind, path), hour))
     if _register(device, since):
         transaction.on_commit(partial(_remember, marks))
-
-
-def note_stored(device: Device) -> None:
-    """Register the keys of all readings that are stored of a device, so that the table can be made
-    again from them; what people chose is kept.
-    """
-    _forget()
-    stored = device.readings.order_by("recorded_at", "id").iterator(chunk_size=STORED_AT_ONCE)
-    while batch := list(islice(stored, STORED_AT_ONCE)):
-        note(
-            device,
-            [
-                (
-                    one.telemetry_type,
-                    tuple(path for path, _ in readings.values(one.payload)),
-                    one.recorded_at,
-                )
-                for one in batch
-            ],
-        )
 
 
 def is_noted(device: Device, kind: str, paths: tuple[str, ...], recorded_at: datetime) -> bool:

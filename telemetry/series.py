@@ -1,93 +1,230 @@
-"""A key's values over time, in buckets, as columns: what a chart is drawn from."""
+"""Keys' values over time, in buckets, as columns: what charts are drawn from.
 
-import math
+What a bucket holds is summed up from three tables: the days and hours that lie whole in one, and,
+for what is left over at the ends or is not rolled up yet, the readings themselves.
+"""
+
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connection
 
 from devices.models import Device
+from devices.times import EARLIEST
+from telemetry import buckets, rollups, series_sql, values
+from telemetry.rollups import DAY, EVERYTHING, HOUR, Kept
+from telemetry.tiles import Tiles, tile
 
-KEY = re.compile(r"^([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_.-]{1,64})\Z", re.ASCII)
+KEY = re.compile(rf"^([A-Za-z0-9_-]{{1,64}})\.({values.PATH})\Z", re.ASCII)
 """A telemetry type, a point, and the path of a value in the payload."""
-
-POINTS_LIMIT = 2000
 KEYS_LIMIT = 20
-MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
-STEPS = [
-    *(1, 2, 5, 10, 15, 30),
-    *(MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
-    *(HOUR * n for n in (1, 2, 3, 6, 12)),
-    *(DAY * n for n in (1, 2, 7, 14, 28)),
-]
-"""Lengths of a bucket in seconds that people can read off an axis."""
-
-ORIGIN = datetime(2000, 1, 3, tzinfo=UTC)
-"""A Monday: buckets of any length begin on round times counted from it."""
+POINTS_LIMIT = buckets.POINTS_LIMIT
+SILENCES = 2.5
+"""Expected intervals after which a silence is none that was expected."""
+READINGS_LIMIT, HARD_READINGS_LIMIT = 12_000, 150_000
+"""Readings that are worth reading for finer buckets than rollups would do: 12,000 take some 25 ms.
+Where a chart would be too coarse without (of a day or less, or by the clocks of a zone whose offset
+is no whole hour) it may be the other."""
+SHORT = "%.10g"
+"""Numbers in an answer: finer than any chart, and half as long as a double can be."""
 
 
 class InvalidKey(ValueError):
     """Not a key that a chart can be drawn of."""
 
 
-class Series(NamedTuple):
-    """One row for each bucket with a value, oldest first; `t` is its start in Unix seconds."""
+class Columns(NamedTuple):
+    """What the values of one key come to in each bucket; None and 0 where it has none."""
 
+    avg: Sequence[float | None] = ()
+    min: Sequence[float | None] = ()
+    max: Sequence[float | None] = ()
+    count: Sequence[int] = ()  # type: ignore[assignment]
+
+
+class Series(NamedTuple):
+    """The columns of each key, and the buckets that they share.
+
+    `t` is when those begin, in Unix seconds, oldest first. They are the buckets in which a key
+    has a value and, wherever all keys have none for longer than SILENCES expected intervals, one
+    that is empty: there a line is to break. `resolution` is their length in seconds, and `source`
+    the coarsest table they were read from: raw, hour or day.
+    """
+
+    resolution: int
+    source: str
     t: list[int]
-    avg: list[float]
+    columns: dict[str, Columns]
+
+
+def series(
+    device: Device,
+    *,
+    keys: Sequence[str],
+    start: datetime,
+    end: datetime,
+    points: int,
+    now: datetime,
+    zone: tzinfo = UTC,
+    kept: Kept = EVERYTHING,
+) -> Series:
+    """These keys from `start` to before `end`, in at most about `points` buckets.
+
+    Booleans count as 0 and 1; texts are no numbers and are passed over. Raises InvalidKey.
+    """
+    # Nothing is recorded before or after, and calendars have no room for all of time.
+    start = max(start, EARLIEST)
+    end = min(end, now + timedelta(seconds=settings.ALLOWED_CLOCK_SKEW + 1))
+    step = _step(device, keys, start, max(start, end), points, zone, kept)
+    return in_steps(device, keys=keys, start=start, end=end, step=step, zone=zone, kept=kept)
+
+
+def in_steps(
+    device: Device,
+    *,
+    keys: Sequence[str],
+    start: datetime,
+    end: datetime,
+    step: int,
+    zone: tzinfo = UTC,
+    kept: Kept = EVERYTHING,
+) -> Series:
+    """Like `series`, in buckets of `step` seconds, which is one of `buckets.steps`."""
+    names = list(dict.fromkeys(keys))
+    if start >= end:
+        return Series(step, "raw", [], {name: Columns() for name in names})
+    bounds = buckets.boundaries(start, end, step, zone)
+    tiles = tile(start, end, bounds, step=step, rolled_until=rollups.rolled_until(), kept=kept)
+    found = _read(device, names, bounds, tiles)
+    filled = {place for places, *_ in found.values() for place in places}
+    shown = _shown(filled, bounds, silence=timedelta(seconds=SILENCES * device.expected_interval))
+    times = [int(bounds[place].timestamp()) for place in shown]
+    columns = {name: _columns(found.get(number), shown) for number, name in enumerate(names)}
+    return Series(step, tiles.source, times, columns)
+
+
+def _split(keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The types, and the paths below them. Raises InvalidKey."""
+    matches = [KEY.fullmatch(key) for key in keys]
+    if not all(matches):
+        raise InvalidKey
+    return [match[1] for match in matches if match], [match[2] for match in matches if match]
+
+
+def _step(
+    device: Device,
+    keys: Sequence[str],
+    start: datetime,
+    end: datetime,
+    points: int,
+    zone: tzinfo,
+    kept: Kept,
+) -> int:
+    """The shortest step in seconds that the range can be had in: by what is kept of it, and by
+    how many readings have to be read.
+
+    Those are all of them for steps below an hour; in zones whose offset is no whole hour, those of
+    the hour at each boundary; else next to none.
+    """
+    least = buckets.DAY if start < kept.hours else buckets.HOUR if start < kept.raw else 0
+    offsets = [time.astimezone(zone).utcoffset() for time in (start, end)]
+    torn = 1 if any(offset and offset % HOUR for offset in offsets) else 0
+    stored: int | None = None
+    for step in buckets.steps(start, end, points):
+        hours = step / buckets.HOUR
+        part = torn / hours if hours >= 1 else 1
+        if part and stored is None:
+            stored = _count(device, keys, start, end)
+        limit = READINGS_LIMIT if hours < 1 and end - start > DAY else HARD_READINGS_LIMIT
+        if step >= least and (stored or 0) * part <= limit:
+            break
+    return step
+
+
+def _count(device: Device, keys: Sequence[str], start: datetime, end: datetime) -> int:
+    """How many readings these keys are in, as far as they are rolled up."""
+    types, paths = _split(keys)
+    span: dict[str, Any] = {
+        "device": device.pk,
+        "types": types,
+        "keys": paths,
+        "start": start,
+        "end": end,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT, span)
+        return int(cursor.fetchone()[0])
+
+
+class Found(NamedTuple):
+    """Of one key, the buckets with a value, by their number, and what it comes to in each."""
+
+    places: list[int]
+    sum: list[float]
     min: list[float]
     max: list[float]
     count: list[int]  # type: ignore[assignment]
 
 
-def resolution(start: datetime, end: datetime, points: int) -> timedelta:
-    """The shortest round bucket of which at most `points` are as long as the range.
-
-    A range that begins within a bucket touches one more.
-    """
-    wanted = (end - start).total_seconds() / points
-    fitting = next((step for step in STEPS if step >= wanted), None)
-    if fitting is None:
-        fitting = DAY * math.ceil(wanted / DAY)
-    return timedelta(seconds=fitting)
-
-
-def series(device: Device, *, key: str, start: datetime, end: datetime, step: timedelta) -> Series:
-    """The buckets of one key from `start` to before `end`; booleans count as 0 and 1.
-
-    Texts are no numbers and are passed over. Raises InvalidKey.
-    """
-    match = KEY.fullmatch(key)
-    if match is None:
-        raise InvalidKey
-    telemetry_type, path = match.groups()
+def _read(
+    device: Device, keys: Sequence[str], bounds: list[datetime], tiles: Tiles
+) -> dict[int, Found]:
+    """What the tiles come to, by the number of the key; without keys that have no value."""
+    types, paths = _split(keys)
     arguments: dict[str, Any] = {
         "device": device.pk,
-        "type": telemetry_type,
-        "path": path.split("."),
-        "start": start,
-        "end": end,
-        "step": step,
-        "origin": ORIGIN,
+        "types": types,
+        "keys": paths,
+        # As text: psycopg would take longer to write a thousand times than PostgreSQL to read them.
+        "bounds": f"{{{','.join(map(datetime.isoformat, bounds))}}}",
+        "torn": tiles.torn,
     }
+    for number, (telemetry_type, path) in enumerate(zip(types, paths, strict=True)):
+        arguments[f"type{number}"] = telemetry_type
+        arguments[f"key{number}"], arguments[f"path{number}"] = path, path.split(".")
+    for name, spans in (("raw", tiles.raw), ("hours", tiles.hours), ("days", tiles.days)):
+        for number, (start, end) in enumerate(spans):
+            arguments[f"{name}{number}_start"], arguments[f"{name}{number}_end"] = start, end
+    if tiles.torn:
+        arguments["torn_start"], arguments["torn_end"] = tiles.torn[0], tiles.torn[-1] + HOUR
     with connection.cursor() as cursor:
-        cursor.execute(BUCKETS, arguments)
-        rows = cursor.fetchall()
-    return Series(*(list(column) for column in zip(*rows, strict=True))) if rows else EMPTY
+        cursor.execute(series_sql.statement(len(keys), tiles), arguments)
+        return {number: Found(*columns) for number, *columns in cursor}
 
 
-EMPTY = Series([], [], [], [], [])
-BUCKETS = """
-    SELECT extract(epoch FROM date_bin(%(step)s, recorded_at, %(origin)s))::bigint AS t,
-           avg(value), min(value), max(value), count(value)
-    FROM (
-        SELECT recorded_at, CASE jsonb_typeof(leaf)
-            WHEN 'number' THEN leaf::float8 WHEN 'boolean' THEN leaf::boolean::int END AS value
-        FROM telemetry, LATERAL (SELECT payload #> %(path)s::text[]) AS at_path(leaf)
-        WHERE device_id = %(device)s AND telemetry_type = %(type)s
-            AND recorded_at >= %(start)s AND recorded_at < %(end)s
-    ) AS measured
-    WHERE value IS NOT NULL
-    GROUP BY t ORDER BY t
+def _shown(filled: set[int], bounds: list[datetime], *, silence: timedelta) -> list[int]:
+    """The buckets to show: the filled ones, and the first of those between that are a silence."""
+    shown: list[int] = []
+    for place in sorted(filled):
+        if shown and bounds[place] - bounds[shown[-1] + 1] > silence:
+            shown.append(shown[-1] + 1)
+        shown.append(place)
+    return shown
+
+
+def _columns(found: Found | None, shown: list[int]) -> Columns:
+    if found is None:
+        nothing = [None] * len(shown)
+        return Columns(nothing, nothing, nothing, [0] * len(shown))
+    # Not divided by PostgreSQL, to which a result that is too small for a double is an error.
+    avg = [total / count for total, count in zip(found.sum, found.count, strict=True)]
+    short = ([float(SHORT % value) for value in column] for column in (avg, found.min, found.max))
+    rows = dict(zip(found.places, zip(*short, found.count, strict=True), strict=True))
+    return Columns(*zip(*(rows.get(place, (None, None, None, 0)) for place in shown), strict=True))
+
+
+COUNT = """
+    SELECT COALESCE(sum(of_type), 0)::bigint FROM (
+        SELECT max(of_key) AS of_type
+        FROM unnest(%(types)s::text[], %(keys)s::text[]) AS asked(telemetry_type, key)
+        CROSS JOIN LATERAL (
+            SELECT sum(count) AS of_key FROM telemetry_hours
+            WHERE device_id = %(device)s AND telemetry_type = asked.telemetry_type
+                AND key = asked.key AND bucket >= %(start)s AND bucket < %(end)s
+        ) AS counted
+        GROUP BY telemetry_type
+    ) AS counted
 """

@@ -6,7 +6,7 @@ from collections import Counter
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from telemetry import deliveries, expiry, partitions, purge
+from telemetry import deliveries, expiry, partitions, purge, rollups
 
 logger = logging.getLogger(__name__)
 
@@ -41,3 +41,11 @@ def apply_retention(timestamp: int) -> None:
     for table, rows in expiry.apply(timezone.now()):
         gone[table] += rows
     logger.info("retention has removed %s", dict(gone))
+
+
+@app.periodic(cron="* * * * * */10")
+@app.task(queueing_lock="roll_up", lock="rollups")
+def roll_up(timestamp: int) -> None:
+    """Every ten seconds: bring the hours and days up to date with the readings."""
+    rollups.drain()
+    rollups.roll_up_closed_hours(timezone.now())

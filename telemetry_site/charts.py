@@ -16,8 +16,6 @@ from telemetry.models import Telemetry
 
 RECENT = timedelta(hours=1)
 """With a newer reading than this a device is alive, and its charts end now."""
-SILENCES = 2.5
-"""Expected intervals after which a silence is none that was expected."""
 FIRST_READINGS = 20
 """A chart opens on the shortest range that so many readings are expected in."""
 OF_THE_PAST = "24h"
@@ -123,7 +121,7 @@ def charts(device: Device, found: list[Group], *, wanted: str, now: datetime) ->
     """The charts of these values over the wanted range, or over one that suits the device."""
     newest = max((group.recorded_at for group in found), default=None)
     interval = timedelta(seconds=device.expected_interval)
-    recent = newest is None or newest >= now - max(RECENT, SILENCES * interval)
+    recent = newest is None or newest >= now - max(RECENT, series.SILENCES * interval)
     end = None if recent or newest is None else newest
     ranges = [
         Range(name, label, int(length.total_seconds()), _words(words, length, end))

@@ -25,6 +25,7 @@ from tests.factories import (
     device_token,
     user_token,
 )
+from tests.telemetry.rolling import set_rolled_until
 
 hypothesis_settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True)
 hypothesis_settings.load_profile("suite")
@@ -80,8 +81,11 @@ def _settings_for_tests() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """The months most readings of the tests fall into, as a worker would have made them."""
+    """The months most readings of the tests fall into, as a worker would have made them, which
+    has rolled up everything before NOW.
+    """
     with django_db_blocker.unblock():
+        set_rolled_until(NOW)
         partitions.ensure_ahead(NOW)
         partitions.ensure_ahead(timezone.now())
 

@@ -23,6 +23,15 @@ function number(value) {
   return grouped(String(Number(value.toFixed(decimals))));
 }
 
+function fixed(value, decimals) {
+  return grouped((Number(value.toFixed(decimals)) || 0).toFixed(decimals)); // no -0.0
+}
+
+function inUnit(text, unit) {
+  if (!unit) return text;
+  return unit === "°" ? text + unit : `${text}\u202f${unit}`;
+}
+
 function grouped(text) {
   const [whole, part] = text.split(".");
   const digits = whole.replace(/\B(?=(\d{3})+$)/g, "\u202f");
@@ -51,6 +60,13 @@ function translucent(color) {
   return color.replaceAll(",", " ").replace(")", " / 0.2)");
 }
 
+// The buckets in which a key has a value, of those that it shares with others.
+function ofKey(t, columns) {
+  const filled = columns.count.flatMap((count, i) => (count ? [i] : []));
+  const pick = (column) => filled.map((i) => column[i]);
+  return { t: pick(t), avg: pick(columns.avg), min: pick(columns.min), max: pick(columns.max), count: pick(columns.count) };
+}
+
 // A null between two buckets that lie further apart than `longest` seconds.
 function withGaps({ t, avg, min, max }, longest) {
   const columns = [[], [], [], []];
@@ -63,7 +79,7 @@ function withGaps({ t, avg, min, max }, longest) {
   return columns;
 }
 
-function summary({ avg, min, max, count }) {
+function summary({ avg, min, max, count }, number) {
   const total = count.reduce((sum, n) => sum + n, 0);
   const mean = avg.reduce((sum, value, i) => sum + value * count[i], 0) / total;
   const least = min.reduce((a, b) => Math.min(a, b));
@@ -86,6 +102,9 @@ class Chart {
   constructor(figure, zone) {
     this.figure = figure;
     this.key = figure.dataset.key;
+    const { label, unit, decimals } = figure.dataset;
+    this.label = label || this.key;
+    this.number = (value) => inUnit(decimals && Math.abs(value) < 1e15 ? fixed(value, decimals) : number(value), unit);
     this.plot = figure.querySelector(".plot");
     this.readout = figure.querySelector(".readout");
     this.zone = zone;
@@ -150,18 +169,18 @@ class Chart {
     else delete this.plot.dataset.empty;
     if (this.uplot) this.uplot.setData(this.buckets);
     else this.uplot = new uPlot(this.options(), this.buckets, this.plot);
-    const words = empty ? "" : summary(columns);
+    const words = empty ? "" : summary(columns, this.number);
     this.plot.setAttribute("role", "img");
-    this.plot.setAttribute("aria-label", `${this.key}: ${words || "no values in this range"}`);
+    this.plot.setAttribute("aria-label", `${this.label}: ${words || "no values in this range"}`);
     this.read(this.uplot.cursor.idx);
   }
 
   read(index) {
     const [t, avg, min, max] = this.buckets;
     if (!this.columns.t.length) return say(this.readout);
-    if (index == null || avg[index] == null) return say(this.readout, summary(this.columns));
-    const band = min[index] < max[index] ? ` (${number(min[index])} to ${number(max[index])})` : "";
-    say(this.readout, strong(number(avg[index])), `${band}  ${this.time.format(t[index] * 1000)}`);
+    if (index == null || avg[index] == null) return say(this.readout, summary(this.columns, this.number));
+    const band = min[index] < max[index] ? ` (${this.number(min[index])} to ${this.number(max[index])})` : "";
+    say(this.readout, strong(this.number(avg[index])), `${band}  ${this.time.format(t[index] * 1000)}`);
   }
 
   resize() {
@@ -252,13 +271,13 @@ class TelemetryHistory extends HTMLElement {
     const series = {};
     let resolution = 1;
     for (let first = 0; first < charts.length; first += KEYS_PER_REQUEST) {
-      const query = new URLSearchParams({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), points });
+      const query = new URLSearchParams({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), points, time_zone: this.dataset.zone });
       for (const { key } of charts.slice(first, first + KEYS_PER_REQUEST)) query.append("key", key);
       const response = await fetch(`${this.dataset.series}?${query}`, { signal, headers: { Accept: "application/json" } });
       if (response.status === 401 || response.status === 403) throw new Error("You have been signed out. Reload this page to sign in again.");
       if (!response.ok) throw new Error("The history could not be loaded; it is tried again.");
       const answer = await response.json();
-      Object.assign(series, answer.series);
+      for (const [key, columns] of Object.entries(answer.series)) series[key] = ofKey(answer.t, columns);
       resolution = answer.resolution;
     }
     return { series, resolution };

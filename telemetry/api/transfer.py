@@ -27,7 +27,7 @@ from devices import bodies
 from devices.authentication import reachable_device
 from devices.free_json import Fault
 from devices.models import Device
-from telemetry import export, import_file, importing, readings, retention, series
+from telemetry import buckets, export, import_file, importing, readings, retention, series
 from telemetry.api.queries import time_range
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ BROKEN_OFF_LINES: dict[export.Format, bytes] = {
     "csv": f"{BROKEN_OFF}\n".encode(),
     "ndjson": f'{{"error": "{BROKEN_OFF}"}}\n'.encode(),
 }
+STEPS = {"hour": buckets.HOUR, "day": buckets.DAY}
 IN_MEMORY = 1024 * 1024
 """Bytes of a file that are kept off the disk."""
 
@@ -53,12 +54,20 @@ class ExportQuery(StrictSerializer):
         help_text="CSV with a column for each of these keys, for people.",
     )
 
+    resolution = serializers.ChoiceField(
+        ["raw", *STEPS],
+        default="raw",
+        help_text="Of the keys, what their values come to in each hour or day (UTC).",
+    )
+
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {**super().get_fields(), **time_range(required=False)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["key"] and attrs["format"] != "csv":
             raise serializers.ValidationError({"key": ["Only CSV has columns."]})
+        if attrs["resolution"] != "raw" and not attrs["key"]:
+            raise serializers.ValidationError({"key": ["Of which values?"]})
         if "from" in attrs and "to" in attrs and attrs["from"] >= attrs["to"]:
             raise serializers.ValidationError({"to": ["Must be after `from`."]})
         return attrs
@@ -123,7 +132,11 @@ class Export(APIView):
             device, asked.get("telemetry_type", ""), asked.get("from"), asked.get("to")
         )
         format: export.Format = asked["format"]
-        if asked["key"]:
+        if asked["resolution"] != "raw":
+            step = STEPS[asked["resolution"]]
+            keys = list(dict.fromkeys(asked["key"]))
+            pieces = export.bucketed(selection, keys=keys, step=step, now=timezone.now())
+        elif asked["key"]:
             pieces = export.table(selection, keys=list(dict.fromkeys(asked["key"])))
         else:
             pieces = export.readings(selection, format=format)
@@ -216,7 +229,7 @@ def _bring_in(
         now=now,
         earliest=retention.earliest(device, now),
     )
-    tally = importing.bring_in(device, rows, now=now, dry_run=dry_run)
+    tally = importing.bring_in(device, rows, dry_run=dry_run)
     if not (tally.accepted or tally.duplicates):
         faults = [
             fault._replace(pointer=f"/{line}{fault.pointer}")

@@ -77,6 +77,7 @@ def test_each_task_has_its_time() -> None:
         "telemetry.tasks.forget_old_deliveries": "17 3 * * *",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",
+        "telemetry.tasks.roll_up": "* * * * * */10",
         "telemetry_site.tasks.clear_sessions": "17 * * * *",
         "telemetry_site.tasks.remove_old_jobs": "27 * * * *",
     }

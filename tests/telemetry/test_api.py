@@ -1,6 +1,7 @@
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
@@ -456,14 +457,33 @@ class TestSeries:
         query = [("key", "environment.t"), ("key", "environment.h"), ("points", 24), *DAY.items()]
         assert owner_api.get(of(device, "/series"), query).json() == {
             "resolution": 3600,
+            "source": "hour",
+            "t": [1749988800],
             "series": {
-                "environment.t": {
-                    "t": [1749988800], "avg": [1.5], "min": [1], "max": [2], "count": [2],
-                },
-                "environment.h": {
-                    "t": [1749988800], "avg": [0.5], "min": [0], "max": [1], "count": [2],
-                },
+                "environment.t": {"avg": [1.5], "min": [1], "max": [2], "count": [2]},
+                "environment.h": {"avg": [0.5], "min": [0], "max": [1], "count": [2]},
             },
+        }
+
+    def test_buckets_begin_on_round_times_of_the_zone_asked_for(self, device, owner_api):
+        store_readings(device, payloads=[{"t": 1}])
+        query = {"key": "environment.t", "points": 1, "time_zone": "Asia/Kolkata", **DAY}
+        answer = owner_api.get(of(device, "/series"), query).json()
+        assert answer["resolution"] == 24 * 3600
+        assert datetime.fromtimestamp(answer["t"][0], ZoneInfo("Asia/Kolkata")).hour == 0
+
+    def test_where_no_key_has_a_value_is_one_bucket_of_null(self, device, owner_api):
+        for hours in (0, 5):
+            store_readings(device, recorded_at=NOW + timedelta(hours=hours), payloads=[{"t": 1}])
+        query = [("key", "environment.t"), ("key", "environment.none"), ("points", 24)]
+        answer = owner_api.get(of(device, "/series"), [*query, *DAY.items()]).json()
+        assert answer["t"] == [1749988800, 1749988800 + 3600, 1749988800 + 5 * 3600]
+        assert answer["series"] == {
+            "environment.t": {
+                "avg": [1, None, 1], "min": [1, None, 1], "max": [1, None, 1], "count": [1, 0, 1],
+            },
+            "environment.none": {name: [None] * 3 for name in ("avg", "min", "max")}
+            | {"count": [0] * 3},
         }  # fmt: skip
 
     def test_a_key_asked_for_twice_is_answered_once(self, device, owner_api):
@@ -484,6 +504,9 @@ class TestSeries:
             ([("key", "a.b"), ("points", "2001")], "/points"),
             ([("key", "a.b"), ("points", "many")], "/points"),
             ([("key", "a.b"), ("bucket", "1")], "/bucket"),
+            ([("key", "a.b"), ("time_zone", "Europe/Atlantis")], "/time_zone"),
+            ([("key", "a.b"), ("time_zone", "../UTC")], "/time_zone"),
+            ([("key", "a.b"), ("time_zone", "Z" * 9999)], "/time_zone"),
             ([("key", "a.b"), ("from", "now")], "/from"),
             ([("key", "a.b"), ("to", "2025-06-15T00:00:00Z")], "/to"),
             ([("key", "a.b"), ("to", "2024-06-15T00:00:00Z")], "/to"),

@@ -12,7 +12,7 @@ from django.db import connection
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from telemetry import export, import_file, importing, ingest, readings
+from telemetry import export, import_file, importing, ingest, readings, rollups
 from telemetry.export import Selection
 from telemetry.models import Telemetry
 from tests.conftest import Api
@@ -54,7 +54,7 @@ def import_into(device, content):
         zone=UTC,
         now=NOW,
     )
-    return importing.bring_in(device, rows, now=NOW)
+    return importing.bring_in(device, rows)
 
 
 def stored(device):
@@ -432,3 +432,30 @@ def test_an_export_is_imported_over_http(device, owner, many):
             "stopped": "",
         }
         assert stored(device) == before
+
+
+@pytest.mark.parametrize("resolution", ["hour", "day"])
+def test_a_bucketed_export_has_what_the_charts_show(device, owner_api, resolution):
+    payloads = [{"t": number, "text": "x"} for number in range(5)]
+    store_readings(device, payloads=payloads, recorded_at=NOW - timedelta(days=60))
+    store_readings(device, payloads=payloads, recorded_at=NOW - timedelta(minutes=61))
+    rollups.drain()
+    asked = {"resolution": resolution, "key": "environment.t"}
+
+    lines = owner_api.get(url(device), asked).getvalue().decode().splitlines()
+
+    old = "2025-04-16T12" if resolution == "hour" else "2025-04-16T00"
+    new = "2025-06-15T10" if resolution == "hour" else "2025-06-15T00"
+    assert lines[0] == "recorded_at," + ",".join(
+        f"environment.t {name}" for name in ("avg", "min", "max", "count")
+    )
+    assert [line for line in lines[1:] if not line.endswith(",,,,0")] == [
+        f"{old}:00:00.000000Z,2.0,0.0,4.0,5",
+        f"{new}:00:00.000000Z,2.0,0.0,4.0,5",
+    ]
+
+
+def test_a_bucketed_export_needs_keys(device, owner_api):
+    answer = owner_api.get(url(device), {"resolution": "day"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/key"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from telemetry import history, ingest, keys
+from telemetry import history, ingest
 from telemetry.models import Key, Telemetry
 from tests.factories import (
     NOW,
@@ -180,12 +180,6 @@ def test_the_latest_are_searched_to_a_depth_where_rare_types_need_not_be_found(d
     assert types(3) == ["often"]
 
 
-def store_noted(device, batch):
-    """Store readings and register their keys."""
-    ingest.store(device, batch, now=NOW)
-    keys.note_stored(device)
-
-
 def roll_up_to(hour):
     """What the worker leaves behind, as far as `latest` reads it."""
     with connection.cursor() as cursor:
@@ -226,7 +220,7 @@ class TestLatest(TestCase):
                 make_reading(device, payload=payload, recorded_at=time, telemetry_type=kind)
             )
         for device, batch in batches.items():
-            store_noted(device, batch)
+            ingest.store(device, batch, now=NOW)
         roll_up_to(NOW + timedelta(hours=hours))
         found = history.latest(devices, depth=depth)
         for device, batch in batches.items():
@@ -244,7 +238,7 @@ def test_until_it_is_known_where_a_type_was_last_seen_no_older_reading_stands_fo
         )
         for hours in (99, 50)
     ]
-    store_noted(device, rare)
+    ingest.store(device, rare, now=NOW)
     roll_up_to(NOW)
 
     def found():
@@ -261,7 +255,7 @@ def test_a_type_whose_readings_were_dropped_is_none_of_the_latest(device):
 
 
 def test_where_no_type_is_rare_nothing_more_is_searched(device, django_assert_num_queries):
-    store_noted(device, [make_reading(device)])
+    ingest.store(device, [make_reading(device)], now=NOW)
     with django_assert_num_queries(2):
         assert len(history.latest([device])[device.pk]) == 1
 
@@ -337,7 +331,7 @@ class TestPlans:
         gone = make_reading(
             busy, telemetry_type="gone", recorded_at=datetime(2025, 6, 9, tzinfo=UTC)
         )
-        store_noted(busy, [rare, gone])
+        ingest.store(busy, [rare, gone], now=NOW)
         roll_up_to(datetime(2025, 9, 29, tzinfo=UTC))
         found, plans = self.explained(lambda: history.latest([busy], depth=5))
         assert {one.id for one in found[busy.pk]} >= {rare.id, gone.id}

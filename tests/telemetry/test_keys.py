@@ -16,7 +16,7 @@ from devices.models import Device
 from telemetry import keys, readings, series
 from telemetry.models import Key
 from tests.concurrency import at_once
-from tests.factories import NOW, DeviceFactory, register_key, store_readings
+from tests.factories import NOW, DeviceFactory, register_key
 
 HOUR = timedelta(hours=1)
 
@@ -177,24 +177,6 @@ def test_beyond_the_limit_no_more_are_registered_but_the_known_are_kept_right(de
     keys.note(device, [shape({"a": 1, "z": 1}, NOW - 5 * HOUR)])
     assert len(registered(device)) == 3
     assert registered(device)["environment", "a"] == NOW - 5 * HOUR
-
-
-def test_the_registry_can_be_made_again_from_what_is_stored(
-    device, monkeypatch, django_capture_on_commit_callbacks
-):
-    monkeypatch.setattr(keys, "STORED_AT_ONCE", 2)
-    with django_capture_on_commit_callbacks(execute=True):
-        keys.note(device, [shape({"b": {"c": 1}})])
-    Key.objects.all().delete()
-    payloads = [{"a": 1}, {"b": {"c": "text"}}, {"a": 2, "no good": 1}]
-    store_readings(device, payloads=payloads, recorded_at=NOW + HOUR)
-    keys.change(keys.get(device, register_key(device, "environment.a")), unit="K")
-    keys.note_stored(device)
-    assert registered(device) == {
-        ("environment", "a"): NOW,
-        ("environment", "b.c"): NOW + HOUR,
-    }
-    assert Key.objects.get(key="a").unit == "K"
 
 
 @given(st.text(alphabet="aZ9_.-/ é\n", max_size=70))

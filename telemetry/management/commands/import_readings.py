@@ -132,7 +132,6 @@ class Command(BaseCommand):
                     tally = bring_in(
                         device,
                         found,
-                        now=now,
                         dry_run=wishes.dry_run,
                         after_batch=lambda: bar.update(file.tell() - bar.n),
                     )

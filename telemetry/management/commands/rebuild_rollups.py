@@ -1,0 +1,63 @@
+"""All hours and days anew from the readings."""
+
+import sys
+from argparse import ArgumentTypeError
+from datetime import UTC, date, datetime, time
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import reset_queries
+from tqdm import tqdm
+
+from devices.models import Device
+from telemetry import rollups
+from telemetry.rollups import DAY
+
+HELP = """
+Make the hours and days that charts are drawn from anew from the readings, and register the keys
+that only old readings have. The site may go on meanwhile. Only needed when they were lost: late
+readings and those of an upgrade are seen to by the worker.
+"""
+
+
+def day(text: str) -> datetime:
+    """Midnight UTC of a date."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is not a date like 2026-01-31") from None
+
+
+class Command(BaseCommand):
+    help = HELP
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("--device", type=UUID, help="id of the only device (default: all)")
+        add("--from", type=day, dest="start", metavar="DATE", help="first day, UTC (default: all)")
+        add("--to", type=day, dest="end", metavar="DATE", help="the day after the last, UTC")
+
+    def handle(self, **options: Any) -> None:
+        devices = Device.objects.filter(deleted_at=None).order_by("created_at", "pk")
+        if options["device"]:
+            devices = devices.filter(pk=options["device"])
+            if not devices:
+                raise CommandError(f"There is no device {options['device']}.")
+        spans = [(device, *span(device, options["start"], options["end"])) for device in devices]
+        total = sum(max(0, -((start - end) // DAY)) for _, start, end in spans)
+        with tqdm(total=total, unit="day", file=sys.stderr, disable=None) as bar:
+            for device, start, end in spans:
+                while start < end:
+                    rollups.rebuild(device, start, min(start + DAY, end))
+                    start += DAY
+                    bar.update()
+                    # With DEBUG on, Django would keep the text of every statement.
+                    reset_queries()
+        self.stdout.write(f"{total:,} days of {len(spans):,} devices made anew")
+
+
+def span(device: Device, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
+    """What there is to be made anew of what was asked for."""
+    first, last = rollups.span_of(device)
+    return max(first, start or first), min(last, end or last)

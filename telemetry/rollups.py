@@ -1,0 +1,190 @@
+"""Hours and days of every key, made from the readings: the only writer of both tables.
+
+An hour is always made anew and whole from its readings, and a day from its hours. So whatever is
+done twice, late or in another order comes to the same; a worker that dies has lost nothing.
+
+What is read, whole and in order: the hours before `rolled_until` are rolled up, but for those in
+the queue telemetry_dirty, in which storing readings marks the past hours that got any. A mark is
+committed with its readings: who sees it sees them too.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice, product
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Min
+
+from devices.models import Device
+from devices.times import EARLIEST
+from telemetry import retention
+from telemetry.models import HourRollup, Telemetry
+from telemetry.retention import Cutoffs
+from telemetry.rollups_sql import MAKE_DAYS, MAKE_HOURS, REGISTER
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CLOSED_AFTER = timedelta(minutes=10)
+"""How long after its end an hour is rolled up. Readings that come 5 minutes after it are marked;
+the rest is for those that were on their way into the table just then."""
+BATCH = 1000
+"""Hours of a device that are made, and marks that are taken, in one transaction."""
+LOCK = 0x7E1E_0002
+"""The advisory lock under which rollups are written: of two who made the same hour at once, the
+one that read less could write last."""
+
+
+class Kept(NamedTuple):
+    """The instants from which on all of a device is there; retention dropped what was before."""
+
+    raw: datetime = EARLIEST
+    hours: datetime = EARLIEST
+
+    @classmethod
+    def of(cls, device: Device) -> Self:
+        """As retention says."""
+        gone = retention.horizon(device)
+        return cls(gone.raw or EARLIEST, gone.hour or EARLIEST)
+
+
+EVERYTHING = Kept()
+NOTHING = Cutoffs()
+
+
+def floor(time: datetime, unit: timedelta) -> datetime:
+    """The beginning of the hour or day (UTC) that an instant is in."""
+    return time - (time - EPOCH) % unit
+
+
+def rolled_until() -> datetime:
+    """All hours before this one are rolled up; readings from here on are read as they are."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hour FROM telemetry_rolled_until")
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
+def roll_up_closed_hours(now: datetime) -> int:
+    """Roll up every hour that has closed since the last time, and count them.
+
+    At most a day of them before `rolled_until` moves on, so a worker that was away for weeks and
+    is stopped again has not worked in vain. It need not move in the transaction that makes the
+    hours: readings that come in between are marked.
+    """
+    start = rolled = rolled_until()
+    closed = floor(now - CLOSED_AFTER, HOUR)
+    while rolled < closed:
+        until = min(rolled + DAY, closed)
+        devices = Device.objects.filter(deleted_at=None).values_list("pk", flat=True)
+        for hours in _batches(product(devices.order_by("pk"), hours_between(rolled, until))):
+            with _writing() as cursor:
+                _make(cursor, hours)
+        _move_on(rolled, until)
+        rolled = until
+    return max(rolled - start, timedelta(0)) // HOUR
+
+
+def drain() -> int:
+    """Make the marked hours anew until no mark is left, and count the marks.
+
+    Hours that are still open are made too: nobody reads them before they are made once more.
+    """
+    drained = 0
+    while True:
+        with _writing() as cursor:
+            cursor.execute(TAKE_MARKS, [BATCH])
+            marks = cursor.fetchall()
+            _make(cursor, marks)
+        drained += len(marks)
+        if len(marks) < BATCH:
+            return drained
+
+
+def rebuild(device: Device, start: datetime, end: datetime) -> None:
+    """Make these hours of a device anew, and register keys that its readings have beside those.
+
+    Both instants are whole hours. All in one transaction: give it a day at a time.
+    """
+    arguments = {
+        "device": device.pk,
+        "start": start,
+        "end": end,
+        "most": settings.KEYS_PER_DEVICE,
+    }
+    with _writing() as cursor:
+        cursor.execute(REGISTER, arguments)
+        _make(cursor, product([device.pk], hours_between(start, end)))
+
+
+def hours_between(start: datetime, end: datetime) -> list[datetime]:
+    """The hours from one whole hour to before another."""
+    return [start + number * HOUR for number in range((end - start) // HOUR)]
+
+
+def span_of(device: Device) -> tuple[datetime, datetime]:
+    """From the first day that a device has a reading or an hour of to where hours are rolled up;
+    a span that ends where it begins when it has none.
+    """
+    until = rolled_until()
+    firsts = [
+        Telemetry.objects.filter(device=device).aggregate(first=Min("recorded_at"))["first"],
+        HourRollup.objects.filter(device=device).aggregate(first=Min("bucket"))["first"],
+    ]
+    return min((floor(first, DAY) for first in firsts if first), default=until), until
+
+
+@contextmanager
+def _writing() -> Iterator[CursorWrapper]:
+    """A transaction in which nobody else writes rollups; it waits its turn however long."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = 0")
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        yield cursor
+
+
+def _make(cursor: CursorWrapper, hours: Iterable[tuple[UUID, datetime]]) -> None:
+    """Make these hours of these devices anew, then the days they are in.
+
+    Left alone are hours whose readings retention has dropped, and days whose hours it has.
+    """
+    asked, gone = set(hours), retention.horizons()
+    # Locked as a foreign key would, and before anything is written: they stay until the commit.
+    cursor.execute(LIVE_DEVICES, [list({device for device, _ in asked})])
+    live = {device for (device,) in cursor.fetchall()}
+    whole = {
+        (device, hour)
+        for device, hour in asked
+        if device in live and hour >= (gone.get(device, NOTHING).raw or EARLIEST)
+    }
+    days = {
+        (device, day)
+        for device, day in {(device, floor(hour, DAY)) for device, hour in whole}
+        if day >= (gone.get(device, NOTHING).hour or EARLIEST)
+    }
+    for statement, buckets in ((MAKE_HOURS, whole), (MAKE_DAYS, days)):
+        columns = zip(*sorted(buckets), strict=True)
+        devices, beginnings = map(list, columns) if buckets else ([], [])
+        cursor.execute(statement, {"devices": devices, "buckets": beginnings})
+
+
+def _move_on(start: datetime, end: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_rolled_until SET hour = %s WHERE hour = %s", [end, start])
+
+
+def _batches(hours: Iterator[tuple[UUID, datetime]]) -> Iterator[list[tuple[UUID, datetime]]]:
+    while batch := list(islice(hours, BATCH)):
+        yield batch
+
+
+LIVE_DEVICES = """
+    SELECT id FROM devices WHERE id = ANY (%s) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
+"""
+TAKE_MARKS = """
+    DELETE FROM telemetry_dirty
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM telemetry_dirty LIMIT %s)) RETURNING device_id, hour
+"""

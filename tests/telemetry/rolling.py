@@ -1,0 +1,64 @@
+"""Rolled-up readings, for tests: what ingest marks, and what every table should come to."""
+
+from collections import defaultdict
+
+from django.db import connection
+
+from telemetry.models import Key
+from telemetry.rollups import HOUR, floor
+from tests.factories import NOW
+
+
+def set_rolled_until(hour):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM telemetry_dirty")
+        cursor.execute("UPDATE telemetry_rolled_until SET hour = %s", [hour])
+
+
+def register(device, *keys):
+    for key in keys:
+        telemetry_type, _, path = key.partition(".")
+        Key.objects.get_or_create(
+            device=device, telemetry_type=telemetry_type, key=path, defaults={"since": NOW}
+        )
+
+
+def mark(device, times):
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO telemetry_dirty VALUES (%s, %s)",
+            [(device.pk, floor(time, HOUR)) for time in times],
+        )
+
+
+def unmark():
+    """What nobody marked tells what is made anew and what is not."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM telemetry_dirty")
+
+
+def marks():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM telemetry_dirty")
+        return cursor.fetchone()[0]
+
+
+def number(value):
+    if isinstance(value, bool | int | float):
+        return float(value)
+    return None
+
+
+def brute_force(values, unit):
+    """By bucket: count, sum, min and max of pairs of a time and a value."""
+    buckets = defaultdict(list)
+    for at, value in values:
+        if number(value) is not None:
+            buckets[floor(at, unit)].append(number(value))
+    return {bucket: (len(v), sum(v), min(v), max(v)) for bucket, v in buckets.items()}
+
+
+def stored_rollups(model, device, key):
+    telemetry_type, _, path = key.partition(".")
+    rows = model.objects.filter(device=device, telemetry_type=telemetry_type, key=path)
+    return {row.bucket: (row.count, row.sum, row.min, row.max) for row in rows}
