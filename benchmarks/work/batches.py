@@ -18,7 +18,7 @@ from benchmarks.servers import NotHere, Server, running
 
 UNIT = "readings/s"
 CONNECTIONS = 4
-NAIVE_BATCHES = 8
+NAIVE_BATCHES = 4
 """The naive peer takes a thousand times as long as a reading is worth waiting for."""
 
 
