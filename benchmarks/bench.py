@@ -28,6 +28,11 @@ class Bench:
         return 200_000 if self.full else 40_000
 
     @property
+    def small_batches(self) -> list[int]:
+        """Sizes of batches that no goal is about, where there is time for them."""
+        return [100] if self.full else []
+
+    @property
     def stored(self) -> int:
         """How many readings the larger database holds."""
         return 50_000_000 if self.full else 5_000_000

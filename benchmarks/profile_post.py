@@ -2,8 +2,9 @@
 
 Calls the site's WSGI application in this process, without a web server, with single readings and
 then with batches of 1,000. For each it prints the time of a request by the clock, the processor
-time of this process, and of the latter the share of each layer as the profiler sees it, which
-slows Python down: its shares count, not its seconds. The rest of the clock is PostgreSQL's.
+time of this process and of its PostgreSQL backend, and of the former the share of each layer as
+the profiler sees it, which slows Python down: its shares count, not its seconds. What is left of
+the clock is the commit's wait for the disk.
 """
 
 import cProfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+import psutil
 
 from benchmarks import bodies, cast, database
 from benchmarks.client import Refused
@@ -79,21 +81,32 @@ def describe(
     """Time the first requests as they are, and profile the others."""
     # The first request loads what the others find loaded.
     answer(application, plain[0])
-    clock, processor = time.perf_counter(), time.process_time()
+    before = spent()
     for request in plain[1:]:
         answer(application, request)
-    count = len(plain) - 1
-    clock = (time.perf_counter() - clock) / count * 1e6
-    processor = (time.process_time() - processor) / count * 1e6
+    each = [
+        (after - at) / (len(plain) - 1) * 1e6 for at, after in zip(before, spent(), strict=True)
+    ]
     profile = cProfile.Profile(time.process_time)
     profile.enable()
     for request in profiled:
         answer(application, request)
     profile.disable()
-    sys.stdout.write(f"\n{name}: {clock:,.0f} µs, of which this process {processor:,.0f} µs\n")
+    sys.stdout.write(
+        "\n{}: {:,.0f} µs; this process {:,.0f}, its backend {:,.0f}\n".format(name, *each)
+    )
     for layer, share in shares(pstats.Stats(profile)):
         sys.stdout.write(f"  {share:6.1%}  {layer}\n")
     pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(SHOWN)
+
+
+def spent() -> tuple[float, float, float]:
+    """Seconds by the clock, of this process, of the backend that it is connected to."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    backend = psutil.Process(connection.connection.info.backend_pid).cpu_times()
+    return time.perf_counter(), time.process_time(), backend.user + backend.system
 
 
 def answer(application: Any, request: dict[str, Any]) -> None:
