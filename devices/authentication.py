@@ -70,7 +70,8 @@ def _find(secret: secrets.Secret, now: datetime) -> DeviceToken:
         token = DeviceToken.from_db(DEFAULT_DB_ALIAS, TOKEN_FIELDS, row[: len(TOKEN_FIELDS)])
         token.device = Device.from_db(DEFAULT_DB_ALIAS, DEVICE_FIELDS, row[len(TOKEN_FIELDS) :])
         if len(_remembered) >= REMEMBERED_LIMIT:
-            _remembered.clear()
+            # The one that was remembered first; another thread may be doing the same.
+            _remembered.pop(next(iter(_remembered), b""), None)
         _remembered[secret.digest] = token
         return token
     raise DeviceToken.DoesNotExist

@@ -7,13 +7,17 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from threading import BoundedSemaphore
 from typing import Any, Literal, NamedTuple
 
 from django.db import connection
+from django.db.models import Min
 
 from devices import times
 from devices.models import Device
-from telemetry import rollups, series, values
+from devices.times import EARLIEST
+from telemetry import buckets, rollups, series, values
+from telemetry.models import Key
 from telemetry.rollups import Kept
 from telemetry.series import Columns
 
@@ -28,6 +32,14 @@ NAME_LENGTH = 60
 STATISTICS = Columns._fields
 BUCKETS = 1000
 """Of a series, made at once."""
+
+
+_threads = BoundedSemaphore(1)
+"""Of this process: a slow reader holds one for as long as they like, and devices need the rest."""
+
+
+class Busy(Exception):
+    """Another export is on its way."""
 
 
 class Selection(NamedTuple):
@@ -98,13 +110,16 @@ def bucketed(
     selection: Selection, *, keys: Sequence[str], step: int, now: datetime
 ) -> Generator[bytes]:
     """CSV of the hours or days (UTC) of some keys, as charts show them; `step` is in seconds."""
-    first, _ = rollups.span_of(selection.device)
+    known = Key.objects.filter(device=selection.device).aggregate(since=Min("since"))["since"]
+    kept = Kept.of(selection.device)
+    # Where hours are gone, days would be shown in the hour of their noon.
+    first = max(known or now, kept.hours if step < buckets.DAY else EARLIEST)
     start = max(selection.start or first, first)
     end = min(selection.end or now, now)
-    return buckets(_series(selection.device, keys, start, end, step), keys=keys)
+    return _table_of(_series(selection.device, keys, start, end, step, kept), keys=keys)
 
 
-def buckets(
+def _table_of(
     pieces: Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]],
     *,
     keys: Sequence[str],
@@ -127,10 +142,10 @@ def buckets(
 
 
 def _series(
-    device: Device, keys: Sequence[str], start: datetime, end: datetime, step: int
+    device: Device, keys: Sequence[str], start: datetime, end: datetime, step: int, kept: Kept
 ) -> Generator[tuple[Sequence[int], Mapping[str, Columns]]]:
     """The series of a range, BUCKETS at a time."""
-    length, kept = timedelta(seconds=step), Kept.of(device)
+    length = timedelta(seconds=step)
     until = rollups.floor(start, length)
     while start < end:
         until = until + BUCKETS * length
@@ -189,6 +204,8 @@ def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[b
     A cursor, so that no statement runs while a reader is slow; on a connection of its own, so
     that one who never reads on leaves no transaction behind (docs/decisions/0010).
     """
+    if not _threads.acquire(blocking=False):
+        raise Busy
     own = connection.copy()
     try:
         own.set_autocommit(False)
@@ -202,6 +219,7 @@ def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[b
                 yield _joined(lines)
     finally:
         own.close()
+        _threads.release()
 
 
 def _joined(rows: Sequence[tuple[str]]) -> bytes:

@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
 
+from devices import times
 from devices.models import Device
 from telemetry.models import Telemetry
 from telemetry.readings import EPOCH, microseconds_of, time_span_of
-from telemetry.rollups import rolled_until
 
 LATEST_DEPTH = 200
 """How many of a device's newest readings are searched for its types."""
@@ -28,8 +30,16 @@ NEWEST = """
         ) newest ORDER BY telemetry_type, recorded_at DESC, id DESC
     ) reading
 """
+TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# Ids, types and times hold nothing that JSON would escape.
+AS_JSON = f"""
+    '{{"id": "' || id || '", "device_id": "' || device_id || '", "telemetry_type": "'
+    || telemetry_type || '", "payload": ' || payload::text
+    || ', "recorded_at": "' || {TIME.format("recorded_at")}
+    || '", "created_at": "' || {TIME.format("created_at")} || '"}}'
+"""
 LAST_SEEN = """
-    SELECT device_id, telemetry_type, max(last_hour)
+    SELECT device_id, telemetry_type, max(last_hour), (SELECT hour FROM telemetry_rolled_until)
     FROM telemetry_keys WHERE device_id = ANY (%s) GROUP BY device_id, telemetry_type
 """
 RARE = """
@@ -85,6 +95,42 @@ def page(
 
     Raises InvalidCursor.
     """
+    rows = _selected(device, cursor, ascending, telemetry_type, start, end)[: limit + 1]
+    found = list(rows)
+    next = _encode(found[limit - 1].recorded_at, found[limit - 1].id) if found[limit:] else None
+    return Page(found[:limit], next)
+
+
+def page_as_json(
+    device: Device,
+    *,
+    limit: int,
+    cursor: str = "",
+    ascending: bool = False,
+    telemetry_type: str = "",
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> tuple[list[str], str | None]:
+    """The same as `page`, each reading as the JSON that an answer shows it by.
+
+    PostgreSQL writes it several times as fast as a model, a serializer and a renderer would.
+    """
+    rows = _selected(device, cursor, ascending, telemetry_type, start, end)
+    found = list(rows.values_list(RawSQL(AS_JSON, []), flat=True)[: limit + 1])  # noqa: S611
+    if len(found) <= limit:
+        return found, None
+    last = msgspec.json.decode(found[limit - 1])
+    return found[:limit], _encode(times.parse(last["recorded_at"]), UUID(last["id"]))
+
+
+def _selected(
+    device: Device,
+    cursor: str,
+    ascending: bool,
+    telemetry_type: str,
+    start: datetime | None,
+    end: datetime | None,
+) -> QuerySet[Telemetry]:
     rows = Telemetry.objects.filter(device=device)
     if telemetry_type:
         rows = rows.filter(telemetry_type=telemetry_type)
@@ -95,9 +141,7 @@ def page(
     if cursor:
         rows = rows.filter(_beyond(*_decode(cursor), ascending=ascending))
     order = ("recorded_at", "id") if ascending else ("-recorded_at", "-id")
-    found = list(rows.order_by(*order)[: limit + 1])
-    more = len(found) > limit
-    return Page(found[:limit], _encode(found[limit - 1]) if more else None)
+    return rows.order_by(*order)
 
 
 def get(device: Device, reading_id: UUID) -> Telemetry:
@@ -127,10 +171,10 @@ def latest(
     }
     if rare and (missing := _last_seen(ids, but=newest.keys())):
         arguments = {
-            "devices": [device_id for device_id, _, _ in missing],
-            "types": [kind for _, kind, _ in missing],
-            "hours": [hour for _, _, hour in missing],
-            "rolled_until": rolled_until(),
+            "devices": [device_id for device_id, *_ in missing],
+            "types": [kind for _, kind, *_ in missing],
+            "hours": [hour for _, _, hour, _ in missing],
+            "rolled_until": missing[0][3],
         }
         for reading in Telemetry.objects.raw(RARE, arguments):
             newest[reading.device_id, reading.telemetry_type] = reading
@@ -142,8 +186,10 @@ def latest(
 
 def _last_seen(
     ids: list[UUID], *, but: Container[tuple[UUID, str]]
-) -> list[tuple[UUID, str, datetime | None]]:
-    """Every type of the devices, but for some, and the newest hour that is known to have it."""
+) -> list[tuple[UUID, str, datetime | None, datetime]]:
+    """Every type of the devices, but for some, the newest hour that is known to have it, and up
+    to where hours are known. At once, or an hour could close in between and be in neither.
+    """
     with connection.cursor() as cursor:
         cursor.execute(LAST_SEEN, [ids])
         return [row for row in cursor.fetchall() if row[:2] not in but]
@@ -158,8 +204,8 @@ def _beyond(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:
     return Q(recorded_at__lte=recorded_at) & (Q(recorded_at__lt=recorded_at) | Q(id__lt=reading_id))
 
 
-def _encode(reading: Telemetry) -> str:
-    place = struct.pack(">q16s", microseconds_of(reading.recorded_at), reading.id.bytes)
+def _encode(recorded_at: datetime, reading_id: UUID) -> str:
+    place = struct.pack(">q16s", microseconds_of(recorded_at), reading_id.bytes)
     return base64.urlsafe_b64encode(place).decode()
 
 

@@ -47,6 +47,7 @@ REGISTER = """
     WHERE (telemetry_type, key) NOT IN (SELECT * FROM known)
     ORDER BY telemetry_type, key
     LIMIT greatest(0, %(most)s - (SELECT count(*) FROM known))
+    ON CONFLICT DO NOTHING
 """
 
 NOTED_LIMIT = 65_536

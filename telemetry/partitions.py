@@ -99,7 +99,8 @@ def _drop(name: str, agreed: Callable[[], bool]) -> bool:
         cursor.execute("LOCK TABLE ONLY telemetry IN ACCESS EXCLUSIVE MODE")
         if not agreed():
             return False
-        cursor.execute(f"DROP TABLE {name}")
+        # Somebody else may have been first.
+        cursor.execute(f"DROP TABLE IF EXISTS {name}")
     logger.info("dropped the partition %s", name)
     return True
 

@@ -107,7 +107,7 @@ def drain() -> int:
 def rebuild(device: Device, start: datetime, end: datetime) -> None:
     """Make these hours of a device anew, and register keys that its readings have beside those.
 
-    Both instants are whole hours. All in one transaction: give it a day at a time.
+    Both instants are whole hours. The hours are made in one transaction: give it a day at a time.
     """
     arguments = {
         "device": device.pk,
@@ -115,8 +115,11 @@ def rebuild(device: Device, start: datetime, end: datetime) -> None:
         "end": end,
         "most": settings.KEYS_PER_DEVICE,
     }
-    with _writing() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        # As storing readings registers keys, and no longer than that takes.
+        cursor.execute("SELECT FROM devices WHERE id = %s FOR NO KEY UPDATE", [device.pk])
         cursor.execute(REGISTER, arguments)
+    with _writing() as cursor:
         _make(cursor, product([device.pk], hours_between(start, end)))
 
 
@@ -151,7 +154,10 @@ def _make(cursor: CursorWrapper, hours: Iterable[tuple[UUID, datetime]]) -> None
 
     Left alone are hours whose readings retention has dropped, and days whose hours it has.
     """
-    asked, gone = set(hours), retention.horizons()
+    asked = set(hours)
+    if not asked:
+        return
+    gone = retention.horizons()
     # Locked as a foreign key would, and before anything is written: they stay until the commit.
     cursor.execute(LIVE_DEVICES, [list({device for device, _ in asked})])
     live = {device for (device,) in cursor.fetchall()}

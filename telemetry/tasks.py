@@ -32,9 +32,8 @@ def forget_old_deliveries(timestamp: int) -> None:
     deliveries.forget_old(timezone.now())
 
 
-# The lock is that of the tasks that make rollups: what goes is not made anew at the same time.
 @app.periodic(cron="23 3 * * *")
-@app.task(queueing_lock="apply_retention", lock="rollups")
+@app.task(queueing_lock="apply_retention", lock="apply_retention")
 def apply_retention(timestamp: int) -> None:
     """Every night: remove what is over its age."""
     gone: Counter[str] = Counter()

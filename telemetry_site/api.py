@@ -21,7 +21,7 @@ from commands import lifecycle
 from devices import enrolment, free_json, times
 from devices.bodies import BodyTooLarge
 from devices.free_json import Fault, pointer
-from telemetry import bodies, deliveries, history, ingest, readings
+from telemetry import bodies, deliveries, export, history, ingest, readings
 from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
 
 # Domain errors and their answers: class, status, code, sentence.
@@ -69,6 +69,9 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case history.InvalidCursor():
             faults = [Fault("/cursor", "invalid", "Not one of our cursors.")]
             return problem(request, 422, detail="Some values are invalid.", faults=faults)
+        case export.Busy():
+            detail = "Another export is on its way."
+            return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
         case PermissionDenied():
             return problem(request, 403)
         case OperationalError():

@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "telemetry_site.middleware.request_id",
     "telemetry_site.middleware.response_headers",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.body_limit",
@@ -63,7 +64,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "telemetry_site.middleware.user_time_zone",
 ]
 ROOT_URLCONF = "telemetry_site.urls"

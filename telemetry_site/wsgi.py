@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
@@ -30,7 +29,11 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 def give_length(environ: dict[str, Any]) -> None:
     """Read a body that comes in chunks; of one that is too long, no more than shows that it is."""
-    body = environ["wsgi.input"].read(settings.BODY_LIMIT + 1)
+    # It imports models, which there are only now.
+    from telemetry_site.middleware import limit_of_view
+
+    path = environ["PATH_INFO"].rstrip("/") or "/"
+    body = environ["wsgi.input"].read(limit_of_view(path) + 1)
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     del environ["HTTP_TRANSFER_ENCODING"]

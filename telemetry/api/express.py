@@ -7,6 +7,7 @@ is left to the door that everybody else takes; that one alone says no to anybody
 
 from hashlib import sha256
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -36,17 +37,23 @@ def answer(request: HttpRequest) -> HttpResponse | None:
         or any(header in sent for header in UNUSUAL)
     ):
         return None
-    now = timezone.now()
     digest = sha256(authorization.removeprefix("Bearer ").encode("latin-1")).digest()
-    token = remembered(digest, now=now)
+    token = remembered(digest, now=timezone.now())
     raw = request.body if token else b""
     body = bodies.decode_quickly(raw) if len(raw) == int(length) else None
-    if token is None or body is None or body.is_list:
+    if token is None or body is None or body.is_list or not _is_our_name(request):
         return None
-    device = token.device
+    device, now = token.device, timezone.now()
     earliest = retention.earliest(device, now)
     valid, _ = readings.parse_all(body.values, device_id=device.pk, now=now, earliest=earliest)
     if not valid:
         return None
     stored = ingest.store_one(device, valid[0], digest=digest, now=now)
     return of_one(device, valid[0], stored, now) if stored else None
+
+
+def _is_our_name(request: HttpRequest) -> bool:
+    try:
+        return bool(request.get_host())
+    except DisallowedHost:
+        return False

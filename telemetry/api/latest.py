@@ -48,7 +48,7 @@ class Latest(APIView):
                         "key": f"{reading.telemetry_type}.{path}",
                         "path": path,
                         "value": value,
-                        **display[reading.telemetry_type, path]._asdict(),
+                        **display[reading.telemetry_type, path].of(value)._asdict(),
                     }
                     for path, value in readings.values(reading.payload)
                 ],

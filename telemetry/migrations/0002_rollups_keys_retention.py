@@ -19,6 +19,32 @@ QUEUE = """
     COMMENT ON TABLE telemetry_rolled_until IS 'all hours before this one have been rolled up';
     INSERT INTO telemetry_rolled_until VALUES (date_trunc('hour', now(), 'UTC'));
 """
+# As rollups_sql.REGISTER does, for all devices: without keys nothing would be rolled up.
+REGISTER_STORED = r"""
+    WITH RECURSIVE leaves AS (
+        SELECT device_id, telemetry_type, recorded_at, of_payload.key, of_payload.value
+        FROM telemetry, jsonb_each(payload) AS of_payload
+        UNION ALL
+        SELECT device_id, telemetry_type, recorded_at, leaves.key || '.' || inside.key, inside.value
+        FROM leaves CROSS JOIN LATERAL (
+            SELECT key, value FROM jsonb_each(
+                CASE jsonb_typeof(leaves.value) WHEN 'object' THEN leaves.value END)
+            UNION ALL
+            SELECT (number - 1)::text, value FROM jsonb_array_elements(
+                CASE jsonb_typeof(leaves.value) WHEN 'array' THEN leaves.value END
+            ) WITH ORDINALITY AS element(value, number)
+        ) AS inside
+    ), found AS (
+        SELECT device_id, telemetry_type, key,
+            date_trunc('hour', min(recorded_at), 'UTC') AS since,
+            row_number() OVER (PARTITION BY device_id ORDER BY telemetry_type, key) AS number
+        FROM leaves
+        WHERE jsonb_typeof(value) NOT IN ('object', 'array') AND key ~ '^[A-Za-z0-9_.-]{1,64}$'
+        GROUP BY device_id, telemetry_type, key
+    )
+    INSERT INTO telemetry_keys (device_id, telemetry_type, key, since, label, unit)
+    SELECT device_id, telemetry_type, key, since, '', '' FROM found WHERE number <= 1000
+"""
 NO_QUEUE = "DROP TABLE telemetry_dirty, telemetry_rolled_until"
 
 
@@ -306,4 +332,5 @@ class Migration(migrations.Migration):
                 "db_table": "telemetry_horizons",
             },
         ),
+        migrations.RunSQL(REGISTER_STORED, migrations.RunSQL.noop),
     ]

@@ -218,7 +218,7 @@ def test_buckets_have_four_columns_for_each_key():
         ([begins + 3600], {"a.b": [[1], [1], [1], [1]], "-a.c": [[0.1], [0.1], [0.1], [2]]}),
     ]
 
-    lines = b"".join(export.buckets(pieces, keys=["a.b", "-a.c"])).decode().splitlines()
+    lines = b"".join(export._table_of(pieces, keys=["a.b", "-a.c"])).decode().splitlines()
 
     names = "a.b avg,a.b min,a.b max,a.b count,'-a.c avg,'-a.c min,'-a.c max,'-a.c count"
     assert lines == [
@@ -459,3 +459,12 @@ def test_a_bucketed_export_needs_keys(device, owner_api):
     answer = owner_api.get(url(device), {"resolution": "day"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/key"
+
+
+def test_a_second_export_at_once_is_told_to_wait_and_the_next_is_not(device, owner_api):
+    store_readings(device, payloads=[{"t": 1}])
+    first = owner_api.get(url(device))
+    second = owner_api.get(url(device))
+    assert (second.status_code, second["Retry-After"]) == (503, "10")
+    assert first.getvalue()
+    assert owner_api.get(url(device)).status_code == 200

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from importlib import import_module
 from itertools import count
 
 import pytest
@@ -365,3 +366,16 @@ class TestRebuild:
     def test_what_it_cannot_do_it_says(self, db, option):
         with pytest.raises(CommandError):
             call_command("rebuild_rollups", option)
+
+
+def test_what_was_stored_before_there_were_rollups_is_rolled_up_after_the_upgrade(device):
+    migration = import_module("telemetry.migrations.0002_rollups_keys_retention")
+    payload = {"t": 1, "gps": {"lat": 2.5, "list": [True]}, "text": "x", "ä": 3, "empty": {}}
+    store_reading(device, recorded_at=TODAY - 3 * DAY, payload=payload)
+    Key.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(migration.REGISTER_STORED)
+    found = Key.objects.order_by("key").values_list("key", "since")
+    assert list(found) == [(key, TODAY - 3 * DAY) for key in ("gps.lat", "gps.list.0", "t", "text")]
+    rollups.drain()
+    assert hours(device) == {TODAY - 3 * DAY: (1, 1, 1, 1)}
