@@ -189,8 +189,10 @@ def test_no_method_at_all_is_a_fault_of_ours(path, owner_api, device_api, route,
 def test_a_trailing_slash_makes_no_difference(path, owner_api, anonymous_api, route):
     for api, method in product((owner_api, anonymous_api), ROUTES[route]):
         if method not in ("DELETE", "POST"):
-            plain, slashed = path(route), path(route) + "/"
-            assert api.send(method, slashed).status_code == api.send(method, plain).status_code
+            plain = api.send(method, path(route))
+            if plain.streaming:
+                plain.getvalue()
+            assert api.send(method, path(route) + "/").status_code == plain.status_code
 
 
 def test_a_trailing_slash_does_not_lose_the_body(owner, owner_api, device_api):
