@@ -22,7 +22,8 @@ def newest(bench: Bench) -> Iterator[Row]:
     from telemetry import history
 
     devices = list(Device.objects.filter(pk__in=bench.large_stored.fleet[:50]))
-    taken = sql_milliseconds(lambda: history.latest(devices))
+    # As the list of devices asks for them.
+    taken = sql_milliseconds(lambda: history.latest(devices, depth=20, rare=False))
     yield Row("newest readings of 50 devices", "ms in SQL", taken, goal=at_most(2))
 
 
