@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
+from accounts.autocomplete import CheckedAutocomplete
 from accounts.models import User
 from commands import catalogue, lifecycle
 from commands.models import Command, CommandType
@@ -58,6 +59,7 @@ class CommandAdmin(admin.ModelAdmin[Command]):
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "device":
             kwargs["queryset"] = Device.objects.filter(deleted_at=None)
+            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from accounts.autocomplete import CheckedAutocomplete
 from accounts.models import User
 from devices import enrolment, free_json
 from devices.models import Device, DeviceToken
@@ -123,4 +124,5 @@ class DeviceAdmin(admin.ModelAdmin[Device]):
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "user":
             kwargs["queryset"] = User.objects.filter(is_active=True)
+            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)

@@ -1,6 +1,6 @@
 """How the bodies of requests to the API are read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from django.conf import settings
@@ -10,9 +10,36 @@ from rest_framework.parsers import BaseParser
 
 from devices import bodies, free_json
 
+UTF_8 = {"utf-8", "utf8", "us-ascii"}
+"""Charsets that are that or a part of it."""
+
+
+def received(
+    stream: IO[bytes], sent: Mapping[str, Any], *, limit: int, inflated_limit: int
+) -> Iterator[bytes]:
+    """A body a piece at a time, inflated if it comes deflated; `sent` is the request's META.
+
+    Raises BodyTooLarge, UnsupportedMediaType, ParseError.
+    """
+    encoding, total = sent.get("HTTP_CONTENT_ENCODING"), 0
+    as_it_is = encoding in (None, "identity")
+    try:
+        for chunk in bodies.chunks(
+            stream, encoding or "identity", limit=limit if as_it_is else inflated_limit
+        ):
+            total += len(chunk)
+            yield chunk
+    except bodies.UnknownEncoding as error:
+        raise UnsupportedMediaType(sent.get("CONTENT_TYPE", ""), str(error)) from None
+    except bodies.DamagedBody as error:
+        raise ParseError(str(error)) from None
+    length = 0 if "HTTP_TRANSFER_ENCODING" in sent else int(sent.get("CONTENT_LENGTH") or 0)
+    if as_it_is and total < length:
+        raise ParseError("The body ended before its Content-Length.")
+
 
 class BytesParser(BaseParser):
-    """The body as it was before it was deflated, if at all. Raises BodyTooLarge."""
+    """The body as it was before it was deflated, if at all."""
 
     media_type = "application/json"
 
@@ -23,21 +50,11 @@ class BytesParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         _, parameters = parse_header_parameters(media_type or self.media_type)
-        if parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8", "us-ascii"}:
+        if parameters.get("charset", "utf-8").lower() not in UTF_8:
             raise UnsupportedMediaType(media_type or "", "JSON is UTF-8; no other charset is read.")
         sent = parser_context["request"].META if parser_context else {}
-        encoding = sent.get("HTTP_CONTENT_ENCODING", "")
-        try:
-            if encoding:
-                return b"".join(bodies.chunks(stream, encoding, limit=settings.INFLATED_LIMIT))
-            raw = stream.read()
-        except bodies.UnknownEncoding as error:
-            raise UnsupportedMediaType(media_type or "", str(error)) from None
-        except bodies.DamagedBody as error:
-            raise ParseError(str(error)) from None
-        if len(raw) < int(sent.get("CONTENT_LENGTH") or 0):
-            raise ParseError("The body ended before its Content-Length.")
-        return raw
+        limits = {"limit": settings.BODY_LIMIT, "inflated_limit": settings.INFLATED_LIMIT}
+        return b"".join(received(stream, sent, **limits))
 
 
 class LinesParser(BytesParser):

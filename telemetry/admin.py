@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from accounts.autocomplete import CheckedAutocomplete
 from accounts.read_only import ReadOnlyAdmin
 from devices.models import Device
 from telemetry import expiry
@@ -70,6 +71,7 @@ class RetentionRuleAdmin(admin.ModelAdmin[RetentionRule]):
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "device":
             kwargs["queryset"] = Device.objects.filter(deleted_at=None)
+            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changelist_view(

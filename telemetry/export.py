@@ -115,7 +115,7 @@ def bucketed(
     # Where hours are gone, days would be shown in the hour of their noon.
     first = max(known or now, kept.hours if step < buckets.DAY else EARLIEST)
     start = max(selection.start or first, first)
-    end = min(selection.end or now, now)
+    end = min(selection.end or now, times.latest(now))
     return _table_of(_series(selection.device, keys, start, end, step, kept), keys=keys)
 
 

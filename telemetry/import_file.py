@@ -9,7 +9,6 @@ import csv
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -110,7 +109,7 @@ def layout_of(file: IO[bytes], *, time_column: str = "", delimiter: str = "") ->
     _, first = next(_raw_lines(file), (1, b""))
     if first.lstrip().startswith(b"{"):
         return Exported.NDJSON
-    if next(csv.reader([first.decode(errors="replace").rstrip()]), None) == EXPORTED_NAMES:
+    if _cells(first.decode(errors="replace").rstrip(), ",") == EXPORTED_NAMES:
         return Exported.CSV
     delimiter = delimiter or _guess_delimiter(file)
     names, head = _head(file, delimiter)
@@ -354,13 +353,22 @@ def _plausible_time(cell: str) -> datetime | None:
 
 
 def _guess_delimiter(file: IO[bytes]) -> str:
-    sample = "".join(islice(_lines(file), SAMPLE))
-    names = sample.partition("\n")[0]
-    with suppress(csv.Error):
-        # It takes the apostrophes of a text for quotes and is misled by what they enclose.
-        if (found := csv.Sniffer().sniff(sample, DELIMITERS).delimiter) in names:
-            return found
-    return max(DELIMITERS, key=names.count)
+    """The one by which most lines have as many cells as there are names, or one more."""
+    sample = [line.rstrip("\r\n") for line in islice(_lines(file), SAMPLE)]
+
+    def fitting(delimiter: str) -> tuple[int, int]:
+        names, *widths = (len(_cells(line, delimiter)) for line in sample or [""])
+        return (sum(width - names in (0, 1) for width in widths), names) if names > 1 else (-1, 0)
+
+    return max(DELIMITERS, key=fitting)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """What is in a line; nothing in one that is no CSV."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:
+        return []
 
 
 def _head(file: IO[bytes], delimiter: str) -> tuple[list[str], list[list[str]]]:

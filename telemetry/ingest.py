@@ -2,8 +2,8 @@
 
 A few go in by one statement that leaves out what is there already. Of many it is looked up first
 what is there, and the rest is copied, which costs PostgreSQL half as much (docs/decisions/0014).
-Either way the device comes first and then the rows in the order of the table's key: no two
-senders can wait for each other.
+Either way the rows are written in the order of the table's key, and the device, where it is locked
+at all, before them: no two senders can wait for each other.
 """
 
 from collections.abc import Iterator, Sequence

@@ -137,25 +137,19 @@ def _step(
         hours = step / buckets.HOUR
         part = torn / hours if hours >= 1 else 1
         if part and stored is None:
-            stored = _count(device, keys, start, end)
+            stored = _count(device, start, end)
         limit = READINGS_LIMIT if hours < 1 and end - start > DAY else HARD_READINGS_LIMIT
         if step >= least and (stored or 0) * part <= limit:
             break
     return step
 
 
-def _count(device: Device, keys: Sequence[str], start: datetime, end: datetime) -> int:
-    """How many readings these keys are in, as far as they are rolled up."""
-    types, paths = _split(keys)
-    span: dict[str, Any] = {
-        "device": device.pk,
-        "types": types,
-        "keys": paths,
-        "start": start,
-        "end": end,
-    }
+def _count(device: Device, start: datetime, end: datetime) -> int:
+    """How many readings would have to be read, as far as they are rolled up: all of the device,
+    whichever have these keys. Of each type it is as many as the first of its keys has values.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(COUNT, span)
+        cursor.execute(COUNT, {"device": device.pk, "start": start, "end": end})
         return int(cursor.fetchone()[0])
 
 
@@ -218,13 +212,15 @@ def _columns(found: Found | None, shown: list[int]) -> Columns:
 
 COUNT = """
     SELECT COALESCE(sum(of_type), 0)::bigint FROM (
-        SELECT max(of_key) AS of_type
-        FROM unnest(%(types)s::text[], %(keys)s::text[]) AS asked(telemetry_type, key)
-        CROSS JOIN LATERAL (
-            SELECT sum(count) AS of_key FROM telemetry_hours
-            WHERE device_id = %(device)s AND telemetry_type = asked.telemetry_type
-                AND key = asked.key AND bucket >= %(start)s AND bucket < %(end)s
-        ) AS counted
+        SELECT sum(hours.count) AS of_type
+        FROM (
+            SELECT DISTINCT ON (telemetry_type) telemetry_type, key FROM telemetry_keys AS keys
+            WHERE device_id = %(device)s AND EXISTS (
+                SELECT FROM telemetry_hours AS hours WHERE hours.device_id = %(device)s
+                    AND hours.telemetry_type = keys.telemetry_type AND hours.key = keys.key)
+            ORDER BY telemetry_type, key
+        ) AS first JOIN telemetry_hours AS hours USING (telemetry_type, key)
+        WHERE device_id = %(device)s AND bucket >= %(start)s AND bucket < %(end)s
         GROUP BY telemetry_type
     ) AS counted
 """

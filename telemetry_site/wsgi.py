@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterable
-from io import BytesIO
 from typing import Any
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
@@ -22,18 +22,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
         parse_header_parameters(environ.get("CONTENT_TYPE", ""))
     except (ValueError, LookupError):
         environ["CONTENT_TYPE"] = "application/octet-stream"
-    if environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower() == "chunked":
-        give_length(environ)
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        # How long it is, whoever reads it will see; first they look who is sending.
+        environ["CONTENT_LENGTH"] = str(max(settings.BODY_LIMIT, settings.IMPORT_LIMIT) + 1)
     return site(environ, start_response)
-
-
-def give_length(environ: dict[str, Any]) -> None:
-    """Read a body that comes in chunks; of one that is too long, no more than shows that it is."""
-    # It imports models, which there are only now.
-    from telemetry_site.middleware import limit_of_view
-
-    path = environ["PATH_INFO"].rstrip("/") or "/"
-    body = environ["wsgi.input"].read(limit_of_view(path) + 1)
-    environ["wsgi.input"] = BytesIO(body)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    del environ["HTTP_TRANSFER_ENCODING"]

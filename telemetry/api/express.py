@@ -19,7 +19,7 @@ from telemetry.api.readings import of_one
 PATH = "/api/v1/device/telemetry"
 LONGEST = 4096
 """Bytes; a larger body may as well take the other way."""
-UNUSUAL = ("HTTP_CONTENT_ENCODING", "HTTP_IDEMPOTENCY_KEY")
+UNUSUAL = ("HTTP_CONTENT_ENCODING", "HTTP_IDEMPOTENCY_KEY", "HTTP_TRANSFER_ENCODING")
 BEARER = f"Bearer {TOKEN_PREFIX}_"
 
 

@@ -173,7 +173,7 @@ def accept(device: Device, request: Request) -> HttpResponse:
     now = timezone.now()
     body = bodies.decode(raw, by_lines=_media_type(request) == LinesParser.media_type)
     named = now
-    if key := request.headers.get("Idempotency-Key"):
+    if (key := request.headers.get("Idempotency-Key")) is not None:
         named = deliveries.first_received(device, key, raw, now=now)
     valid, rejected = readings.parse_all(
         body.values,

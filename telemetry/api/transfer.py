@@ -15,18 +15,18 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header, parse_header_parameters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
-from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework import serializers, status
+from rest_framework.exceptions import APIException, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
 from accounts.strict import StrictSerializer
-from devices import bodies
 from devices.authentication import reachable_device
 from devices.free_json import Fault
 from devices.models import Device
+from devices.parsers import UTF_8, received
 from telemetry import buckets, export, import_file, importing, readings, retention, series
 from telemetry.api.queries import time_range
 
@@ -42,6 +42,13 @@ BROKEN_OFF_LINES: dict[export.Format, bytes] = {
 STEPS = {"hour": buckets.HOUR, "day": buckets.DAY}
 IN_MEMORY = 1024 * 1024
 """Bytes of a file that are kept off the disk."""
+
+
+class LengthRequired(APIException):
+    """Of a table that is cut off, the last number would be another."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = "Send the table's length (Content-Length)."
 
 
 class ExportQuery(StrictSerializer):
@@ -66,8 +73,11 @@ class ExportQuery(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["key"] and attrs["format"] != "csv":
             raise serializers.ValidationError({"key": ["Only CSV has columns."]})
-        if attrs["resolution"] != "raw" and not attrs["key"]:
-            raise serializers.ValidationError({"key": ["Of which values?"]})
+        if attrs["resolution"] != "raw":
+            if not attrs["key"]:
+                raise serializers.ValidationError({"key": ["Of which values?"]})
+            if "telemetry_type" in attrs:
+                raise serializers.ValidationError({"telemetry_type": ["The keys say it."]})
         if "from" in attrs and "to" in attrs and attrs["from"] >= attrs["to"]:
             raise serializers.ValidationError({"to": ["Must be after `from`."]})
         return attrs
@@ -243,27 +253,20 @@ def _bring_in(
 
 def _media_type(request: Request) -> str:
     media_type, parameters = parse_header_parameters(request.content_type or "")
-    if media_type not in MEDIA_TYPES.values() or parameters.get("charset", "utf-8").lower() not in {
-        "utf-8",
-        "us-ascii",
-    }:
+    charset = parameters.get("charset", "utf-8").lower()
+    if media_type not in MEDIA_TYPES.values() or charset not in UTF_8:
         raise UnsupportedMediaType(request.content_type or "")
+    if media_type == CSV and "HTTP_TRANSFER_ENCODING" in request.META:
+        # The server does not tell when chunks are missing, and half a number is one, too.
+        raise LengthRequired
     return media_type
 
 
 @contextmanager
 def _received(request: Request) -> Iterator[IO[bytes]]:
     """The body as a file, inflated, whole before the first reading is stored."""
-    stream = request.stream or io.BytesIO()
-    encoding = request.headers.get("Content-Encoding", "")
+    limits = {"limit": settings.IMPORT_LIMIT, "inflated_limit": settings.IMPORT_LIMIT}
     with SpooledTemporaryFile(IN_MEMORY) as file:
-        try:
-            for chunk in bodies.chunks(stream, encoding, limit=settings.IMPORT_LIMIT):
-                file.write(chunk)
-        except bodies.UnknownEncoding as error:
-            raise UnsupportedMediaType(request.content_type or "", str(error)) from None
-        except bodies.DamagedBody as error:
-            raise ParseError(str(error)) from None
-        if not encoding and file.tell() < int(request.META.get("CONTENT_LENGTH") or 0):
-            raise ParseError("The body ended before its Content-Length.")
+        for chunk in received(request.stream or io.BytesIO(), request.META, **limits):
+            file.write(chunk)
         yield file

@@ -58,6 +58,48 @@ def test_a_body_in_chunks_is_read_up_to_the_limit(encoding: str, length: int, st
     assert answered.startswith(status)
 
 
+@pytest.mark.parametrize(("path", "expected"), [("/", "411"), ("/api/v1/device/telemetry", "401")])
+def test_a_body_in_chunks_is_read_nowhere_but_in_the_api_and_of_nobody_unknown(
+    path: str, expected: str
+) -> None:
+    from telemetry_site.wsgi import application
+
+    class Unread(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise AssertionError("it is read")
+
+    answered: list[str] = []
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": path,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "CONTENT_TYPE": "application/json",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Unread(),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.url_scheme": "http",
+    }
+    application(environ, lambda status, headers: answered.append(status))
+    assert answered[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/telemetry/retentionrule/add/",
+        "/admin/commands/command/add/",
+        "/admin/devices/device/add/",
+    ],
+)
+def test_a_made_up_id_in_a_form_of_the_admin_is_a_fault_of_the_form(
+    staff_client: Client, path: str
+) -> None:
+    answer = staff_client.post(path, {"device": "zzz", "user": "zzz", "name": "x"})
+    assert answer.status_code == 200
+    assert b"errorlist" in answer.content
+
+
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/api/v1/devices", "/admin/"])
 def test_a_cookie_with_a_nul_is_refused(path: str) -> None:
     cookie = f'{settings.SESSION_COOKIE_NAME}="abcdefghijk\\000"'

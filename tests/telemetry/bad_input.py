@@ -219,7 +219,7 @@ REQUESTS = [
         )
     ),
     Request("a form of null", b"payload=null", {"Content-Type": FORM}, 415),
-    Request("of no length", b"", {"Transfer-Encoding": "chunked"}, 411),
+    Request("of no length", b"", {"Transfer-Encoding": "gzip, chunked"}, 411),
     Request("over the limit", b" " * (MEBIBYTE + 1), {}, 413),
     Request("as brotli", GOOD.encode(), {"Content-Encoding": "br"}, 415),
     Request("gzip twice", gzip(gzip(GOOD)), {"Content-Encoding": "gzip, gzip"}, 415),

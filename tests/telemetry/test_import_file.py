@@ -310,3 +310,15 @@ def test_a_file_is_streamed_and_never_held() -> None:
 
     assert judged < 1100
     assert file.taken - judged == 2
+
+
+@pytest.mark.parametrize("text", ["time,temp\r2026-01-01T00:00:00Z,1\r", "a" * 200_000 + "\n1,2\n"])
+def test_a_first_line_that_is_no_csv_is_told(text: str) -> None:
+    with pytest.raises(NotReadable):
+        layout(text)
+
+
+def test_quotes_that_are_never_closed_are_given_up_at_once() -> None:
+    hostile = "time,temp\n2026-01-01T00:00:00Z," + ',"a' * 100_000 + "\n"
+    with pytest.raises(NotReadable):
+        layout(hostile)
