@@ -18,6 +18,7 @@ from devices.models import Device
 from devices.times import EARLIEST
 from telemetry import buckets, rollups, series, values
 from telemetry.models import Key
+from telemetry.readings import to_json
 from telemetry.rollups import Kept
 from telemetry.series import Columns
 
@@ -30,6 +31,8 @@ TIMEOUT_MS = 30_000
 NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
 NAME_LENGTH = 60
 STATISTICS = Columns._fields
+Pieces = Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]]
+"""Of a series: when buckets begin in Unix seconds, and by key the columns STATISTICS names."""
 BUCKETS = 1000
 """Of a series, made at once."""
 
@@ -107,34 +110,44 @@ def table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
 
 
 def bucketed(
-    selection: Selection, *, keys: Sequence[str], step: int, now: datetime
+    selection: Selection, *, keys: Sequence[str], step: int, now: datetime, format: Format
 ) -> Generator[bytes]:
-    """CSV of the hours or days (UTC) of some keys, as charts show them; `step` is in seconds."""
+    """The hours or days (UTC) of some keys, as charts show them; `step` is in seconds."""
     known = Key.objects.filter(device=selection.device).aggregate(since=Min("since"))["since"]
     kept = Kept.of(selection.device)
     # Where hours are gone, days would be shown in the hour of their noon.
     first = max(known or now, kept.hours if step < buckets.DAY else EARLIEST)
     start = max(selection.start or first, first)
     end = min(selection.end or now, times.latest(now))
-    return _table_of(_series(selection.device, keys, start, end, step, kept), keys=keys)
+    made = {"csv": _table_of, "ndjson": _lines_of}[format]
+    return made(_series(selection.device, keys, start, end, step, kept), keys=keys)
 
 
-def _table_of(
-    pieces: Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]],
-    *,
-    keys: Sequence[str],
-) -> Generator[bytes]:
+def _lines_of(pieces: Pieces, *, keys: Sequence[str]) -> Generator[bytes]:
+    """NDJSON with a line for each bucket: when it begins, and by key what its values come to."""
+    for beginnings, columns in pieces:
+        for number, beginning in enumerate(beginnings):
+            values = {
+                key: {
+                    name: column[number]
+                    for name, column in zip(STATISTICS, columns[key], strict=True)
+                }
+                for key in keys
+            }
+            yield to_json({"recorded_at": _shown(beginning), "values": values}) + b"\n"
+
+
+def _table_of(pieces: Pieces, *, keys: Sequence[str]) -> Generator[bytes]:
     """CSV with the time at which each bucket begins and four columns for each key.
 
-    A piece is the buckets of some span: their times in Unix seconds, and by key the columns that
-    STATISTICS names. What a bucket has not is empty.
+    What a bucket has not is empty.
     """
     labels = (f"{_label(key)} {name}" for key in keys for name in STATISTICS)
     yield ",".join(["recorded_at", *labels]).encode() + b"\n"
     for beginnings, columns in pieces:
         cells = (column for key in keys for column in columns[key])
         lines = [
-            ",".join([times.show(datetime.fromtimestamp(beginning, UTC)), *map(_number, numbers)])
+            ",".join([_shown(beginning), *map(_number, numbers)])
             for beginning, *numbers in zip(beginnings, *cells, strict=True)
         ]
         if lines:
@@ -171,6 +184,10 @@ def _cell(leaf: str) -> str:
         WHEN 'object' THEN {_quoted(text)}
         WHEN 'array' THEN {_quoted(text)}
         ELSE '' END"""
+
+
+def _shown(beginning: int) -> str:
+    return times.show(datetime.fromtimestamp(beginning, UTC))
 
 
 def _number(value: float | None) -> str:

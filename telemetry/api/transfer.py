@@ -58,7 +58,7 @@ class ExportQuery(StrictSerializer):
         child=serializers.RegexField(series.KEY),
         max_length=series.KEYS_LIMIT,
         default=list,
-        help_text="CSV with a column for each of these keys, for people.",
+        help_text="CSV with a column for each of these keys, for people; or which hours or days.",
     )
 
     resolution = serializers.ChoiceField(
@@ -71,7 +71,7 @@ class ExportQuery(StrictSerializer):
         return {**super().get_fields(), **time_range(required=False)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["key"] and attrs["format"] != "csv":
+        if attrs["key"] and attrs["format"] != "csv" and attrs["resolution"] == "raw":
             raise serializers.ValidationError({"key": ["Only CSV has columns."]})
         if attrs["resolution"] != "raw":
             if not attrs["key"]:
@@ -145,7 +145,9 @@ class Export(APIView):
         if asked["resolution"] != "raw":
             step = STEPS[asked["resolution"]]
             keys = list(dict.fromkeys(asked["key"]))
-            pieces = export.bucketed(selection, keys=keys, step=step, now=timezone.now())
+            pieces = export.bucketed(
+                selection, keys=keys, step=step, now=timezone.now(), format=format
+            )
         elif asked["key"]:
             pieces = export.table(selection, keys=list(dict.fromkeys(asked["key"])))
         else:

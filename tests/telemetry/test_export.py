@@ -467,3 +467,16 @@ def test_a_second_export_at_once_is_told_to_wait_and_the_next_is_not(device, own
     second = owner_api.get(url(device))
     assert (second.status_code, second["Retry-After"]) == (503, "10")
     assert first.getvalue() == owner_api.get(url(device)).getvalue()
+
+
+def test_a_bucketed_export_is_to_be_had_by_lines_too(device, owner_api):
+    store_readings(device, payloads=[{"t": 1}, {"t": 2}], recorded_at=NOW - timedelta(days=60))
+    rollups.drain()
+    asked = {"resolution": "day", "key": "environment.t", "format": "ndjson"}
+
+    lines = owner_api.get(url(device), asked).getvalue().decode().splitlines()
+
+    assert json.loads(lines[0]) == {
+        "recorded_at": "2025-04-16T00:00:00.000000Z",
+        "values": {"environment.t": {"avg": 1.5, "min": 1, "max": 2, "count": 2}},
+    }

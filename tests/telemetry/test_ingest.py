@@ -233,3 +233,17 @@ def test_a_few_are_stored_by_one_statement(django_assert_num_queries, monkeypatc
     ingest.store(device, batch[:1], now=NOW)
     with django_assert_num_queries(1):
         ingest.store(device, batch[1:], now=NOW)
+
+
+def test_what_is_there_is_looked_up_in_the_index_of_one_month(device):
+    minutes = [NOW - timedelta(minutes=number) for number in range(30_000)]
+    ingest.store(device, [make_reading(device, recorded_at=at) for at in minutes], now=NOW)
+    arguments = {"device": device.pk, "first": NOW - timedelta(hours=1), "last": NOW, "most": 1000}
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE telemetry")
+        cursor.execute(f"EXPLAIN {ingest.IDS}", arguments)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index" in plan
+    assert "Seq Scan" not in plan
+    assert "telemetry_2025_06" in plan
+    assert "telemetry_2025_05" not in plan
