@@ -3,7 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import tokens
+from accounts import sessions, tokens
 from accounts.models import User
 
 LONGEST_PASSWORD = 1024
@@ -27,10 +27,11 @@ def change(user: User, password: str | None) -> None:
     """Store a new password, already judged by the validators, and end all that the old one opened.
     With None nobody can sign in with a password any more.
 
-    Sessions end because Django ties them to the password; tokens and unused links are revoked
-    here. Devices keep their own tokens, or the fleet would go dark.
+    Sessions end, as do tokens and unused links; whoever changes their own password signs this
+    browser in again. Devices keep their own tokens, or the fleet would go dark.
     """
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password", "updated_at"])
         tokens.revoke_all(user)
+        sessions.end_all(user)

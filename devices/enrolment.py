@@ -2,21 +2,26 @@
 presence apart.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts import secrets
-from accounts.models import User
-from accounts.tokens import revoke
+from accounts import secrets, tokens
+from accounts.models import User, alive
+from accounts.tokens import TokenRefused, revoke
 from devices import free_json
-from devices.models import Device, DeviceToken
+from devices.models import Device, DeviceToken, DeviceTokenQuerySet
 
 TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
 TOKENS_PER_DEVICE = 10
+ROTATION_GRACE = timedelta(hours=1)
+"""How long the old token works after the first use of the new: the device may be several programs,
+and a request may be on its way.
+"""
 
 
 class TooManyTokens(Exception):
@@ -71,7 +76,7 @@ def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secret
     with transaction.atomic():
         # Two issues at once are counted one after the other.
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
+        if device.tokens.filter(alive(timezone.now())).count() >= TOKENS_PER_DEVICE:
             raise TooManyTokens
         token = DeviceToken.objects.create(
             device=device, token_hash=secret.digest, prefix=secret.visible, label=label
@@ -84,13 +89,53 @@ def revoke_token(token: DeviceToken) -> None:
     revoke(token)
 
 
-def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:
-    """One new token in place of all others, which are refused from now on."""
+def rotate_token(device: Device, *, now: datetime) -> tuple[DeviceToken, secrets.Secret]:
+    """One new token in place of all others, of which the one the device speaks with lives on
+    until it has changed over; see `replace_token`.
+    """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        for token in device.tokens.filter(revoked=False):
+        last_used_first = F("last_used_at").desc(nulls_last=True)
+        in_use = _lasting(device, now).order_by(last_used_first, "-created_at").first()
+        if in_use is None:
+            return issue_token(device, label="rotated")
+        for token in device.tokens.filter(alive(now)).exclude(pk=in_use.pk):
             revoke(token)
-        return issue_token(device, label="rotated")
+        return replace_token(in_use, now=now)
+
+
+def replace_token(token: DeviceToken, *, now: datetime) -> tuple[DeviceToken, secrets.Secret]:
+    """A new token in place of this one, which lives until ROTATION_GRACE after the first use of
+    the new: a device that never hears of it is not locked out. The two are all that live: what
+    this one replaced, and an earlier replacement that was never used, end now.
+
+    Raises TokenRefused when the token has ended or is ending.
+    """
+    with transaction.atomic():
+        Device.objects.select_for_update(no_key=True).get(pk=token.device_id)
+        old = _lasting(token.device, now).filter(pk=token.pk).first()
+        if old is None:
+            raise TokenRefused
+        for other in token.device.tokens.filter(Q(replaced_by=old) | Q(pk=old.replaced_by_id)):
+            revoke(other)
+        new, secret = issue_token(token.device, label=old.label or "rotated")
+        DeviceToken.objects.filter(pk=old.pk).update(replaced_by=new)
+    return new, secret
+
+
+def note_use(token: DeviceToken, *, now: datetime) -> None:
+    """Remember that a token was used; the first use of one that replaces another ends that one
+    after ROTATION_GRACE.
+    """
+    if token.last_used_at is None:
+        ends = now + ROTATION_GRACE
+        DeviceToken.objects.filter(alive(ends), replaced_by=token.pk).update(expires_at=ends)
+    tokens.note_use(token, now=now)
+
+
+def _lasting(device: Device, now: datetime) -> DeviceTokenQuerySet:
+    """Its living tokens, without those that are ending because their successor was used."""
+    return device.tokens.filter(alive(now)).exclude(replaced_by__last_used_at__isnull=False)
 
 
 def _validate(device: Device) -> None:
