@@ -113,9 +113,13 @@ def replace_token(token: DeviceToken, *, now: datetime) -> tuple[DeviceToken, se
     """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=token.device_id)
-        old = _lasting(token.device, now).filter(pk=token.pk).first()
+        lasting = _lasting(token.device, now)
+        old = lasting.filter(pk=token.pk).first()
         if old is None:
             raise TokenRefused
+        if old.last_used_at is None:
+            # The device may never have got it, and speaks with the one before.
+            old = lasting.filter(replaced_by=old).first() or old
         for other in token.device.tokens.filter(Q(replaced_by=old) | Q(pk=old.replaced_by_id)):
             revoke(other)
         new, secret = issue_token(token.device, label=old.label or "rotated")

@@ -173,6 +173,13 @@ def test_a_lost_new_token_is_replaced_and_the_one_in_use_stays(device):
     assert lost.revoked
 
 
+def test_to_replace_the_new_one_before_its_first_use_leaves_the_one_in_use(device):
+    old, _ = device_token_and_row(device)
+    lost, _ = enrolment.replace_token(old, now=NOW)
+    new, _ = enrolment.replace_token(lost, now=NOW)
+    assert living(device) == {old, new}
+
+
 def test_two_tokens_live_at_most_however_often_it_is_rotated(device):
     device_token(device)
     for number in range(LIMIT + 3):
