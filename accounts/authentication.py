@@ -9,7 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts import tokens
+from accounts import audit, tokens
 from accounts.models import Token, User
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class UserTokenAuthentication(BaseAuthentication):
             # Here, where every view of the API comes by, whatever permissions it asks for itself.
             raise PermissionDenied("This token may only read.")
         tokens.note_use(token, now=now)
+        audit.act_by(audit.Means.TOKEN, user=token.user, id=token.pk, name=str(token))
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import audit
 from accounts.models import Session, User
 
 LAST_SEEN_PRECISION = timedelta(minutes=1)
@@ -119,21 +120,32 @@ def of(user: User, *, now: datetime) -> QuerySet[Session]:
 
 def end(user: User, session_id: UUID) -> None:
     """End one session of the user's. Raises Session.DoesNotExist."""
-    if not Session.objects.filter(user=user, pk=session_id).delete()[0]:
-        raise Session.DoesNotExist
+    with transaction.atomic():
+        session = Session.objects.select_for_update().get(user=user, pk=session_id)
+        audit.record("session.ended", target=session, before=_told(session))
+        session.delete()
 
 
-def end_others(user: User, *, current: SessionStore) -> int:
-    """End the user's sessions but the one that asks; how many there were."""
-    others = Session.objects.filter(user=user).exclude(key_hash=current.key_hash)
-    return others.delete()[0]
+def end_others(user: User, *, current: SessionStore) -> None:
+    """End the user's sessions but the one that asks."""
+    with transaction.atomic():
+        others = Session.objects.filter(user=user).exclude(key_hash=current.key_hash)
+        if count := others.delete()[0]:
+            audit.record("session.others_ended", target=user, after={"count": count})
 
 
 def end_all(user: User) -> None:
     """End every session of the user."""
-    Session.objects.filter(user=user).delete()
+    with transaction.atomic():
+        if count := Session.objects.filter(user=user).delete()[0]:
+            audit.record("session.all_ended", target=user, after={"count": count})
 
 
 def forget_ended(now: datetime) -> None:
     """Remove the rows of sessions whose time is over."""
     Session.objects.filter(~lives(now)).delete()
+
+
+def _told(session: Session) -> dict[str, Any]:
+    """What the audit trail tells of it."""
+    return {"address": session.address, "user_agent": session.user_agent}

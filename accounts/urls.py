@@ -11,6 +11,7 @@ api = [
     path("tokens/<uuid:token_id>", token_api.TokenDetail.as_view()),
     path("sessions", token_api.SessionList.as_view()),
     path("sessions/<uuid:session_id>", token_api.SessionDetail.as_view()),
+    path("audit", doors.AuditTrail.as_view()),
 ]
 pages = [
     path("sign-in", views.sign_in, name="sign-in"),
@@ -22,4 +23,5 @@ pages = [
     path("account/sessions/end-others", session_views.end_others, name="sessions-end-others"),
     path("account/password", views.set_password, name="set-password"),
     path("account/password/later", views.dismiss_password_notice, name="dismiss-password-notice"),
+    path("account/activity", views.activity, name="activity"),
 ]

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts import secrets, tokens
+from accounts import audit, secrets, tokens
 from accounts.models import User, alive
 from accounts.tokens import TokenRefused, revoke
 from devices import free_json
@@ -22,6 +22,8 @@ ROTATION_GRACE = timedelta(hours=1)
 """How long the old token works after the first use of the new: the device may be several programs,
 and a request may be on its way.
 """
+RECORDED = ("name", "device_type", "expected_interval", "metadata")
+"""What the audit trail tells of a new device."""
 
 
 class TooManyTokens(Exception):
@@ -37,7 +39,9 @@ def register(user: User, *, name: str, **fields: Any) -> tuple[Device, secrets.S
     _validate(device)
     with transaction.atomic():
         device.save(force_insert=True)
-        secret = issue_token(device, label="first")[1]
+        secret = _issue(device, label="first")[1]
+        about = {field: getattr(device, field) for field in RECORDED}
+        audit.record("device.created", target=device, after=about)
     return device, secret
 
 
@@ -46,25 +50,38 @@ def change(device: Device, **fields: Any) -> Device:
 
     Raises ValidationError, InvalidJSON, Device.DoesNotExist if it was deleted in the meantime.
     """
-    fields["updated_at"] = timezone.now()
     for field, value in fields.items():
         setattr(device, field, value)
     _validate(device)
-    if not Device.objects.filter(pk=device.pk, deleted_at=None).update(**fields):
-        raise Device.DoesNotExist
+    device.updated_at = timezone.now()
+    with transaction.atomic():
+        living = Device.objects.filter(pk=device.pk, deleted_at=None)
+        before = living.select_for_update(no_key=True).get()
+        living.update(**fields, updated_at=device.updated_at)
+        audit.record(
+            "device.changed",
+            target=device,
+            before={field: _recorded(getattr(before, field)) for field in fields},
+            after={field: _recorded(value) for field, value in fields.items()},
+            now=device.updated_at,
+        )
     return device
 
 
 def decommission(device: Device, *, now: datetime) -> None:
     """Hide a device and refuse its tokens at once; the worker clears what is left of it."""
     with transaction.atomic():
-        Device.objects.filter(pk=device.pk, deleted_at=None).update(deleted_at=now, updated_at=now)
+        living = Device.objects.filter(pk=device.pk, deleted_at=None)
+        if living.update(deleted_at=now, updated_at=now):
+            audit.record("device.decommissioned", target=device, now=now)
         device.tokens.update(revoked=True)
 
 
 def forget(device: Device) -> None:
     """Remove a decommissioned device itself, once its readings are gone."""
-    Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()
+    with transaction.atomic():
+        if Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()[0]:
+            audit.record("device.purged", target=device)
 
 
 def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secrets.Secret]:
@@ -72,15 +89,9 @@ def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secret
 
     Raises TooManyTokens.
     """
-    secret = secrets.make(TOKEN_PREFIX)
     with transaction.atomic():
-        # Two issues at once are counted one after the other.
-        Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        if device.tokens.filter(alive(timezone.now())).count() >= TOKENS_PER_DEVICE:
-            raise TooManyTokens
-        token = DeviceToken.objects.create(
-            device=device, token_hash=secret.digest, prefix=secret.visible, label=label
-        )
+        token, secret = _issue(device, label=label)
+        audit.record("token.issued", target=token, after={"device": device.name, "label": label})
     return token, secret
 
 
@@ -98,7 +109,9 @@ def rotate_token(device: Device, *, now: datetime) -> tuple[DeviceToken, secrets
         last_used_first = F("last_used_at").desc(nulls_last=True)
         in_use = _lasting(device, now).order_by(last_used_first, "-created_at").first()
         if in_use is None:
-            return issue_token(device, label="rotated")
+            token, secret = _issue(device, label="rotated")
+            audit.record("device.rotated", target=device, after={"new": str(token)}, now=now)
+            return token, secret
         for token in device.tokens.filter(alive(now)).exclude(pk=in_use.pk):
             revoke(token)
         return replace_token(in_use, now=now)
@@ -122,8 +135,10 @@ def replace_token(token: DeviceToken, *, now: datetime) -> tuple[DeviceToken, se
             old = lasting.filter(replaced_by=old).first() or old
         for other in token.device.tokens.filter(Q(replaced_by=old) | Q(pk=old.replaced_by_id)):
             revoke(other)
-        new, secret = issue_token(token.device, label=old.label or "rotated")
+        new, secret = _issue(token.device, label=old.label or "rotated")
         DeviceToken.objects.filter(pk=old.pk).update(replaced_by=new)
+        about = {"old": str(old), "new": str(new)}
+        audit.record("device.rotated", target=token.device, after=about, now=now)
     return new, secret
 
 
@@ -140,6 +155,24 @@ def note_use(token: DeviceToken, *, now: datetime) -> None:
 def _lasting(device: Device, now: datetime) -> DeviceTokenQuerySet:
     """Its living tokens, without those that are ending because their successor was used."""
     return device.tokens.filter(alive(now)).exclude(replaced_by__last_used_at__isnull=False)
+
+
+def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
+    """Within a transaction."""
+    secret = secrets.make(TOKEN_PREFIX)
+    # Two issues at once are counted one after the other.
+    Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+    if device.tokens.filter(alive(timezone.now())).count() >= TOKENS_PER_DEVICE:
+        raise TooManyTokens
+    token = DeviceToken.objects.create(
+        device=device, token_hash=secret.digest, prefix=secret.visible, label=label
+    )
+    return token, secret
+
+
+def _recorded(value: Any) -> Any:
+    """A field's value as the audit trail has it: of people the name."""
+    return str(value) if isinstance(value, User) else value
 
 
 def _validate(device: Device) -> None:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
-from accounts import addresses, sessions
+from accounts import addresses, audit, sessions
 from telemetry.api import express
 from telemetry_site import errors
 
@@ -130,6 +130,17 @@ def session_origin(get_response: Handler) -> Handler:
         session.address = addresses.of(request)
         session.user_agent = request.headers.get("User-Agent", "").replace("\0", "")
         return get_response(request)
+
+    return middleware
+
+
+def who_acts(get_response: Handler) -> Handler:
+    """Tell the audit trail whose session this is, and from where; a token tells more, later."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        address = addresses.of(request)
+        with audit.acting(lambda: request.user, means=audit.Means.SESSION, address=address):
+            return get_response(request)
 
     return middleware
 

@@ -8,8 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import passwords, sessions
-from accounts.models import Session
+from accounts.models import AuditEvent, Session
 from accounts.sessions import SessionStore
+from tests.factories import session_of
 
 pytestmark = pytest.mark.django_db
 
@@ -117,6 +118,22 @@ def test_after_changing_it_oneself_this_session_is_the_one_in_the_list(owner, ow
     assert is_signed_in(owner_client)
     (row,) = sessions.of(owner, now=timezone.now())
     assert bytes(row.key_hash) == SessionStore(owner_client.session.session_key).key_hash
+
+
+def test_the_owner_reads_in_the_trail_what_was_ended(owner, owner_client):
+    other = session_of(owner)
+    sessions.end(owner, other.pk)
+    session_of(owner)
+    current = SessionStore(owner_client.session.session_key)
+    for _ in range(2):
+        sessions.end_others(owner, current=current)
+        sessions.end_all(owner)
+    events = AuditEvent.objects.of(owner).about("session").order_by("created_at")
+    assert [event.action for event in events] == [
+        "session.ended",
+        "session.others_ended",
+        "session.all_ended",
+    ]
 
 
 def test_a_session_that_is_over_is_not_listed(owner, owner_client):

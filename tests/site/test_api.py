@@ -15,7 +15,9 @@ from tests.factories import (
     device_token,
     device_token_and_row,
     register_key,
+    session_of,
     store_reading,
+    user_token_and_row,
 )
 
 API = "/api/v1/"
@@ -28,6 +30,11 @@ ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE = (
 ROUTES = {
     "auth/login": {"POST": ANYBODY},
     "auth/logout": {"POST": USERS},
+    "tokens": {"GET": USERS, "POST": USERS},
+    "tokens/<uuid:token_id>": {"DELETE": USERS},
+    "sessions": {"GET": USERS},
+    "sessions/<uuid:session_id>": {"DELETE": USERS},
+    "audit": {"GET": USERS},
     "schema": {"GET": ANYBODY},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},
@@ -89,10 +96,14 @@ def path(device):
         "reading_id": store_reading(device).pk,
         "command_id": CommandFactory.create(device=device).pk,
         "key": register_key(device),
+        "session_id": session_of(device.user).pk,
     }
+    own_token = user_token_and_row(device.user)[0].pk
 
     def path(route, **others):
         given = {**things, **others}
+        if route.startswith("tokens/"):
+            given["token_id"] = own_token
         return API + re.sub(r"<\w+:(\w+)>", lambda match: str(given[match[1]]), route)
 
     return path
