@@ -52,8 +52,5 @@ def test_a_container_has_what_it_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.skipif(settings.DATABASE["ENGINE"] != "telemetry_site.embedded", reason="not ours")
 def test_the_server_runs_with_it(db: None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT sourcefile FROM pg_settings WHERE name = 'shared_buffers' AND setting::int >= %s",
-            [memory.LEAST * memory.MEGABYTE // 8192],
-        )
+        cursor.execute("SELECT sourcefile FROM pg_settings WHERE name = 'shared_buffers'")
         assert cursor.fetchone()[0].endswith("machine.conf")
