@@ -10,6 +10,10 @@ LONGEST_PASSWORD = 1024
 """Characters; a longer one only costs time to hash."""
 
 
+class WrongPassword(Exception):
+    """Not the password of the user who is signed in."""
+
+
 class MaximumLengthValidator:
     """No password that could be set and then not be typed into the sign-in form."""
 
@@ -21,6 +25,12 @@ class MaximumLengthValidator:
 
     def get_help_text(self) -> str:
         return f"Your password can have {LONGEST_PASSWORD} characters at the most."
+
+
+def confirm(user: User, password: str) -> None:
+    """Make sure that it is the user who is signed in. Raises WrongPassword."""
+    if not user.check_password(password):
+        raise WrongPassword
 
 
 def change(user: User, password: str | None) -> None:

@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "telemetry_site.middleware.second_factor_of_staff",
     "telemetry_site.middleware.user_time_zone",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
@@ -112,6 +113,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # People
 
+STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=False)
+"""Whether staff may do nothing before they have set up a second factor."""
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.UsernameOrEmailBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
@@ -170,7 +173,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.UserTokenAuthentication",
         "devices.authentication.DeviceTokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "accounts.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsUser"],
     "DEFAULT_PARSER_CLASSES": ["devices.parsers.JSONParser"],
