@@ -112,6 +112,7 @@ def rotate_token(device: Device, *, now: datetime) -> tuple[DeviceToken, secrets
             token, secret = _issue(device, label="rotated")
             audit.record("device.rotated", target=device, after={"new": str(token)}, now=now)
             return token, secret
+        in_use = _spoken_with(in_use, now)
         for token in device.tokens.filter(alive(now)).exclude(pk=in_use.pk):
             revoke(token)
         return replace_token(in_use, now=now)
@@ -126,13 +127,10 @@ def replace_token(token: DeviceToken, *, now: datetime) -> tuple[DeviceToken, se
     """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=token.device_id)
-        lasting = _lasting(token.device, now)
-        old = lasting.filter(pk=token.pk).first()
+        old = _lasting(token.device, now).filter(pk=token.pk).first()
         if old is None:
             raise TokenRefused
-        if old.last_used_at is None:
-            # The device may never have got it, and speaks with the one before.
-            old = lasting.filter(replaced_by=old).first() or old
+        old = _spoken_with(old, now)
         for other in token.device.tokens.filter(Q(replaced_by=old) | Q(pk=old.replaced_by_id)):
             revoke(other)
         new, secret = _issue(token.device, label=old.label or "rotated")
@@ -140,6 +138,15 @@ def replace_token(token: DeviceToken, *, now: datetime) -> tuple[DeviceToken, se
         about = {"old": str(old), "new": str(new)}
         audit.record("device.rotated", target=token.device, after=about, now=now)
     return new, secret
+
+
+def _spoken_with(token: DeviceToken, now: datetime) -> DeviceToken:
+    """The token itself; before its first use the one it replaces, because the device may never
+    have got it.
+    """
+    if token.last_used_at is not None:
+        return token
+    return _lasting(token.device, now).filter(replaced_by=token).first() or token
 
 
 def note_use(token: DeviceToken, *, now: datetime) -> None:

@@ -180,6 +180,13 @@ def test_to_replace_the_new_one_before_its_first_use_leaves_the_one_in_use(devic
     assert living(device) == {old, new}
 
 
+def test_a_device_that_was_never_heard_of_keeps_the_token_it_came_with(device):
+    first, _ = device_token_and_row(device)
+    rotate(device)
+    new, _ = rotate(device)
+    assert living(device) == {first, new}
+
+
 def test_two_tokens_live_at_most_however_often_it_is_rotated(device):
     device_token(device)
     for number in range(LIMIT + 3):
