@@ -106,7 +106,7 @@ def _device(user: User, device_id: UUID, now: datetime) -> Device:
 def _now(request: SignedInRequest, device: Device, now: datetime) -> dict[str, Any]:
     newest = history.latest([device])[device.pk]
     found = charts.groups(newest, keys.displays([device])[device.pk])
-    wanted = charts.wanted_range(request.GET, request.headers.get("HX-Current-URL", ""))
+    wanted = charts.wanted(request.GET, request.headers.get("HX-Current-URL", ""))
     return {
         "device": device,
         "groups": found,

@@ -8,7 +8,7 @@ import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import pages
+from telemetry_site import history_page, pages
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -33,6 +33,7 @@ urlpatterns = [
     path("", pages.home, name="home"),
     path("devices/rows", pages.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),
+    path("devices/<uuid:device_id>/history", history_page.history_page, name="device-history"),
     path("devices/<uuid:device_id>/now", pages.device_now, name="device-now"),
     path("devices/<uuid:device_id>/readings", pages.device_readings, name="device-readings"),
     path("devices/<uuid:device_id>/first", pages.first_reading, name="device-first-reading"),

@@ -1,5 +1,6 @@
 """The real thing: `manage.py run` in a folder of its own, and a Chromium in front of it."""
 
+import json
 import os
 import queue
 import re
@@ -11,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -130,3 +132,39 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+class House:
+    """A site full of devices (see `seed`), and who is signed in there."""
+
+    def __init__(self, site: Site, devices: dict[str, str], state: Any) -> None:
+        self.url, self.devices, self.state = site.url, devices, state
+
+    def device(self, name: str, path: str = "") -> str:
+        """The address of a device's page, or of one below it."""
+        return f"{self.url}/devices/{self.devices[name]}{path}"
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
+        running = Site(Path(folder) / "data")
+        running.wait_for(r"Telemetry runs at")
+        environment = os.environ | {
+            "DATA_DIR": str(running.data_dir),
+            "DATABASE_URL": "",
+            "PORT": str(running.port),
+        }
+        seed = [sys.executable, "-m", "tests.journeys.seed"]
+        told = subprocess.run(seed, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+        made = json.loads(told.stdout)
+        cookies = [{**made["cookie"], "url": running.url}]
+        yield House(running, made["devices"], cookies)
+        running.stop()
+
+
+@pytest.fixture
+def guest(page: Page, house: House) -> Page:
+    """A tab of somebody who is signed in at the house."""
+    page.context.add_cookies(house.state)
+    return page
