@@ -8,7 +8,7 @@ import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import history_page, pages
+from telemetry_site import device_list, history_page, pages
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -30,8 +30,8 @@ urlpatterns = [
     *devices.urls.pages,
     *telemetry.urls.pages,
     *commands.urls.pages,
-    path("", pages.home, name="home"),
-    path("devices/rows", pages.device_rows, name="device-rows"),
+    path("", device_list.home, name="home"),
+    path("devices/rows", device_list.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),
     path("devices/<uuid:device_id>/history", history_page.history_page, name="device-history"),
     path("devices/<uuid:device_id>/now", pages.device_now, name="device-now"),
