@@ -1,7 +1,7 @@
 """The page of a device, which shows several apps at once."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -14,10 +14,26 @@ import commands.views
 from accounts.models import User
 from accounts.views import SignedInRequest
 from devices.models import Device
-from telemetry import history, keys
-from telemetry_site import charts
+from telemetry import buckets, history, keys, series, sparklines
+from telemetry.rollups import Kept
+from telemetry.sparklines import Point
+from telemetry_site import charts, sparks
 
 READINGS_SHOWN = 20
+CARDS = 60
+"""Of how many values of a device is shown how they went."""
+DAY = timedelta(hours=24)
+PATIENCE = timedelta(minutes=1)
+"""After so long without a reading there is a list of what may be wrong."""
+
+
+class Card(NamedTuple):
+    """A value, and how it went over the last day of its device."""
+
+    value: charts.Value
+    spark: str = ""
+    least: float | None = None
+    greatest: float | None = None
 
 
 @login_required
@@ -59,8 +75,12 @@ def first_reading(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     """Whether a new device has been heard of: asked for while its owner connects it."""
     device = _device(request.user, device_id, timezone.now())
     newest = history.latest([device], depth=1, rare=False)[device.pk]
-    found = charts.groups(newest, keys.Display())
-    return render(request, "devices/_first_reading.html", {"device": device, "groups": found})
+    context = {
+        "device": device,
+        "groups": charts.groups(newest, keys.Display()),
+        "late": timezone.now() - device.created_at > PATIENCE,
+    }
+    return render(request, "devices/_first_reading.html", context)
 
 
 def _device(user: User, device_id: UUID, now: datetime) -> Device:
@@ -71,8 +91,41 @@ def _now(request: SignedInRequest, device: Device, now: datetime) -> dict[str, A
     newest = history.latest([device])[device.pk]
     found = charts.groups(newest, keys.displays([device])[device.pk])
     wanted = charts.wanted(request.GET, request.headers.get("HX-Current-URL", ""))
+    shown = charts.charts(device, found, wanted=wanted, now=now)
+    cards = _cards(device, shown)
     return {
         "device": device,
-        "groups": found,
-        "charts": charts.charts(device, found, wanted=wanted, now=now),
+        "groups": [
+            (group, [cards.get(v.series, Card(v)) for v in group.values]) for group in found
+        ],
+        "charts": shown,
     }
+
+
+def _cards(device: Device, shown: charts.Charts) -> dict[str, Card]:
+    """By key, how each went in the day up to now, or up to when its device fell silent."""
+    numeric = {value.series: value for group in shown.groups for value in group.numeric}
+    names = list(numeric)[:CARDS]
+    if not names:
+        return {}
+    end = shown.latest + timedelta(seconds=1)
+    day = series.in_steps(
+        device, keys=names, start=end - DAY, end=end, step=buckets.HOUR, kept=Kept.of(device)
+    )
+    young = len(day.t) < sparklines.ENOUGH_HOURS
+    wanted = [sparklines.Wanted(device.pk, *name.split(".", 1)) for name in names if young]
+    newest = sparklines.recent(wanted, now=end)
+    return {
+        name: Card(
+            numeric[name],
+            sparks.path(newest[wanted[number]] if young else _means(day, name)),
+            min((v for v in day.columns[name].min if v is not None), default=None),
+            max((v for v in day.columns[name].max if v is not None), default=None),
+        )
+        for number, name in enumerate(names)
+    }
+
+
+def _means(day: series.Series, name: str) -> list[Point]:
+    found = zip(day.t, day.columns[name].avg, strict=True)
+    return [(time, mean) for time, mean in found if mean is not None]
