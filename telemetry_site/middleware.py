@@ -7,6 +7,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.utils.text import compress_string
 
 from telemetry.api import express
 from telemetry_site import errors
@@ -27,6 +29,9 @@ HEADERS = {
 }
 """Sent with every answer that does not bring its own."""
 
+WORTH_COMPRESSING = 1000
+"""Bytes of an answer."""
+RANDOM_BYTES = 100
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
 
@@ -110,6 +115,32 @@ def limit_of_view(path: str) -> int:
     except Resolver404:
         view = None
     return int(getattr(settings, getattr(view, "body_limit_setting", "BODY_LIMIT")))
+
+
+def compressed(get_response: Handler) -> Handler:
+    """Send pages and JSON deflated to those who can read it.
+
+    With a few random bytes, so that the length tells nothing of a secret on a page. What is
+    streamed is left alone: events would wait for each other.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        patch_vary_headers(response, ["Accept-Encoding"])
+        if (
+            response.streaming
+            or len(response.content) < WORTH_COMPRESSING
+            or response.has_header("Content-Encoding")
+            or "gzip" not in request.headers.get("Accept-Encoding", "")
+        ):
+            return response
+        response.content = compress_string(response.content, max_random_bytes=RANDOM_BYTES)
+        response.headers["Content-Encoding"] = "gzip"
+        if response.has_header("Content-Length"):
+            response.headers["Content-Length"] = str(len(response.content))
+        return response
+
+    return middleware
 
 
 def express_lane(get_response: Handler) -> Handler:

@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.response_headers",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "telemetry_site.middleware.compressed",
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",

@@ -13,6 +13,8 @@ from random import Random
 from typing import Any
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \N{RIGHT-TO-LEFT OVERRIDE}مرحبا 🌡️ "
+HOSTILE_NAME = HOSTILE + "x" * (200 - len(HOSTILE))
+"""As long as a name may be."""
 STEP = timedelta(minutes=2)
 
 
@@ -87,7 +89,7 @@ def main() -> None:
         "Greenhouse, north end": ("climate", 21.5, timedelta(seconds=20)),
         "Cold store": ("climate", 4.2, timedelta(seconds=50)),
         "Attic": ("climate", 26.0, timedelta(hours=5)),
-        HOSTILE + "x" * (200 - len(HOSTILE)): ("</script><b>", 19.0, timedelta(minutes=1)),
+        HOSTILE_NAME: ("</script><b>", 19.0, timedelta(minutes=1)),
     }
     found = {}
     for name, (kind, warm, silence) in kinds.items():
