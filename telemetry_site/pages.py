@@ -1,11 +1,11 @@
-"""The page of a device, which shows several apps at once."""
+"""The page of a device, which shows several apps at once, and the one that helps."""
 
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -34,6 +34,12 @@ class Card(NamedTuple):
     spark: str = ""
     least: float | None = None
     greatest: float | None = None
+
+
+@require_safe
+def help_page(request: HttpRequest) -> HttpResponse:
+    """What the states mean and what can be done with charts."""
+    return render(request, "help.html")
 
 
 @login_required

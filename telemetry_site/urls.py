@@ -8,7 +8,7 @@ import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import device_list, history_page, pages
+from telemetry_site import device_list, history_page, pages, reference
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -31,6 +31,8 @@ urlpatterns = [
     *telemetry.urls.pages,
     *commands.urls.pages,
     path("", device_list.home, name="home"),
+    path("help", pages.help_page, name="help"),
+    path("api", reference.reference, name="reference"),
     path("devices/rows", device_list.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),
     path("devices/<uuid:device_id>/history", history_page.history_page, name="device-history"),

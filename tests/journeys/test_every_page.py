@@ -4,8 +4,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.journeys.conftest import House
 from tests.journeys.seed import HOSTILE_NAME
+from tests.journeys.sites import House
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from devices import times
-from tests.journeys.conftest import House
+from tests.journeys.sites import House
 
 pytestmark = pytest.mark.browser
 
