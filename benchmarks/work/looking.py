@@ -115,9 +115,9 @@ def main(username: str) -> str:
     """Sign in a user, and give the one called `list` their devices."""
     from django.conf import settings
     from django.contrib import auth
-    from django.contrib.sessions.backends.db import SessionStore
 
     from accounts.models import User
+    from accounts.sessions import SessionStore
 
     user = User.objects.filter(username=username).first()
     if user is None:

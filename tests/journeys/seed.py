@@ -58,7 +58,8 @@ def session_of(user: Any) -> str:
     """The key of a new session of the user."""
     from django.conf import settings
     from django.contrib import auth
-    from django.contrib.sessions.backends.db import SessionStore
+
+    from accounts.sessions import SessionStore
 
     session = SessionStore()
     session[auth.SESSION_KEY] = str(user.pk)
