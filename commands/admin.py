@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.models import User
-from commands import catalogue, lifecycle
+from commands import lifecycle, schemas
 from commands.models import Command, CommandType
 from devices.free_json import InvalidJSON
 from devices.models import Device
@@ -113,8 +113,8 @@ class CommandTypeForm(forms.ModelForm[CommandType]):
     def clean_payload_schema(self) -> Any:
         schema = self.cleaned_data["payload_schema"]
         try:
-            catalogue.check_schema({} if schema is None else schema)
-        except catalogue.InvalidSchema as error:
+            schemas.check_schema({} if schema is None else schema)
+        except schemas.InvalidSchema as error:
             raise forms.ValidationError(str(error)) from None
         return {} if schema is None else schema
 

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from commands import api as doors
-from commands import views
+from commands import batch_api, views
 
 api = [
     path("device/commands", doors.Claim.as_view()),
@@ -11,6 +11,12 @@ api = [
     path(
         "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel", doors.CommandCancel.as_view()
     ),
+    path("devices/<uuid:device_id>/commands/<uuid:command_id>/retry", doors.CommandRetry.as_view()),
+    path("devices/<uuid:device_id>/command-types", doors.CommandTypes.as_view()),
+    path("command-batches", batch_api.BatchList.as_view()),
+    path("command-batches/<uuid:batch_id>", batch_api.BatchDetail.as_view()),
+    path("command-batches/<uuid:batch_id>/commands", batch_api.BatchCommands.as_view()),
+    path("command-batches/<uuid:batch_id>/cancel", batch_api.BatchCancel.as_view()),
 ]
 pages = [
     path("devices/<uuid:device_id>/commands", views.send, name="device-commands"),

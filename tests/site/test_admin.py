@@ -198,7 +198,7 @@ class TestCommands:
             payload_schema={"properties": {"delay": {"type": "integer"}}},
         )
         page = self.send(staff_client, device, "reboot", '{"delay": "soon"}')
-        assert "is not of type" in page
+        assert "delay It must be of type integer." in page
         assert not Command.objects.exists()
 
     def test_a_full_queue_is_told(
