@@ -4,7 +4,8 @@ A few statements however many there are. What each device makes of its command i
 any other; the batch keeps which devices got none, and why.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,6 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
+from accounts import audit
 from accounts.models import User
 from commands import catalogue, lifecycle
 from commands.models import Command, CommandBatch
@@ -105,12 +107,16 @@ def cancel(batch: CommandBatch, *, now: datetime) -> int:
     with transaction.atomic():
         waiting = Command.objects.waiting(now).filter(batch=batch)
         chosen = list(
-            waiting.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
+            waiting.order_by("pk")
+            .select_for_update(no_key=True, of=("self",))
+            .values_list("pk", "device__user")
         )
-        cancelled = Command.objects.filter(pk__in=chosen).update(
+        owners = Counter(owner for _pk, owner in chosen)
+        cancelled = Command.objects.filter(pk__in=[pk for pk, _owner in chosen]).update(
             status=Command.Status.FAILED, reason=Command.Reason.CANCELLED, finished_at=now
         )
-        CommandBatch.objects.filter(pk=batch.pk, cancelled_at=None).update(cancelled_at=now)
+        if CommandBatch.objects.filter(pk=batch.pk, cancelled_at=None).update(cancelled_at=now):
+            _record("command.cancelled_for_many", batch, owners, now)
     batch.refresh_from_db()
     return cancelled
 
@@ -190,7 +196,22 @@ def _store(
         batch.expires_at = max(command.expires_at for command in taken)
         batch.save(force_insert=True)
         Command.objects.bulk_create(taken)
+        owners = Counter(command.device.user_id for command in taken)
+        _record("command.sent_to_many", batch, owners, now)
     return batch
+
+
+def _record(action: str, batch: CommandBatch, owners: Mapping[UUID, int], now: datetime) -> None:
+    """A line in the trail of each whose devices it is about, with how many of theirs."""
+    for owner, count in owners.items():
+        audit.record(
+            action,
+            target=batch,
+            name=batch.command_name,
+            owner=User(pk=owner),
+            after={"devices": count},
+            now=now,
+        )
 
 
 def _sent_before(batch: CommandBatch) -> CommandBatch | None:

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Case, Count, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
+from accounts import audit
 from accounts.models import User
 from commands import catalogue, models
 from commands.models import ATTEMPTS, Command
@@ -157,6 +158,13 @@ def _store(command: Command, *, now: datetime) -> Command:
         if free[command.device_id] < 1:
             raise QueueFull
         command.save(force_insert=True)
+        audit.record(
+            "command.issued",
+            target=command,
+            name=command.command_name,
+            after={"device": command.device.name},
+            now=now,
+        )
     return command
 
 
@@ -231,9 +239,16 @@ def finish(
 
 def cancel(command: Command, *, now: datetime) -> Command:
     """Take back a command that still waits; twice is harmless. Raises AlreadyFinished."""
-    Command.objects.waiting(now).filter(pk=command.pk).order_by().update(
-        status=Status.FAILED, reason=Reason.CANCELLED, finished_at=now
-    )
+    waiting = Command.objects.waiting(now).filter(pk=command.pk).order_by()
+    with transaction.atomic():
+        if waiting.update(status=Status.FAILED, reason=Reason.CANCELLED, finished_at=now):
+            audit.record(
+                "command.cancelled",
+                target=command,
+                name=command.command_name,
+                after={"device": command.device.name},
+                now=now,
+            )
     command.refresh_from_db()
     if command.reason != Reason.CANCELLED:
         raise AlreadyFinished

@@ -5,6 +5,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from accounts.models import AuditEvent
 from commands import batches, lifecycle
 from commands.models import Command, CommandBatch
 from devices import enrolment, idempotency
@@ -99,8 +100,8 @@ class TestIssuing:
     def test_a_thousand_cost_as_many_queries_as_one(self, owner, django_assert_num_queries):
         fleet = DeviceFactory.create_batch(1000, user=owner)
         for some in (fleet[:1], fleet):
-            # The catalogue, a transaction (2), room (2), the batch, its commands.
-            with django_assert_num_queries(1 + 2 + 2 + 1 + 1):
+            # The catalogue, a transaction (2), room (2), the batch, its commands, the trail.
+            with django_assert_num_queries(1 + 2 + 2 + 1 + 1 + 1):
                 send_to_many(*some)
         assert Command.objects.count() == 1001
 
@@ -150,6 +151,16 @@ class TestProgressAndCancelling:
         assert progress(batch) == {"asked": 3, "executed": 1, "failed": 2}
         other.refresh_from_db()
         assert other.status == "pending"
+
+    def test_each_owner_finds_it_in_their_trail(self, owner, stranger, fleet):
+        batch = send_to_many(*fleet, DeviceFactory.create(user=stranger))
+        batches.cancel(batch, now=timezone.now())
+        for action in ("command.sent_to_many", "command.cancelled_for_many"):
+            told = AuditEvent.objects.filter(action=action, target_id=str(batch.pk))
+            assert {event.owner: event.after for event in told} == {
+                owner: {"devices": 3},
+                stranger: {"devices": 1},
+            }
 
     def test_it_survives_its_issuer(self, owner, fleet):
         staff = UserFactory.create()
