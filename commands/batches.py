@@ -52,6 +52,11 @@ class Progress(NamedTuple):
     executed: int
     failed: int
 
+    @property
+    def ended(self) -> int:
+        """Those of which nothing more is to come."""
+        return self.asked - self.pending
+
 
 def issue(
     devices: Sequence[Device],

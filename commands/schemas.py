@@ -67,6 +67,15 @@ def faults(schema: Any, payload: Any) -> list[Fault]:
     return list(dict.fromkeys(found))
 
 
+def is_usable(schema: Any) -> bool:
+    """Whether `check_schema` lets it through; asked again it costs nothing."""
+    try:
+        _validator(json.dumps(schema))
+    except InvalidSchema:
+        return False
+    return True
+
+
 def resolve(schema: Any, root: Any) -> Any:
     """A schema without its own `$ref`: what that names, with what stands beside it."""
     seen = 0
