@@ -157,5 +157,5 @@ def _form(
         page = "commands/_form.html"
     else:
         page = "commands/confirm.html" if asked else "commands/send.html"
-    context = {"device": device, "form": form, "asked": asked}
+    context = {**newest(device, now=timezone.now()), "form": form, "asked": asked}
     return render(request, page, context, status=status)
