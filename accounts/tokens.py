@@ -77,9 +77,16 @@ def revoke(token: StoredSecret) -> None:
     type(token)._default_manager.filter(pk=token.pk).update(revoked=True)
 
 
-def revoke_all(user: User) -> None:
-    """End every token of the user, unused links included."""
-    Token.objects.filter(user=user, revoked=False).update(revoked=True)
+def revoke_all(user: User, *, keep: Token | None = None) -> None:
+    """End every token of the user but one, unused links included."""
+    kept = [keep.pk] if keep else []
+    Token.objects.filter(user=user, revoked=False).exclude(pk__in=kept).update(revoked=True)
+
+
+def revoke_mailed(user: User) -> None:
+    """End the links that were mailed to the user's address."""
+    mailed = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
+    Token.objects.filter(user=user, scope__in=mailed, revoked=False).update(revoked=True)
 
 
 def note_use(token: StoredSecret, *, now: datetime) -> None:

@@ -40,6 +40,10 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
         template_name="accounts/sign_in.html",
         authentication_form=SignInForm,
         redirect_authenticated_user=True,
+        extra_context={
+            "may_sign_up": settings.REGISTRATION == "open",
+            "must_verify": not settings.UNVERIFIED_MAY_SIGN_IN,
+        },
     )
     return door(request)
 
