@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import emails, passwords, profiles, throttles
+from accounts import addresses, emails, passwords, profiles, throttles
 from accounts.account_forms import ChangeAddressForm, ProfileForm
 from accounts.views import SignedInRequest
 
@@ -46,7 +46,7 @@ def change_address(request: SignedInRequest) -> HttpResponse:
         try:
             passwords.confirm(user, form.cleaned_data["password"], now=now)
             email = form.cleaned_data["email"]
-            throttles.take(throttles.of_mail(email, request.META["REMOTE_ADDR"]), now=now)
+            throttles.take(throttles.of_mail(email, addresses.of(request)), now=now)
             emails.request_change(user, email)
         except passwords.WrongPassword:
             form.add_error("password", _("This is not your password."))

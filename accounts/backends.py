@@ -7,7 +7,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import throttles
+from accounts import addresses, audit, throttles
 from accounts.models import User
 
 
@@ -21,7 +21,8 @@ class UsernameOrEmailBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The user these credentials belong to, if they may sign in, or None.
+        """The user these credentials belong to, if they may sign in, or None; the audit trail
+        tells either.
 
         Raises TooManyTries when this was tried too often from where the request comes from.
         """
@@ -29,18 +30,19 @@ class UsernameOrEmailBackend(ModelBackend):
             return None
         counters: list[throttles.Counter] = []
         if request is not None:
-            counters = throttles.of_sign_in(username, request.META["REMOTE_ADDR"])
+            counters = throttles.of_sign_in(username, addresses.of(request))
             throttles.take(counters, now=timezone.now())
         user = User.objects.called(username)
         if user is None:
             # An unknown name costs the same time as a wrong password.
             User().set_password(password)
-            return None
-        if not (user.check_password(password) and self.user_can_authenticate(user)):
-            return None
-        throttles.forget(counters[:1])
-        throttles.give_back(counters[1:])
-        return user
+        elif user.check_password(password) and self.user_can_authenticate(user):
+            throttles.forget(counters[:1])
+            throttles.give_back(counters[1:])
+            audit.record("sign_in.succeeded", target=user, by=user)
+            return user
+        audit.record("sign_in.failed", target=user, name=audit.typed_name(username))
+        return None
 
     def user_can_authenticate(self, user: Any) -> bool:
         """Whoever is switched off may not, nor may, where a setting says so, whose address is

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts import mail, tokens
+from accounts import audit, mail, tokens
 from accounts.models import Registration, User
 
 VERIFICATION = tokens.Scope.EMAIL_VERIFICATION
@@ -26,6 +26,7 @@ def request_change(user: User, email: str) -> None:
         raise ValidationError({"email": _("This is your address already.")})
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(pending_email=email)
+        audit.record("address.asked", target=user, after={"email": email})
         tokens.revoke_mailed(user)
         mail.later("verification", user.pk)
         mail.later("address-change", user.pk)
@@ -49,6 +50,7 @@ def verify(secret: str, *, now: datetime) -> User:
         user = tokens.find(secret, scope=VERIFICATION, now=now).user
         # The user before the token, as everywhere, so that no two wait for each other.
         user = User.objects.select_for_update().get(pk=user.pk)
+        before = {"email": user.email, "email_verified_at": user.email_verified_at}
         tokens.redeem(secret, scope=VERIFICATION, now=now)
         user.email, user.pending_email = user.pending_email or user.email, ""
         user.email_verified_at = now
@@ -60,6 +62,8 @@ def verify(secret: str, *, now: datetime) -> User:
                 )
         except IntegrityError:
             raise tokens.TokenRefused from None
+        after = {"email": user.email, "email_verified_at": now}
+        audit.record("address.confirmed", target=user, by=user, before=before, after=after, now=now)
         tokens.revoke_mailed(user)
         Registration.objects.filter(email__iexact=user.email).delete()
     return user
@@ -70,6 +74,7 @@ def make_room(email: str, user: User) -> None:
     claims = User.objects.filter(email__iexact=email, email_verified_at=None)
     for holder in claims.exclude(pk=user.pk).select_for_update():
         tokens.revoke_mailed(holder)
+        audit.record("address.released", target=holder, before={"email": holder.email})
         User.objects.filter(pk=holder.pk).update(email=f"{holder.pk}@released.invalid")
 
 

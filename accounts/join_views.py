@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import account_forms, passwords, signup, throttles, tokens
+from accounts import account_forms, addresses, passwords, signup, throttles, tokens
 from accounts.models import Token, User
 
 MAILED = "mailed"
@@ -35,7 +35,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     form = account_forms.SignUpForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         given, now = form.cleaned_data, timezone.now()
-        address = request.META["REMOTE_ADDR"]
+        address = addresses.of(request)
         throttles.take(throttles.of_registration(given["email"], address), now=now)
         try:
             signup.register(given["username"], given["email"], given["password"], now=now)
@@ -168,7 +168,7 @@ def _ask_for_address(request: HttpRequest, kind: str, template: str) -> HttpResp
 
 def _mail(request: HttpRequest, kind: str, email: str, now: datetime) -> HttpResponse:
     """Send what somebody may ask for who is not signed in, known or not."""
-    throttles.take(throttles.of_mail(email, request.META["REMOTE_ADDR"]), now=now)
+    throttles.take(throttles.of_mail(email, addresses.of(request)), now=now)
     if kind == "password-reset":
         passwords.request_reset(email)
     else:

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts import mail, throttles, tokens
+from accounts import audit, mail, throttles, tokens
 from accounts.models import Token, User
 
 LONGEST_PASSWORD = 1024
@@ -63,6 +63,7 @@ def change(user: User, password: str | None, *, keep: Token | None = None) -> No
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password", "updated_at"])
+        audit.record("password.removed" if password is None else "password.changed", target=user)
         tokens.revoke_all(user, keep=keep)
         mail.later("password-changed", user.pk)
 

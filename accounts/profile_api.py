@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import emails, passwords, profiles, throttles
+from accounts import addresses, emails, passwords, profiles, throttles
 from accounts.models import Token, User
 from accounts.strict import StrictSerializer
 
@@ -75,7 +75,7 @@ class Me(APIView):
         given, user, now = body.validated_data, request.user, timezone.now()
         if "email" in given:
             passwords.confirm(user, given["password"], now=now)
-            counters = throttles.of_mail(given["email"], request.META["REMOTE_ADDR"])
+            counters = throttles.of_mail(given["email"], addresses.of(request))
             throttles.take(counters, now=now)
             emails.request_change(user, given["email"])
         profiles.change(user, username=given.get("username"), time_zone=given.get("time_zone"))

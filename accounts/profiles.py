@@ -1,12 +1,15 @@
 """What people tell of themselves."""
 
-from accounts import signup
+from django.db import transaction
+
+from accounts import audit, signup
 from accounts.models import User
 
 
 def change(user: User, *, username: str | None = None, time_zone: str | None = None) -> None:
     """Change what is given. Raises ValidationError."""
     fields = []
+    before = {"username": user.username, "time_zone": user.time_zone}
     if username is not None and username != user.username:
         user.username = username
         signup.judge_username(user)
@@ -17,5 +20,7 @@ def change(user: User, *, username: str | None = None, time_zone: str | None = N
             exclude=[field.name for field in User._meta.fields if field.name != "time_zone"]
         )
         fields.append("time_zone")
-    if fields:
+    after = {"username": user.username, "time_zone": user.time_zone}
+    with transaction.atomic():
         user.save(update_fields=[*fields, "updated_at"])
+        audit.record("user.changed", target=user, before=before, after=after)

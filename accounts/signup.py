@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts import emails, mail, passwords, secrets, tokens
+from accounts import audit, emails, mail, passwords, secrets, tokens
 from accounts.models import Registration, User, alive
 
 LIFETIME = timedelta(hours=24)
@@ -39,6 +39,7 @@ def register(username: str, email: str, password: str, *, now: datetime) -> None
     user.password = make_password(password)
     with transaction.atomic():
         if settings.UNVERIFIED_MAY_SIGN_IN and _store(user):
+            audit.record("user.joined", target=user, by=user, now=now)
             mail.later("verification", user.pk)
             return
         registration = Registration.objects.create(
@@ -82,8 +83,16 @@ def invite(by: User, email: str, *, now: datetime) -> Registration:
             expires_at=now + INVITATION_LIFETIME,
             token_hash=secrets.make(INVITATION_PREFIX).digest,
         )
+        audit.record("user.invited", target=invitation, now=now)
         mail.later("registration", invitation.pk)
     return invitation
+
+
+def withdraw(registration: Registration) -> None:
+    """Make a registration or an invitation, and its link, nothing."""
+    with transaction.atomic():
+        audit.record("user.withdrawn", target=registration)
+        Registration.objects.filter(pk=registration.pk).delete()
 
 
 def find(text: str, *, now: datetime) -> Registration:
@@ -199,5 +208,6 @@ def _admit(registration: Registration, user: User, *, now: datetime) -> User:
         emails.make_room(user.email, user)
         if not _store(user):
             raise tokens.TokenRefused
+        audit.record("user.joined", target=user, by=user, now=now)
         Registration.objects.filter(email__iexact=user.email).delete()
     return user

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import passwords, signup, throttles
+from accounts import addresses, passwords, signup, throttles
 from accounts.models import User
 from accounts.strict import StrictSerializer
 
@@ -68,7 +68,7 @@ class Register(OpenView):
     @extend_schema(request=RegisterBody, responses={202: None})
     def post(self, request: Request) -> Response:
         body, now = self.given(request, RegisterBody), timezone.now()
-        address = request.META["REMOTE_ADDR"]
+        address = addresses.of(request)
         throttles.take(throttles.of_registration(body["email"], address), now=now)
         signup.register(body["username"], body["email"], body["password"], now=now)
         return Response(status=status.HTTP_202_ACCEPTED)
@@ -90,7 +90,7 @@ class ResendVerification(OpenView):
     @extend_schema(request=AddressBody, responses={202: None})
     def post(self, request: Request) -> Response:
         email = self.given(request, AddressBody)["email"]
-        counters = throttles.of_mail(email, request.META["REMOTE_ADDR"])
+        counters = throttles.of_mail(email, addresses.of(request))
         throttles.take(counters, now=timezone.now())
         signup.resend(email)
         return Response(status=status.HTTP_202_ACCEPTED)
@@ -102,7 +102,7 @@ class PasswordReset(OpenView):
     @extend_schema(request=AddressBody, responses={202: None})
     def post(self, request: Request) -> Response:
         email = self.given(request, AddressBody)["email"]
-        counters = throttles.of_mail(email, request.META["REMOTE_ADDR"])
+        counters = throttles.of_mail(email, addresses.of(request))
         throttles.take(counters, now=timezone.now())
         passwords.request_reset(email)
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -8,7 +8,7 @@ from django.utils import timezone
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from accounts import emails, passwords, signup, throttles
+from accounts import audit, emails, passwords, signup, throttles
 
 MAILS: dict[str, Callable[[UUID, datetime], None]] = {
     "registration": lambda subject, now: signup.send(subject, now=now),
@@ -33,3 +33,10 @@ def forget_ended(timestamp: int) -> None:
     now = timezone.now()
     signup.forget_expired(now)
     throttles.forget_ended(now)
+
+
+@app.periodic(cron="37 3 * * *")
+@app.task(queueing_lock="forget_old_audit_events")
+def forget_old_audit_events(timestamp: int) -> None:
+    """Every night: remove what is over its age from the audit trail."""
+    audit.forget_old(now=timezone.now())

@@ -84,29 +84,28 @@ def forget_ended(now: datetime) -> int:
     return Throttle.objects.filter(ends_at__lte=now).delete()[0]
 
 
-def network(address: str) -> str:
+def network(address: str | None) -> str:
     """What counts as one client: an IPv4 address, or the /64 that an IPv6 client is given whole."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address
+    if address is None:
+        return ""
+    ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
     return str(ip)
 
 
-def of_sign_in(name: str, address: str) -> list[Counter]:
+def of_sign_in(name: str, address: str | None) -> list[Counter]:
     """What a try to sign in is counted by: the name with the client's address, and that alone."""
     client = network(address)
     return [Counter("sign-in", (name, client)), Counter("sign-in-address", (client,))]
 
 
-def of_registration(email: str, address: str) -> list[Counter]:
+def of_registration(email: str, address: str | None) -> list[Counter]:
     """What a try to register is counted by: the client's address, and what is mailed."""
     return [Counter("register", (network(address),)), *of_mail(email, address)]
 
 
-def of_mail(email: str, address: str) -> list[Counter]:
+def of_mail(email: str, address: str | None) -> list[Counter]:
     """What a mail that anybody may cause is counted by. An address gets few of them from one
     client, so that nobody is flooded, and more from all, so that nobody is kept from getting any.
     """

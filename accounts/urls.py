@@ -16,6 +16,7 @@ api = [
     path("auth/join", signup_api.Join.as_view()),
     path("invitations", signup_api.Invitations.as_view()),
     path("users/me", profile_api.Me.as_view()),
+    path("audit", doors.AuditTrail.as_view()),
 ]
 pages = [
     path("sign-in", views.sign_in, name="sign-in"),
@@ -37,4 +38,5 @@ pages = [
     path("account/address/keep", account_views.keep_address, name="keep-address"),
     path("account/password", views.set_password, name="set-password"),
     path("account/password/later", views.dismiss_password_notice, name="dismiss-password-notice"),
+    path("account/activity", views.activity, name="activity"),
 ]

@@ -2,13 +2,13 @@
 
 import uuid
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
+from accounts import addresses, audit
 from telemetry.api import express
 from telemetry_site import errors
 
@@ -122,40 +122,15 @@ def express_lane(get_response: Handler) -> Handler:
     return middleware
 
 
-def client_address(get_response: Handler) -> Handler:
-    """Where a trusted proxy stands in front, have REMOTE_ADDR name who spoke to it.
-
-    X-Forwarded-For is read from its end, where our own proxies have written, and only as far as
-    they have: what a client makes up stands before that.
-    """
-    trusted = [ip_network(one, strict=False) for one in settings.TRUSTED_PROXIES]
-
-    def is_trusted(address: str) -> bool:
-        try:
-            ip = ip_address(address)
-        except ValueError:
-            return False
-        return any(ip in one for one in trusted)
+def who_acts(get_response: Handler) -> Handler:
+    """Tell the audit trail whose session this is, and from where; a token tells more, later."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        hops = request.headers.get("X-Forwarded-For", "").split(",") if trusted else []
-        while hops and is_trusted(request.META["REMOTE_ADDR"]):
-            hop = hops.pop().strip()
-            if not is_address(hop):
-                break
-            request.META["REMOTE_ADDR"] = hop
-        return get_response(request)
+        address = addresses.of(request)
+        with audit.acting(lambda: request.user, means=audit.Means.SESSION, address=address):
+            return get_response(request)
 
     return middleware
-
-
-def is_address(text: str) -> bool:
-    """Whether this is an IP address, and nothing beside it."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def refusals(get_response: Handler) -> Handler:

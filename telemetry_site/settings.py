@@ -66,11 +66,11 @@ MIDDLEWARE = [
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",
-    "telemetry_site.middleware.client_address",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "telemetry_site.middleware.user_time_zone",
     "telemetry_site.middleware.refusals",
@@ -155,6 +155,9 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
+AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
+"""Days that the audit trail is kept."""
+
 # The browser
 
 SESSION_COOKIE_AGE = 14 * 24 * 3600
@@ -230,9 +233,9 @@ THROTTLES = {
     "mail-address": rate(env.str("MAIL_ADDRESS_LIMIT", default="30/86400")),
     "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
 }
-# Of a client that is one of these the last hop before them in X-Forwarded-For counts. Behind https
-# there is a proxy, and most often on the same machine.
+# Behind https there is a proxy, and most often on the same machine.
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else [])
+"""Addresses and networks of the proxies whose X-Forwarded-For is believed."""
 
 # The worker
 

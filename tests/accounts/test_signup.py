@@ -12,7 +12,7 @@ from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from accounts import emails, signup, tasks, tokens
-from accounts.models import Registration, User
+from accounts.models import AuditEvent, Registration, User
 from tests.concurrency import at_once
 from tests.factories import PASSWORD, StaffFactory, UserFactory
 from tests.mail import Inbox, html_of, link_of, secret_of, text_of
@@ -376,3 +376,22 @@ def test_staff_and_users_made_otherwise_are_mailed_only_what_they_wait_for(inbox
         signup.resend(f"{name}@example.org")
     inbox.deliver()
     assert [mail["To"] for mail in inbox.mails] == ["unverified@example.org"]
+
+
+def test_the_trail_tells_who_joined_and_what_became_of_an_address(inbox, owner):
+    register()
+    user = verify(mailed_secret(inbox))
+    emails.request_change(user, "new@example.org")
+    verify(mailed_secret(inbox, "new@example.org"))
+    trail = AuditEvent.objects.of(user).order_by("created_at")
+    told = [event.action for event in trail if not event.action.startswith("token.")]
+    assert told == ["user.joined", "address.asked", "address.confirmed"]
+    assert trail.get(action="address.confirmed").before["email"] == ADDRESS
+
+
+def test_an_invitation_can_be_withdrawn(staff, inbox, db):
+    invitation = signup.invite(staff, ADDRESS, now=timezone.now())
+    secret = mailed_secret(inbox)
+    signup.withdraw(invitation)
+    with pytest.raises(tokens.TokenRefused):
+        signup.find(secret, now=timezone.now())

@@ -94,7 +94,7 @@ def test_of_many_at_once_no_more_get_through_than_may():
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("no address", "no address"),
+        (None, ""),
     ],
 )
 def test_a_client_of_ipv6_is_the_network_it_was_given(address, client):

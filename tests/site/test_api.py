@@ -37,6 +37,7 @@ ROUTES = {
     "auth/join": {"POST": ANYBODY},
     "invitations": {"POST": USERS},
     "users/me": {"GET": USERS, "PATCH": USERS},
+    "audit": {"GET": USERS},
     "schema": {"GET": ANYBODY},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},

@@ -13,7 +13,7 @@ import accounts.models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0001_initial"),
+        ("accounts", "0002_audit_events"),
     ]
 
     operations = [
