@@ -13,7 +13,7 @@ def username_field() -> forms.CharField:
     return forms.CharField(
         label=_("Username"),
         max_length=150,
-        help_text=_("Letters, digits and . + - _ Others may see it."),
+        help_text=_("Letters, digits and . + - _"),
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
 

@@ -160,7 +160,9 @@ def new_password(request: HttpRequest) -> HttpResponse:
 
 
 def _ask_for_address(request: HttpRequest, kind: str, template: str) -> HttpResponse:
-    form = account_forms.AddressForm(request.POST if request.method == "POST" else None)
+    known = request.user.email if isinstance(request.user, User) else ""
+    given = request.POST if request.method == "POST" else None
+    form = account_forms.AddressForm(given, initial={"email": known})
     if form.is_valid():
         return _mail(request, kind, form.cleaned_data["email"], timezone.now())
     return render(request, template, {"form": form}, status=422 if form.is_bound else 200)

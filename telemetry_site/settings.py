@@ -123,7 +123,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 EMAIL_URL = env.str("EMAIL_URL", default="")
 HAS_MAIL = EMAIL_URL not in ("", "consolemail://")
 MAIL = env.email_url_config(EMAIL_URL or "consolemail://")
-EMAIL_BACKEND = MAIL["EMAIL_BACKEND"]
+EMAIL_BACKEND = MAIL["EMAIL_BACKEND"] if HAS_MAIL else "accounts.console_mail.EmailBackend"
 EMAIL_HOST = MAIL["EMAIL_HOST"] or "localhost"
 EMAIL_PORT = MAIL["EMAIL_PORT"] or 25
 EMAIL_HOST_USER = MAIL["EMAIL_HOST_USER"] or ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from threading import Condition
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -21,6 +22,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.arrived = Condition()
         self.refuses = False
         self.port = 0
         self.done = 0
@@ -28,12 +30,24 @@ class Inbox:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.refuses:
             return "451 Not now"
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        with self.arrived:
+            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+            self.arrived.notify_all()
         return "250 OK"
 
     def to(self, address: str) -> list[EmailMessage]:
         """The mails to this address, oldest first."""
         return [mail for mail in self.mails if mail["To"] == address]
+
+    def wait_for(self, address: str, subject: str, *, patience: float) -> EmailMessage:
+        """The newest mail of this subject to this address; wait for one that a worker sends."""
+
+        def found() -> list[EmailMessage]:
+            return [mail for mail in self.to(address) if mail["Subject"] == subject]
+
+        with self.arrived:
+            assert self.arrived.wait_for(found, patience), [mail["Subject"] for mail in self.mails]
+            return found()[-1]
 
     def deliver(self) -> int:
         """Do what the worker does with the mails asked for since the last time; how many jobs."""
