@@ -72,8 +72,8 @@ def request_reset(email: str) -> None:
     """Have a link mailed to whoever has this address. For an unknown one as much work is done, and
     nobody learns which of the two it was.
     """
-    user = User.objects.filter(email__iexact=email).only("pk").first()
-    mail.later("password-reset", user.pk if user else uuid4())
+    ids = User.objects.filter(email__iexact=email).values_list("pk", flat=True)
+    mail.later("password-reset", ids.first() or uuid4())
 
 
 def send_reset(user_id: UUID, *, now: datetime) -> None:

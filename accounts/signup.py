@@ -56,11 +56,11 @@ def register(username: str, email: str, password: str, *, now: datetime) -> None
 def resend(email: str) -> None:
     """Mail another link to who waits for one at this address; nobody learns if somebody does."""
     waiting = Registration.objects.filter(email__iexact=email, invited_by=None)
-    registration = waiting.order_by("-created_at").only("pk").first()
+    registration = waiting.order_by("-created_at").values_list("pk", flat=True).first()
     claims = User.objects.filter(email__iexact=email, email_verified_at=None)
-    user = (claims | User.objects.filter(pending_email__iexact=email)).only("pk").first()
-    mail.later("registration", registration.pk if registration else uuid4())
-    mail.later("verification", user.pk if user else uuid4())
+    claims |= User.objects.filter(pending_email__iexact=email)
+    mail.later("registration", registration or uuid4())
+    mail.later("verification", claims.values_list("pk", flat=True).first() or uuid4())
 
 
 def invite(by: User, email: str, *, now: datetime) -> Registration:
