@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts import audit, mail, throttles, tokens
+from accounts import audit, mail, sessions, throttles, tokens
 from accounts.models import Token, User
 
 LONGEST_PASSWORD = 1024
@@ -57,14 +57,15 @@ def change(user: User, password: str | None, *, keep: Token | None = None) -> No
     but for the token that asked for it. With None nobody can sign in with a password any more.
     The user is told by mail.
 
-    Sessions end because Django ties them to the password; tokens and unused links are revoked
-    here. Devices keep their own tokens, or the fleet would go dark.
+    Sessions end, as do tokens and unused links; whoever changes their own password signs this
+    browser in again. Devices keep their own tokens, or the fleet would go dark.
     """
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password", "updated_at"])
         audit.record("password.removed" if password is None else "password.changed", target=user)
         tokens.revoke_all(user, keep=keep)
+        sessions.end_all(user)
         mail.later("password-changed", user.pk)
 
 

@@ -1,7 +1,15 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from accounts import account_views, join_views, profile_api, signup_api, views
+from accounts import (
+    account_views,
+    join_views,
+    profile_api,
+    session_views,
+    signup_api,
+    token_api,
+    views,
+)
 from accounts import api as doors
 
 api = [
@@ -16,6 +24,10 @@ api = [
     path("auth/join", signup_api.Join.as_view()),
     path("invitations", signup_api.Invitations.as_view()),
     path("users/me", profile_api.Me.as_view()),
+    path("tokens", token_api.TokenList.as_view()),
+    path("tokens/<uuid:token_id>", token_api.TokenDetail.as_view()),
+    path("sessions", token_api.SessionList.as_view()),
+    path("sessions/<uuid:session_id>", token_api.SessionDetail.as_view()),
     path("audit", doors.AuditTrail.as_view()),
 ]
 pages = [
@@ -36,6 +48,9 @@ pages = [
     path("account", account_views.account, name="account"),
     path("account/address", account_views.change_address, name="change-address"),
     path("account/address/keep", account_views.keep_address, name="keep-address"),
+    path("account/sessions", session_views.sessions_page, name="sessions"),
+    path("account/sessions/<uuid:session_id>/end", session_views.end, name="session-end"),
+    path("account/sessions/end-others", session_views.end_others, name="sessions-end-others"),
     path("account/password", views.set_password, name="set-password"),
     path("account/password/later", views.dismiss_password_notice, name="dismiss-password-notice"),
     path("account/activity", views.activity, name="activity"),

@@ -30,6 +30,7 @@ NO_PASSWORD_NOTICE_READ = "no_password_notice_read"  # noqa: S105 - a key of the
 EVENTS_SHOWN = 50
 SUBJECTS_OF_USERS = [
     "sign_in",
+    "session",
     "password",
     "address",
     "token",

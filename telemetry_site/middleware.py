@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
-from accounts import addresses, audit
+from accounts import addresses, audit, sessions
 from telemetry.api import express
 from telemetry_site import errors
 
@@ -118,6 +118,18 @@ def express_lane(get_response: Handler) -> Handler:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return express.answer(request) or get_response(request)
+
+    return middleware
+
+
+def session_origin(get_response: Handler) -> Handler:
+    """Tell the session where its browser is, for whoever looks at the list of their sessions."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        session = sessions.of_request(request)
+        session.address = addresses.of(request)
+        session.user_agent = request.headers.get("User-Agent", "").replace("\0", "")
+        return get_response(request)
 
     return middleware
 

@@ -52,7 +52,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
@@ -67,6 +66,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "telemetry_site.middleware.session_origin",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -160,7 +160,11 @@ AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 
 # The browser
 
+SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+"""Seconds after which a session ends whatever happens."""
+SESSION_IDLE = 12 * 3600
+"""Seconds without a request after which it ends, too."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Each copy on one machine has its own sign-in: browsers share cookies between ports.
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"

@@ -3,13 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
 from accounts import signup
 from accounts.join_views import MAILED
-from accounts.models import User
+from accounts.models import Session, User
 from tests.factories import PASSWORD
 from tests.mail import link_of
 
