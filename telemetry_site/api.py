@@ -26,7 +26,8 @@ from devices import enrolment, free_json, idempotency, times
 from devices.bodies import BodyTooLarge
 from devices.free_json import Fault, pointer
 from telemetry import bodies, export, history, ingest, readings
-from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem, refusal
+from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
+from telemetry_site.errors import refusal as refusal_of
 
 # Domain errors and their answers: class, status, code, sentence.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
@@ -98,7 +99,7 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
             detail = "Another export is on its way."
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
         case TooManyTries() | TooManyHashes():
-            return refusal(request, exc)
+            return refusal_of(request, exc)
         case TooManyCodes():
             detail = "Too many wrong codes. Try again later."
             return problem(
