@@ -81,6 +81,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     email_verified_at = models.DateTimeField(null=True, blank=True)
+    pending_email = models.EmailField(max_length=254, blank=True, editable=False)
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -324,3 +325,47 @@ class AuditEvent(models.Model):
     def shown_address(self) -> str | None:
         """Where it came from, for the owner of the trail: not where staff sit."""
         return self.address if self.actor_id in (None, self.owner_id) else None
+
+
+class Registration(StoredSecret):
+    """Somebody who becomes a user once they have opened what was sent to their address.
+
+    It holds neither the name nor the address: of several, the first that is completed gets them.
+    Who was invited chooses name and password then.
+    """
+
+    email = models.EmailField(max_length=254)
+    username = models.CharField(max_length=150, blank=True, validators=[UsernameValidator()])
+    password = models.CharField(max_length=128, blank=True, db_column="password_hash")
+    invited_by = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, blank=True, related_name="invitations"
+    )
+
+    class Meta(StoredSecret.Meta):
+        db_table = "registrations"
+        indexes = [models.Index(Lower("email"), name="registrations_email")]
+        constraints = [
+            *StoredSecret.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(username="", password="", invited_by__isnull=False)
+                | Q(~Q(username=""), ~Q(password=""), invited_by=None),
+                name="registrations_chosen_or_invited",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Throttle(models.Model):
+    """How often something was tried since its window began, shared by all processes."""
+
+    key = models.BinaryField(primary_key=True, max_length=32)
+    tries = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "throttles"
+
+    def __str__(self) -> str:
+        return f"{self.tries} until {self.ends_at}"

@@ -131,6 +131,6 @@ def _prove(request: SignedInRequest, form: ProofForm) -> None:
     is no password. Raises WrongPassword, WrongCode, TooManyCodes.
     """
     if "password" in form.cleaned_data:
-        passwords.confirm(request.user, form.cleaned_data["password"])
+        passwords.confirm(request.user, form.cleaned_data["password"], now=timezone.now())
     elif not isinstance(form, SetUpForm):
         second_factor.check(request.user, form.cleaned_data["code"], now=timezone.now())

@@ -117,11 +117,19 @@ def revoke(token: StoredSecret) -> None:
             audit.record("token.revoked", target=token)
 
 
-def revoke_all(user: User) -> None:
-    """End every token of the user, unused links included."""
+def revoke_all(user: User, *, keep: Token | None = None) -> None:
+    """End every token of the user but one, unused links included."""
+    kept = [keep.pk] if keep else []
+    living = Token.objects.filter(user=user, revoked=False).exclude(pk__in=kept)
     with transaction.atomic():
-        if count := Token.objects.filter(user=user, revoked=False).update(revoked=True):
+        if count := living.update(revoked=True):
             audit.record("token.all_revoked", target=user, after={"count": count})
+
+
+def revoke_mailed(user: User) -> None:
+    """End the links that were mailed to the user's address."""
+    mailed = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
+    Token.objects.filter(user=user, scope__in=mailed, revoked=False).update(revoked=True)
 
 
 def note_use(token: StoredSecret, *, now: datetime) -> None:

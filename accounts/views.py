@@ -5,10 +5,11 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
+from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.views import LoginView, redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -22,7 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import passwords, tokens
 from accounts.actions import SUBJECTS
-from accounts.forms import SignInForm
+from accounts.forms import OwnPasswordForm, SignInForm
 from accounts.models import AuditEvent, User
 from accounts.signing_in import enter
 
@@ -35,6 +36,7 @@ SUBJECTS_OF_USERS = [
     "session",
     "second_factor",
     "password",
+    "address",
     "token",
     "device",
     "command",
@@ -67,6 +69,10 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
         template_name="accounts/sign_in.html",
         authentication_form=SignInForm,
         redirect_authenticated_user=True,
+        extra_context={
+            "may_sign_up": settings.REGISTRATION == "open",
+            "must_verify": not settings.UNVERIFIED_MAY_SIGN_IN,
+        },
     )
     return door(request)
 
@@ -117,7 +123,7 @@ def sign_in_to_admin(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def set_password(request: SignedInRequest) -> HttpResponse:
     """Choose a password: a first one, or another one for the one that is known."""
-    kind = PasswordChangeForm if request.user.has_usable_password() else SetPasswordForm
+    kind = OwnPasswordForm if request.user.has_usable_password() else SetPasswordForm
     form = kind(request.user, request.POST if request.method == "POST" else None)
     if not form.is_valid():
         status = 422 if form.is_bound else 200

@@ -17,16 +17,27 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import passwords, signup, tokens
+from accounts.hashers import TooManyHashes
 from accounts.second_factor import TooManyCodes
+from accounts.throttles import TooManyTries
 from commands import batches, lifecycle
 from devices import enrolment, free_json, idempotency, times
 from devices.bodies import BodyTooLarge
 from devices.free_json import Fault, pointer
 from telemetry import bodies, export, history, ingest, readings
 from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
+from telemetry_site.errors import refusal as refusal_of
 
 # Domain errors and their answers: class, status, code, sentence.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
+    (
+        signup.RegistrationClosed,
+        403,
+        "registration-closed",
+        "Here nobody can register by themselves.",
+    ),
+    (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
     (enrolment.TooManyTokens, 409, "too-many-tokens", "Revoke one of the device's tokens first."),
     (ingest.DeviceGone, 404, "", NOT_FOUND),
     (bodies.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),
@@ -78,12 +89,17 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case history.InvalidCursor():
             faults = [Fault("/cursor", "invalid", "Not one of our cursors.")]
             return problem(request, 422, detail="Some values are invalid.", faults=faults)
+        case tokens.TokenRefused():
+            faults = [Fault("/token", "refused", "It was used already, or it has expired.")]
+            return problem(request, 422, detail="Some values are invalid.", faults=faults)
         case batches.NoneTaken():
             detail = "None of the devices takes this."
             return problem(request, 422, detail=detail, faults=list(_of_batch(exc)))
         case export.Busy():
             detail = "Another export is on its way."
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
+        case TooManyTries() | TooManyHashes():
+            return refusal_of(request, exc)
         case TooManyCodes():
             detail = "Too many wrong codes. Try again later."
             return problem(

@@ -180,6 +180,21 @@ def who_acts(get_response: Handler) -> Handler:
     return middleware
 
 
+def refusals(get_response: Handler) -> Handler:
+    """Tell people what was not even tried: too often, or too much at once. The API maps these
+    errors itself.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return errors.refusal(request, error)
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]
+    return middleware
+
+
 def second_factor_of_staff(get_response: Handler) -> Handler:
     """Where it is demanded of them, staff without a second factor see only how to set it up. The
     API, where most have tokens, asks for itself (accounts.authentication).

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import tokens
 from accounts.models import User
 from commands.models import Command, CommandBatch, CommandType
 from devices.models import Device
@@ -27,6 +28,7 @@ from tests.factories import (
     store_readings,
     user_token,
 )
+from tests.mail import Inbox
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +53,33 @@ def test_staff_can_open_every_list(staff_client: Client, device: Device, path: s
     CommandFactory.create(device=device)
     store_reading(device)
     assert staff_client.get(path).status_code == 200
+
+
+def test_staff_invite_by_adding_an_address(staff_client: Client, staff: User, inbox: Inbox) -> None:
+    path = "/admin/accounts/registration/add/"
+    assert "email" in staff_client.get(path).content.decode()
+    refused = staff_client.post(path, {"email": staff.email})
+    assert "already" in refused.content.decode()
+    assert staff_client.post(path, {"email": "ada@example.org"}).status_code == 302
+    invitation = staff.invitations.get()
+    assert (invitation.username, invitation.prefix) == ("", "")
+    inbox.deliver()
+    assert [mail["To"] for mail in inbox.mails] == ["ada@example.org"]
+    change = f"/admin/accounts/registration/{invitation.pk}/change/"
+    assert staff_client.get(change).status_code == 200
+    assert staff_client.post(change, {"email": "other@example.org"}).status_code == 403
+
+
+def test_an_address_that_staff_have_changed_is_not_proven_by_older_mail(
+    staff_client: Client, owner: User
+) -> None:
+    now = timezone.now()
+    _, secret = tokens.issue(owner, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
+    form = {"username": "owner", "email": "new@example.org", "time_zone": "UTC"}
+    path = f"/admin/accounts/user/{owner.pk}/change/"
+    assert staff_client.post(path, form | {"is_active": "on"}).status_code == 302
+    with pytest.raises(tokens.TokenRefused):
+        tokens.find(secret.text, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
 
 
 @pytest.mark.parametrize("path", ["/admin/", *LISTS])
