@@ -27,6 +27,8 @@ PAGES = {
     "a key": "/devices/{greenhouse}/keys/climate.temperature",
     "add a device": "/devices/new",
     "password": "/account/password",
+    "help": "/help",
+    "reference": "/help/api",
     "not found": "/nothing-here",
 }
 WIDTHS = [360, 768, 1440, 3840]
