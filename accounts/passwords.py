@@ -1,5 +1,7 @@
 """Passwords: the only writer of them after a user was made."""
 
+from datetime import datetime
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -8,6 +10,10 @@ from accounts.models import User
 
 LONGEST_PASSWORD = 1024
 """Characters; a longer one only costs time to hash."""
+
+
+class WrongPassword(Exception):
+    """Not the password of the user who is signed in."""
 
 
 class MaximumLengthValidator:
@@ -21,6 +27,12 @@ class MaximumLengthValidator:
 
     def get_help_text(self) -> str:
         return f"Your password can have {LONGEST_PASSWORD} characters at the most."
+
+
+def confirm(user: User, password: str, *, now: datetime) -> None:
+    """Make sure that it is the user who is signed in. Raises WrongPassword."""
+    if not user.check_password(password):
+        raise WrongPassword
 
 
 def change(user: User, password: str | None) -> None:

@@ -17,6 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import closing, passwords
 from commands import lifecycle
 from devices import enrolment, free_json, times
 from devices.bodies import BodyTooLarge
@@ -26,6 +27,13 @@ from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
 
 # Domain errors and their answers: class, status, code, sentence.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
+    (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
+    (
+        closing.LastAdministrator,
+        409,
+        "last-administrator",
+        "Make somebody else an administrator first.",
+    ),
     (enrolment.TooManyTokens, 409, "too-many-tokens", "Revoke one of the device's tokens first."),
     (ingest.DeviceGone, 404, "", NOT_FOUND),
     (bodies.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),

@@ -130,6 +130,8 @@ LOGOUT_REDIRECT_URL = "sign-in"
 
 AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 """Days that the audit trail is kept."""
+ARCHIVES = DATA_DIR / "archives"
+"""What people have asked for of theirs, until it is fetched or over its time."""
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 """How many proxies stand before the site and add to X-Forwarded-For."""
 

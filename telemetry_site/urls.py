@@ -8,7 +8,7 @@ import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import pages
+from telemetry_site import account_api, account_pages, pages
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -16,6 +16,9 @@ api = [
     *devices.urls.api,
     *telemetry.urls.api,
     *commands.urls.api,
+    path("users/me", account_api.Me.as_view()),
+    path("users/me/archive", account_api.OwnArchive.as_view()),
+    path("users/me/archive/file", account_api.ArchiveFile.as_view()),
     path("schema", SchemaView.as_view(), name="schema"),
 ]
 
@@ -30,6 +33,10 @@ urlpatterns = [
     *devices.urls.pages,
     *telemetry.urls.pages,
     *commands.urls.pages,
+    path("account/data", account_pages.data, name="own-data"),
+    path("account/data/archive.zip", account_pages.archive_file, name="archive-file"),
+    path("account/delete", account_pages.delete, name="delete-account"),
+    path("goodbye", account_pages.goodbye, name="goodbye"),
     path("", pages.home, name="home"),
     path("devices/rows", pages.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),
