@@ -7,7 +7,10 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 from django.urls import get_resolver
+from django.utils import timezone
 
+from accounts import archives
+from telemetry_site import archive
 from tests.conftest import Api
 from tests.factories import (
     CommandFactory,
@@ -85,8 +88,11 @@ def told(answer, status):
 
 
 @pytest.fixture
-def path(device):
+def path(device, settings, tmp_path):
     """The path of a route, for the owner's device and what is its."""
+    settings.ARCHIVES = tmp_path
+    archives.request(device.user, now=timezone.now())
+    archive.make_waiting()
     things = {
         "device_id": device.pk,
         "token_id": device_token_and_row(device)[0].pk,
