@@ -1,23 +1,31 @@
 """Where a request comes from."""
 
-from ipaddress import ip_address
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
+from rest_framework.request import Request
 
 
-def of(request: HttpRequest) -> str | None:
-    """The address of whoever asks: as seen by the outermost of TRUSTED_PROXIES proxies.
+def of(request: HttpRequest | Request) -> str | None:
+    """The address of whoever asks; of one of the TRUSTED_PROXIES, that of whoever asked it.
 
-    What stands further left in X-Forwarded-For anybody can write, and is not believed. None where
-    it is no address at all.
+    X-Forwarded-For is read from its end, where our own proxies have written, and only as far as
+    they have: what stands before that anybody can make up. None where it is no address at all.
     """
-    hops = [request.META.get("REMOTE_ADDR", "")]
-    if settings.TRUSTED_PROXIES:
-        told = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        hops = [*(hop.strip() for hop in told if hop.strip()), *hops]
-    seen = hops[-1 - min(settings.TRUSTED_PROXIES, len(hops) - 1)]
+    seen = request.META.get("REMOTE_ADDR", "")
+    trusted = _networks(tuple(settings.TRUSTED_PROXIES))
+    told = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
+    hops = [hop.strip() for hop in told if hop.strip()]
     try:
+        while hops and any(ip_address(seen) in one for one in trusted):
+            seen = hops.pop()
         return str(ip_address(seen))
     except ValueError:
         return None
+
+
+@cache
+def _networks(names: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(name, strict=False) for name in names]

@@ -3,19 +3,22 @@
 import json
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as FrameworkGroupAdmin
 from django.contrib.auth.admin import UserAdmin as FrameworkUserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from accounts import tokens
+from accounts import signup, throttles, tokens
+from accounts.account_forms import InvitationForm
 from accounts.actions import ACTIONS
-from accounts.audited import RecordingAdmin
+from accounts.audited import AuditedAdmin, RecordingAdmin
 from accounts.forms import PasswordForm
-from accounts.models import AuditEvent, Token, User
+from accounts.models import AuditEvent, Registration, Token, User
 from accounts.read_only import ReadOnlyAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -55,6 +58,51 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "email" in form.changed_data:
+            # What was mailed to the old address proves nothing of the new one.
+            tokens.revoke_mailed(obj)
+
+
+@admin.register(Registration)
+class RegistrationAdmin(ReadOnlyAdmin[Registration], AuditedAdmin[Registration]):
+    """Who was invited or has signed up, and has not opened the link yet. Adding one invites."""
+
+    list_display = ("email", "username", "invited_by", "created_at", "expires_at")
+    list_select_related = ("invited_by",)
+    search_fields = ("email", "username")
+    ordering = ("-created_at",)
+    fields = ("email", "username", "invited_by", "created_at", "expires_at")
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        return super().get_form(request, obj, change, **kwargs) if obj else InvitationForm
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields if obj else ("email",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        allowed = request.user.has_perm("accounts.add_registration")
+        return allowed and settings.REGISTRATION != "closed"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("accounts.delete_registration")
+
+    def delete_model(self, request: HttpRequest, obj: Registration) -> None:
+        signup.withdraw(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for registration in queryset:
+            signup.withdraw(registration)
+
+    def save_model(self, request: HttpRequest, obj: Registration, form: Any, change: bool) -> None:
+        assert isinstance(request.user, User)  # noqa: S101 - the admin has let them in
+        now = timezone.now()
+        throttles.take(throttles.of_invitation(request.user.pk), now=now)
+        obj.pk = signup.invite(request.user, obj.email, now=now).pk
 
 
 @admin.register(Token)

@@ -25,6 +25,7 @@ class LoginBody(StrictSerializer):
     label = serializers.CharField(  # type: ignore[assignment]
         max_length=100, required=False, default=""
     )
+    access = serializers.ChoiceField(Token.Access.choices, default=Token.Access.FULL)
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         if ("username" in attrs) == ("email" in attrs):
@@ -53,7 +54,11 @@ class Login(APIView):
         if not isinstance(user, User):
             raise AuthenticationFailed("Name and password do not belong together.")
         token, secret = tokens.issue(
-            user, scope=tokens.Scope.AUTH, now=timezone.now(), label=given["label"]
+            user,
+            scope=tokens.Scope.AUTH,
+            now=timezone.now(),
+            label=given["label"],
+            access=given["access"],
         )
         update_last_login(User, user)
         return Response({"token": secret.text, "expires_at": token.expires_at})

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts import audit, tokens
@@ -38,6 +38,9 @@ class UserTokenAuthentication(BaseAuthentication):
             token = tokens.find(secret, scope=tokens.Scope.AUTH, now=now)
         except tokens.TokenRefused:
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
+        if token.access == Token.Access.READ and request.method not in SAFE_METHODS:
+            # Here, where every view of the API comes by, whatever permissions it asks for itself.
+            raise PermissionDenied("This token may only read.")
         tokens.note_use(token, now=now)
         audit.act_by(audit.Means.TOKEN, user=token.user, id=token.pk, name=str(token))
         return token.user, token

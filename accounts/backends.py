@@ -1,11 +1,13 @@
-"""Who a name and a password belong to."""
+"""Who a name and a password belong to: for the pages, the API and the admin alike."""
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
+from django.utils import timezone
 
-from accounts import audit
+from accounts import addresses, audit, throttles
 from accounts.models import User
 
 
@@ -19,15 +21,33 @@ class UsernameOrEmailBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The active user these credentials belong to, or None. Either is in the audit trail."""
+        """The user these credentials belong to, if they may sign in, or None; the audit trail
+        tells either.
+
+        Raises TooManyTries when this was tried too often from where the request comes from.
+        """
         if username is None or password is None or "\0" in username:
             return None
+        counters: list[throttles.Counter] = []
+        if request is not None:
+            counters = throttles.of_sign_in(username, addresses.of(request))
+            throttles.take(counters, now=timezone.now())
         user = User.objects.called(username)
         if user is None:
             # An unknown name costs the same time as a wrong password.
             User().set_password(password)
         elif user.check_password(password) and self.user_can_authenticate(user):
+            throttles.forget(counters[:1])
+            throttles.give_back(counters[1:])
             audit.record("sign_in.succeeded", target=user, by=user)
             return user
         audit.record("sign_in.failed", target=user, name=audit.typed_name(username))
         return None
+
+    def user_can_authenticate(self, user: Any) -> bool:
+        """Whoever is switched off may not, nor may, where a setting says so, whose address is
+        not proven.
+        """
+        return super().user_can_authenticate(user) and (
+            settings.UNVERIFIED_MAY_SIGN_IN or user.email_verified_at is not None
+        )

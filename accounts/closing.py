@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
-from accounts import audit
-from accounts.models import User
+from accounts import audit, sessions
+from accounts.models import Registration, User
 
 
 class LastAdministrator(Exception):
@@ -24,7 +25,12 @@ def close(user: User, *, now: datetime) -> None:
         if list(administrators.select_for_update().values_list("pk", flat=True)) == [user.pk]:
             raise LastAdministrator
         audit.forget_user(user)
+        sessions.end_all(user)
         user.tokens.all().delete()
+        user.invitations.all().delete()
+        Registration.objects.filter(
+            Q(username__iexact=user.username) | Q(email__iexact=user.email)
+        ).delete()
         user.groups.clear()
         user.user_permissions.clear()
         # Not a word of what was here before is left, but the row that devices refer to.

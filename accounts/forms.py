@@ -1,8 +1,15 @@
 """What people type about themselves."""
 
 from django import forms
-from django.contrib.auth.forms import AdminPasswordChangeForm, AuthenticationForm
+from django.contrib.auth.forms import (
+    AdminPasswordChangeForm,
+    AuthenticationForm,
+    PasswordChangeForm,
+)
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts import passwords
 from accounts.models import User
@@ -31,6 +38,18 @@ class SignInForm(AuthenticationForm):
             max_length=passwords.LONGEST_PASSWORD,
             widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         )
+
+
+class OwnPasswordForm(PasswordChangeForm):
+    """Another password for who knows the old one; guessing that is counted."""
+
+    def clean_old_password(self) -> str:
+        old: str = self.cleaned_data["old_password"]
+        try:
+            passwords.confirm(self.user, old, now=timezone.now())
+        except passwords.WrongPassword:
+            raise ValidationError(_("This is not your password.")) from None
+        return old
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]

@@ -1,6 +1,32 @@
 """How passwords are hashed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
 from django.contrib.auth.hashers import Argon2PasswordHasher
+
+AT_ONCE = 2
+"""Hashes at once in a process: each takes 64 MiB, and all the cores there are."""
+PATIENCE = 5.0
+"""Seconds somebody waits for their turn."""
+
+_turns = BoundedSemaphore(AT_ONCE)
+
+
+class TooManyHashes(Exception):
+    """More passwords came at once than can be hashed in time; nothing was decided."""
+
+
+@contextmanager
+def a_turn() -> Iterator[None]:
+    """Wait for one of the AT_ONCE places. Raises TooManyHashes after PATIENCE."""
+    if not _turns.acquire(timeout=PATIENCE):
+        raise TooManyHashes
+    try:
+        yield
+    finally:
+        _turns.release()
 
 
 class Argon2idHasher(Argon2PasswordHasher):
@@ -9,3 +35,11 @@ class Argon2idHasher(Argon2PasswordHasher):
     memory_cost = 64 * 1024
     time_cost = 3
     parallelism = 4
+
+    def encode(self, password: str, salt: str) -> str:
+        with a_turn():
+            return super().encode(password, salt)
+
+    def verify(self, password: str, encoded: str) -> bool:
+        with a_turn():
+            return super().verify(password, encoded)

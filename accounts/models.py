@@ -81,6 +81,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     email_verified_at = models.DateTimeField(null=True, blank=True)
+    pending_email = models.EmailField(max_length=254, blank=True, editable=False)
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -157,12 +158,48 @@ class Token(StoredSecret):
         PASSWORD_RESET = "password_reset", "Password reset"
         SIGN_IN = "sign_in", "One-time sign-in"
 
+    class Access(models.TextChoices):
+        FULL = "full", _("Read and write")
+        READ = "read", _("Read only")
+
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
     scope = models.CharField(max_length=20, choices=Scope)
+    access = models.CharField(max_length=4, choices=Access, default=Access.FULL)
     used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta(StoredSecret.Meta):
         db_table = "tokens"
+        constraints = [
+            *StoredSecret.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(access__in=["full", "read"]), name="token_access_known"
+            ),
+        ]
+
+
+class Session(models.Model):
+    """A browser that is signed in, or about to be. Of its cookie only the SHA-256 is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key_hash = models.BinaryField(unique=True, editable=False)
+    data = models.TextField(editable=False)
+    user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="sessions")
+    address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=300)
+    created_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "sessions"
+        constraints = [
+            models.CheckConstraint(
+                condition=Exact(Length("key_hash"), 32), name="session_key_hash_is_sha256"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
@@ -278,3 +315,47 @@ class Archive(models.Model):
 
     def __str__(self) -> str:
         return f"archive of {self.user}"
+
+
+class Registration(StoredSecret):
+    """Somebody who becomes a user once they have opened what was sent to their address.
+
+    It holds neither the name nor the address: of several, the first that is completed gets them.
+    Who was invited chooses name and password then.
+    """
+
+    email = models.EmailField(max_length=254)
+    username = models.CharField(max_length=150, blank=True, validators=[UsernameValidator()])
+    password = models.CharField(max_length=128, blank=True, db_column="password_hash")
+    invited_by = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, blank=True, related_name="invitations"
+    )
+
+    class Meta(StoredSecret.Meta):
+        db_table = "registrations"
+        indexes = [models.Index(Lower("email"), name="registrations_email")]
+        constraints = [
+            *StoredSecret.Meta.constraints,
+            models.CheckConstraint(
+                condition=Q(username="", password="", invited_by__isnull=False)
+                | Q(~Q(username=""), ~Q(password=""), invited_by=None),
+                name="registrations_chosen_or_invited",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Throttle(models.Model):
+    """How often something was tried since its window began, shared by all processes."""
+
+    key = models.BinaryField(primary_key=True, max_length=32)
+    tries = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "throttles"
+
+    def __str__(self) -> str:
+        return f"{self.tries} until {self.ends_at}"

@@ -1,9 +1,38 @@
-"""What the worker does about accounts."""
+"""What the worker does about accounts: it sends their mail and forgets what is over."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
 
 from django.utils import timezone
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from accounts import audit
+from accounts import audit, emails, passwords, signup, throttles
+
+MAILS: dict[str, Callable[[UUID, datetime], None]] = {
+    "registration": lambda subject, now: signup.send(subject, now=now),
+    "verification": lambda subject, now: emails.send_verification(subject, now=now),
+    "address-change": lambda subject, now: emails.send_change_notice(subject),
+    "password-reset": lambda subject, now: passwords.send_reset(subject, now=now),
+    "password-changed": lambda subject, now: passwords.send_notice(subject),
+}
+"""Each kind of mail, and who writes it."""
+
+
+@app.task(retry=RetryStrategy(max_attempts=7, exponential_wait=4))
+def deliver(kind: str, subject: str) -> None:
+    """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours."""
+    MAILS[kind](UUID(subject), timezone.now())
+
+
+@app.periodic(cron="37 * * * *")
+@app.task(queueing_lock="forget_ended")
+def forget_ended(timestamp: int) -> None:
+    """Every hour: forget registrations that nobody completed, and tries that no longer count."""
+    now = timezone.now()
+    signup.forget_expired(now)
+    throttles.forget_ended(now)
 
 
 @app.periodic(cron="37 3 * * *")

@@ -11,6 +11,7 @@ from accounts import audit, secrets
 from accounts.models import StoredSecret, Token, User, alive
 
 Scope = Token.Scope
+Access = Token.Access
 PREFIXES = {
     Scope.AUTH: "tsu",
     Scope.EMAIL_VERIFICATION: "tsv",
@@ -23,6 +24,7 @@ LIFETIMES = {
     Scope.PASSWORD_RESET: timedelta(hours=1),
     Scope.SIGN_IN: timedelta(hours=1),
 }
+LONGEST_LIFETIME = timedelta(days=5 * 365)
 LAST_USED_PRECISION = timedelta(minutes=10)
 """`last_used_at` is written at most this often, or each request would write a row."""
 
@@ -32,9 +34,18 @@ class TokenRefused(Exception):
 
 
 def issue(
-    user: User, *, scope: Token.Scope, now: datetime, label: str = ""
+    user: User,
+    *,
+    scope: Token.Scope,
+    now: datetime,
+    label: str = "",
+    access: str = Access.FULL,
+    lifetime: timedelta | None = None,
 ) -> tuple[Token, secrets.Secret]:
-    """Store a new token of the user; the secret is in the answer and nowhere else."""
+    """Store a new token of the user; the secret is in the answer and nowhere else.
+
+    Without a lifetime it has the one of its scope.
+    """
     secret = secrets.make(PREFIXES[scope])
     with transaction.atomic():
         token = Token.objects.create(
@@ -43,9 +54,10 @@ def issue(
             token_hash=secret.digest,
             prefix=secret.visible,
             label=label,
-            expires_at=now + LIFETIMES[scope],
+            access=access,
+            expires_at=now + (lifetime or LIFETIMES[scope]),
         )
-        about = {"scope": scope, "label": label, "expires_at": token.expires_at}
+        about = {"scope": scope, "access": access, "label": label, "expires_at": token.expires_at}
         audit.record("token.issued", target=token, after=about, now=now)
     return token, secret
 
@@ -79,6 +91,25 @@ def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
     return token.user
 
 
+def rotate(token: Token, *, now: datetime) -> tuple[Token, secrets.Secret]:
+    """One like it in its place, for as long again; the old one is refused from now on.
+
+    Raises TokenRefused when it has ended already.
+    """
+    with transaction.atomic():
+        if not Token.objects.filter(alive(now), pk=token.pk).update(revoked=True):
+            raise TokenRefused
+        audit.record("token.revoked", target=token, now=now)
+        return issue(
+            token.user,
+            scope=Scope(token.scope),
+            now=now,
+            label=token.label,
+            access=token.access,
+            lifetime=token.expires_at - token.created_at if token.expires_at else None,
+        )
+
+
 def revoke(token: StoredSecret) -> None:
     """End a token; the next request with it is refused. Revoking twice is harmless."""
     living = type(token)._default_manager.filter(pk=token.pk, revoked=False)
@@ -87,11 +118,19 @@ def revoke(token: StoredSecret) -> None:
             audit.record("token.revoked", target=token)
 
 
-def revoke_all(user: User) -> None:
-    """End every token of the user, unused links included."""
+def revoke_all(user: User, *, keep: Token | None = None) -> None:
+    """End every token of the user but one, unused links included."""
+    kept = [keep.pk] if keep else []
+    living = Token.objects.filter(user=user, revoked=False).exclude(pk__in=kept)
     with transaction.atomic():
-        if count := Token.objects.filter(user=user, revoked=False).update(revoked=True):
+        if count := living.update(revoked=True):
             audit.record("token.all_revoked", target=user, after={"count": count})
+
+
+def revoke_mailed(user: User) -> None:
+    """End the links that were mailed to the user's address."""
+    mailed = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
+    Token.objects.filter(user=user, scope__in=mailed, revoked=False).update(revoked=True)
 
 
 def note_use(token: StoredSecret, *, now: datetime) -> None:

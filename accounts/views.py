@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
+from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -21,14 +21,24 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import passwords, tokens
 from accounts.actions import SUBJECTS
-from accounts.forms import SignInForm
+from accounts.forms import OwnPasswordForm, SignInForm
 from accounts.models import AuditEvent, User
 
 LINK_SECRET = "sign_in_link"  # noqa: S105 - a key of the session
 NO_PASSWORD_NOTICE_READ = "no_password_notice_read"  # noqa: S105 - a key of the session
 
 EVENTS_SHOWN = 50
-SUBJECTS_OF_USERS = ["sign_in", "password", "token", "device", "command", "user", "retention"]
+SUBJECTS_OF_USERS = [
+    "sign_in",
+    "session",
+    "password",
+    "address",
+    "token",
+    "device",
+    "command",
+    "user",
+    "retention",
+]
 
 
 class SignedInRequest(HttpRequest):
@@ -48,6 +58,10 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
         template_name="accounts/sign_in.html",
         authentication_form=SignInForm,
         redirect_authenticated_user=True,
+        extra_context={
+            "may_sign_up": settings.REGISTRATION == "open",
+            "must_verify": not settings.UNVERIFIED_MAY_SIGN_IN,
+        },
     )
     return door(request)
 
@@ -91,7 +105,7 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def set_password(request: SignedInRequest) -> HttpResponse:
     """Choose a password: a first one, or another one for the one that is known."""
-    kind = PasswordChangeForm if request.user.has_usable_password() else SetPasswordForm
+    kind = OwnPasswordForm if request.user.has_usable_password() else SetPasswordForm
     form = kind(request.user, request.POST if request.method == "POST" else None)
     if not form.is_valid():
         status = 422 if form.is_bound else 200

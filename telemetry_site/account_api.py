@@ -11,13 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import archives
+from accounts import archives, profile_api
 from accounts.models import Archive, User
 from accounts.strict import StrictSerializer
 from telemetry_site import archive, leaving
 
 
-class PasswordBody(StrictSerializer):
+class LeavingBody(StrictSerializer):
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
 
 
@@ -27,13 +27,13 @@ class ArchiveAnswer(serializers.ModelSerializer[Archive]):
         fields = ("status", "requested_at", "expires_at", "size")
 
 
-class Me(APIView):
+class Me(profile_api.Me):
     """The user who is speaking."""
 
-    @extend_schema(request=PasswordBody, responses={204: None})
+    @extend_schema(request=LeavingBody, responses={204: None})
     def delete(self, request: Request) -> Response:
         """Delete the account with all its devices and readings, for good."""
-        body = PasswordBody(data=request.data)
+        body = LeavingBody(data=request.data)
         body.is_valid(raise_exception=True)
         leaving.leave(_user(request), password=body.validated_data["password"], now=timezone.now())
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -17,16 +17,24 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import closing, passwords
+from accounts import closing, passwords, signup, tokens
+from accounts.hashers import TooManyHashes
+from accounts.throttles import TooManyTries
 from commands import lifecycle
 from devices import enrolment, free_json, times
 from devices.bodies import BodyTooLarge
 from devices.free_json import Fault, pointer
 from telemetry import bodies, deliveries, export, history, ingest, readings
-from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
+from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem, refusal
 
 # Domain errors and their answers: class, status, code, sentence.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
+    (
+        signup.RegistrationClosed,
+        403,
+        "registration-closed",
+        "Here nobody can register by themselves.",
+    ),
     (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
     (
         closing.LastAdministrator,
@@ -77,9 +85,14 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case history.InvalidCursor():
             faults = [Fault("/cursor", "invalid", "Not one of our cursors.")]
             return problem(request, 422, detail="Some values are invalid.", faults=faults)
+        case tokens.TokenRefused():
+            faults = [Fault("/token", "refused", "It was used already, or it has expired.")]
+            return problem(request, 422, detail="Some values are invalid.", faults=faults)
         case export.Busy():
             detail = "Another export is on its way."
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
+        case TooManyTries() | TooManyHashes():
+            return refusal(request, exc)
         case PermissionDenied():
             return problem(request, 403)
         case OperationalError():

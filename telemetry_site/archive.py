@@ -22,7 +22,7 @@ from django.http import FileResponse
 from django.utils import timezone
 
 from accounts import archives, audit
-from accounts.models import Archive, AuditEvent, Token, User
+from accounts.models import Archive, AuditEvent, Registration, Session, Token, User
 from commands.models import Command
 from devices.models import Device, DeviceToken
 from telemetry import export
@@ -151,13 +151,18 @@ TABLES: dict[str, Table] = {
         "username",
         "email",
         "email_verified_at",
+        "pending_email",
         "time_zone",
         "is_staff",
         "created_at",
         "updated_at",
         "last_login",
     ),
-    "tokens": _of(Token, "user", *SECRET_FIELDS, "scope", "used_at"),
+    "sessions": _of(
+        Session, "user", "id", "address", "user_agent", "created_at", "last_seen_at", "expires_at"
+    ),
+    "invitations": _of(Registration, "invited_by", "email", "created_at", "expires_at"),
+    "tokens": _of(Token, "user", *SECRET_FIELDS, "scope", "access", "used_at"),
     "devices": Table(DEVICE, _devices),
     "device_tokens": _of(DeviceToken, "device__user", "device_id", *SECRET_FIELDS),
     "keys": _of(

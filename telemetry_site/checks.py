@@ -9,6 +9,14 @@ SHORTEST_KEY = 50
 
 
 @register()
+def known_values(**kwargs: Any) -> list[CheckMessage]:
+    """Errors for settings that are one of a few words."""
+    if settings.REGISTRATION in ("open", "invitation", "closed"):
+        return []
+    return [Error("REGISTRATION is open, invitation or closed.", id="site.E004")]
+
+
+@register()
 def safe_in_public(**kwargs: Any) -> list[CheckMessage]:
     """Errors that stop `run`, `migrate` and every other command, but only behind https."""
     if not settings.HTTPS:

@@ -3,15 +3,21 @@
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
+from math import ceil
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext, ngettext
 
+from accounts.hashers import TooManyHashes
+from accounts.throttles import TooManyTries
 from devices.free_json import Fault
 
 NOT_FOUND = "There is nothing here, or nothing that you may see."
 DATABASE_AWAY = "The database cannot answer just now; nothing was stored."
+SECONDS_TOLD = 90
+"""Up to here a time to wait is told in seconds."""
 SENTENCES = {
     400: "The request could not be understood.",
     403: "You may not do this.",
@@ -46,10 +52,10 @@ def problem(
     )
 
 
-def answer(request: HttpRequest, status: int, *, detail: str = "") -> HttpResponse:
+def answer(request: HttpRequest, status: int, *, detail: str = "", code: str = "") -> HttpResponse:
     """An error in the form that whoever asked can read."""
     if request.path.startswith("/api/"):
-        return problem(request, status, detail=detail)
+        return problem(request, status, detail=detail, code=code)
     return render(
         request,
         "error.html",
@@ -61,6 +67,29 @@ def answer(request: HttpRequest, status: int, *, detail: str = "") -> HttpRespon
         },
         status=status,
     )
+
+
+def refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    """The answer to what was not even tried, with `Retry-After`; None for any other error."""
+    match error:
+        case TooManyTries(limit=limit, retry_after=seconds):
+            detail = gettext("Too many tries. Try again in %(time)s.") % {"time": _time(seconds)}
+            response = answer(request, 429, detail=detail, code=f"limit:{limit}")
+        case TooManyHashes():
+            seconds = 5
+            detail = gettext("Too many people sign in at this moment. Try again.")
+            response = answer(request, 503, detail=detail)
+        case _:
+            return None
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+def _time(seconds: int) -> str:
+    if seconds <= SECONDS_TOLD:
+        return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+    minutes = ceil(seconds / 60)
+    return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

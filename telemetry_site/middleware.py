@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
-from accounts import addresses, audit
+from accounts import addresses, audit, sessions
 from telemetry.api import express
 from telemetry_site import errors
 
@@ -122,6 +122,18 @@ def express_lane(get_response: Handler) -> Handler:
     return middleware
 
 
+def session_origin(get_response: Handler) -> Handler:
+    """Tell the session where its browser is, for whoever looks at the list of their sessions."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        session = sessions.of_request(request)
+        session.address = addresses.of(request)
+        session.user_agent = request.headers.get("User-Agent", "").replace("\0", "")
+        return get_response(request)
+
+    return middleware
+
+
 def who_acts(get_response: Handler) -> Handler:
     """Tell the audit trail whose session this is, and from where; a token tells more, later."""
 
@@ -130,6 +142,21 @@ def who_acts(get_response: Handler) -> Handler:
         with audit.acting(lambda: request.user, means=audit.Means.SESSION, address=address):
             return get_response(request)
 
+    return middleware
+
+
+def refusals(get_response: Handler) -> Handler:
+    """Tell people what was not even tried: too often, or too much at once. The API maps these
+    errors itself.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return errors.refusal(request, error)
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]
     return middleware
 
 

@@ -11,6 +11,13 @@ from telemetry_site.data_dir import make_data_dir, secret_key
 # Lets classes say what they hold (ModelAdmin[Device]) where Django itself does not yet.
 django_stubs_ext.monkeypatch()
 
+
+def rate(text: str) -> tuple[int, int]:
+    """How many times in how many seconds: `10/900`."""
+    times, _, seconds = text.partition("/")
+    return int(times), int(seconds)
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
@@ -45,7 +52,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
@@ -60,12 +66,14 @@ MIDDLEWARE = [
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "telemetry_site.middleware.session_origin",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "telemetry_site.middleware.user_time_zone",
+    "telemetry_site.middleware.refusals",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
 WSGI_APPLICATION = "telemetry_site.wsgi.application"
@@ -110,8 +118,27 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Mail
+
+EMAIL_URL = env.str("EMAIL_URL", default="")
+HAS_MAIL = EMAIL_URL not in ("", "consolemail://")
+MAIL = env.email_url_config(EMAIL_URL or "consolemail://")
+EMAIL_BACKEND = MAIL["EMAIL_BACKEND"] if HAS_MAIL else "accounts.console_mail.EmailBackend"
+EMAIL_HOST = MAIL["EMAIL_HOST"] or "localhost"
+EMAIL_PORT = MAIL["EMAIL_PORT"] or 25
+EMAIL_HOST_USER = MAIL["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD = MAIL["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS = MAIL.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = MAIL.get("EMAIL_USE_SSL", False)
+EMAIL_FILE_PATH = MAIL["EMAIL_FILE_PATH"]
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"Telemetry <telemetry@{PUBLIC.hostname}>")
+
 # People
 
+REGISTRATION = env.str("REGISTRATION", default="invitation" if HTTPS else "open")
+"""Who may join: `open` (anybody), `invitation` (whom staff invite) or `closed` (nobody)."""
+UNVERIFIED_MAY_SIGN_IN = env.bool("UNVERIFIED_MAY_SIGN_IN", default=not (HTTPS or HAS_MAIL))
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.UsernameOrEmailBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
@@ -132,12 +159,14 @@ AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 """Days that the audit trail is kept."""
 ARCHIVES = DATA_DIR / "archives"
 """What people have asked for of theirs, until it is fetched or over its time."""
-TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
-"""How many proxies stand before the site and add to X-Forwarded-For."""
 
 # The browser
 
+SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+"""Seconds after which a session ends whatever happens."""
+SESSION_IDLE = 12 * 3600
+"""Seconds without a request after which it ends, too."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Each copy on one machine has its own sign-in: browsers share cookies between ports.
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
@@ -197,6 +226,22 @@ SPECTACULAR_SETTINGS = {
         "CommandOutcome": "commands.api.OUTCOMES",
     },
 }
+
+# How often something may be tried: times within seconds, of one client, name or address
+
+THROTTLES = {
+    "sign-in": rate(env.str("SIGN_IN_LIMIT", default="10/900")),
+    "sign-in-address": rate(env.str("SIGN_IN_ADDRESS_LIMIT", default="100/3600")),
+    "password": rate(env.str("PASSWORD_LIMIT", default="10/900")),
+    "register": rate(env.str("REGISTER_LIMIT", default="20/3600")),
+    "mail": rate(env.str("MAIL_LIMIT", default="5/3600")),
+    "mail-client": rate(env.str("MAIL_CLIENT_LIMIT", default="30/3600")),
+    "mail-address": rate(env.str("MAIL_ADDRESS_LIMIT", default="30/86400")),
+    "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
+}
+# Behind https there is a proxy, and most often on the same machine.
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else [])
+"""Addresses and networks of the proxies whose X-Forwarded-For is believed."""
 
 # The worker
 

@@ -8,7 +8,7 @@ import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import account_api, account_pages, pages
+from telemetry_site import account_api, account_pages, pages, token_pages
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -37,6 +37,22 @@ urlpatterns = [
     path("account/data/archive.zip", account_pages.archive_file, name="archive-file"),
     path("account/delete", account_pages.delete, name="delete-account"),
     path("goodbye", account_pages.goodbye, name="goodbye"),
+    path("tokens", token_pages.tokens_page, name="tokens"),
+    path("tokens/new", token_pages.new, name="token-new"),
+    path("tokens/<uuid:token_id>/rotate", token_pages.rotate, name="token-rotate"),
+    path("tokens/<uuid:token_id>/revoke", token_pages.revoke, name="token-revoke"),
+    path("devices/<uuid:device_id>/tokens", token_pages.tokens_of_device, name="device-tokens"),
+    path("devices/<uuid:device_id>/tokens/new", token_pages.new_of_device, name="device-token-new"),
+    path(
+        "devices/<uuid:device_id>/tokens/<uuid:token_id>/rotate",
+        token_pages.rotate_of_device,
+        name="device-token-rotate",
+    ),
+    path(
+        "devices/<uuid:device_id>/tokens/<uuid:token_id>/revoke",
+        token_pages.revoke_of_device,
+        name="device-token-revoke",
+    ),
     path("", pages.home, name="home"),
     path("devices/rows", pages.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),

@@ -25,6 +25,7 @@ from tests.factories import (
     device_token,
     user_token,
 )
+from tests.mail import Inbox, mail_server
 from tests.telemetry.rolling import set_rolled_until
 
 hypothesis_settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True)
@@ -100,6 +101,15 @@ def _rules_of_no_other_test() -> None:
 def commits_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for a commit happens, though the transaction of the test will never see one."""
     monkeypatch.setattr(transaction, "on_commit", lambda work: work())
+
+
+@pytest.fixture
+def inbox(db: None, settings: Any) -> Iterator[Inbox]:
+    """Where all mail goes: a real server."""
+    with mail_server() as inbox:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", inbox.port
+        yield inbox
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-// Small controls: the colours of the site, copying, showing a password.
+// Small controls: the colours of the site, copying, showing a password, waiting for a button.
 
 const root = document.documentElement;
 
@@ -37,6 +37,18 @@ function reveal(button) {
   button.setAttribute("aria-pressed", shown);
 }
 
+// A button that may be pressed in a while: it tells the seconds left, and opens by itself.
+function countDown(button) {
+  const label = button.textContent;
+  const ready = performance.now() + 1000 * button.dataset.wait;
+  (function tick() {
+    const left = Math.ceil((ready - performance.now()) / 1000);
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? button.dataset.words.replace("%s", left) : label;
+    if (left > 0) setTimeout(tick, 250);
+  })();
+}
+
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
   if (button?.dataset.setTheme !== undefined) setTheme(button.dataset.setTheme);
@@ -44,3 +56,4 @@ document.addEventListener("click", ({ target }) => {
   if (button?.dataset.reveal) reveal(button);
 });
 showTheme();
+document.querySelectorAll("[data-wait]").forEach(countDown);

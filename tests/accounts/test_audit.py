@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts import audit, passwords, secrets, tokens
@@ -244,7 +245,7 @@ def test_the_life_of_a_device_is_told(owner):
     enrolment.change(device, name="big pump")
     token, _ = enrolment.issue_token(device)
     enrolment.revoke_token(token)
-    enrolment.rotate_token(device)
+    enrolment.rotate_token(device, now=timezone.now())
     enrolment.decommission(device, now=NOW + timedelta(days=9999))
     enrolment.decommission(device, now=NOW + timedelta(days=9999))
     enrolment.forget(device)

@@ -1,8 +1,11 @@
+import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.test import override_settings
 
+from accounts import hashers
 from telemetry_site import settings as as_installed
+from tests.hashers import CheapHasher
 
 
 def test_passwords_are_hashed_with_argon2id_at_the_strength_we_promise():
@@ -14,3 +17,14 @@ def test_passwords_are_hashed_with_argon2id_at_the_strength_we_promise():
 def test_the_tests_themselves_use_the_same_kind():
     assert settings.PASSWORD_HASHERS != as_installed.PASSWORD_HASHERS
     assert make_password("x").startswith("argon2$argon2id$")
+
+
+def test_more_hashes_than_there_are_places_wait_and_then_give_up(monkeypatch):
+    monkeypatch.setattr(hashers, "PATIENCE", 0.01)
+    hasher = CheapHasher()
+    with hashers.a_turn(), hashers.a_turn():
+        with pytest.raises(hashers.TooManyHashes):
+            hasher.encode("password", "saltsalt")
+        with pytest.raises(hashers.TooManyHashes):
+            hasher.verify("password", "argon2$")
+    assert hasher.verify("password", hasher.encode("password", "saltsalt"))

@@ -1,14 +1,14 @@
 """Signing in and out, and the password, as a browser sees them."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
 from accounts import tokens
-from accounts.models import User
+from accounts.models import Session, User
 from tests.factories import PASSWORD, user_token_and_row
 
 SIGN_IN = "/sign-in"
@@ -242,3 +242,10 @@ def test_a_password_that_could_not_be_typed_again_is_refused(owner_client: Clien
     answer = owner_client.post("/account/password", fields)
     assert "1024 characters at the most" in answer.content.decode()
     assert Client().login(username="owner", password=PASSWORD)
+
+
+def test_guessing_the_old_password_is_counted(owner_client: Client, settings: Any) -> None:
+    settings.THROTTLES = {**settings.THROTTLES, "password": (1, 60)}
+    wrong = {"old_password": "wrong", "new_password1": "a quite long sentence"}
+    assert owner_client.post("/account/password", wrong).status_code == 422
+    assert owner_client.post("/account/password", wrong).status_code == 429

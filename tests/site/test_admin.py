@@ -10,12 +10,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import tokens
 from accounts.models import User
 from commands.models import Command, CommandType
 from devices.models import Device
 from telemetry.models import RetentionRule, Telemetry
 from tests.conftest import Api
 from tests.factories import CommandFactory, device_token, store_reading, store_readings, user_token
+from tests.mail import Inbox
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +37,33 @@ def test_staff_can_open_every_list(staff_client: Client, device: Device, path: s
     CommandFactory.create(device=device)
     store_reading(device)
     assert staff_client.get(path).status_code == 200
+
+
+def test_staff_invite_by_adding_an_address(staff_client: Client, staff: User, inbox: Inbox) -> None:
+    path = "/admin/accounts/registration/add/"
+    assert "email" in staff_client.get(path).content.decode()
+    refused = staff_client.post(path, {"email": staff.email})
+    assert "already" in refused.content.decode()
+    assert staff_client.post(path, {"email": "ada@example.org"}).status_code == 302
+    invitation = staff.invitations.get()
+    assert (invitation.username, invitation.prefix) == ("", "")
+    inbox.deliver()
+    assert [mail["To"] for mail in inbox.mails] == ["ada@example.org"]
+    change = f"/admin/accounts/registration/{invitation.pk}/change/"
+    assert staff_client.get(change).status_code == 200
+    assert staff_client.post(change, {"email": "other@example.org"}).status_code == 403
+
+
+def test_an_address_that_staff_have_changed_is_not_proven_by_older_mail(
+    staff_client: Client, owner: User
+) -> None:
+    now = timezone.now()
+    _, secret = tokens.issue(owner, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
+    form = {"username": "owner", "email": "new@example.org", "time_zone": "UTC"}
+    path = f"/admin/accounts/user/{owner.pk}/change/"
+    assert staff_client.post(path, form | {"is_active": "on"}).status_code == 302
+    with pytest.raises(tokens.TokenRefused):
+        tokens.find(secret.text, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
 
 
 @pytest.mark.parametrize("path", ["/admin/", *LISTS])
@@ -99,7 +128,7 @@ class TestDevices:
         assert device.deleted_at is not None
         assert device_api.get("/api/v1/device").status_code == 401
 
-    def test_rotating_tokens_shows_the_new_ones_and_ends_the_old(
+    def test_rotating_tokens_shows_the_new_ones_and_leaves_the_device_its_own_for_now(
         self, staff_client: Client, device: Device, device_api: Api
     ) -> None:
         body = {"action": "rotate_tokens", "_selected_action": [str(device.pk)]}
@@ -107,7 +136,8 @@ class TestDevices:
         found = re.search(r"tsd_[0-9A-Za-z]{49}", page)
         assert found is not None
         assert Api(found[0]).get("/api/v1/device").status_code == 200
-        assert device_api.get("/api/v1/device").status_code == 401
+        assert device_api.get("/api/v1/device").status_code == 200
+        assert device.tokens.get(replaced_by=None).prefix == found[0][:8]
 
 
 class TestTelemetry:

@@ -115,7 +115,7 @@ class TestContent:
         }
         assert referring == {
             *("AuditEvent", "Command", "Device", "DeviceToken", "Key", "RetentionRule", "Token"),
-            "Telemetry",
+            *("Telemetry", "Session", "Registration"),
             # The archive itself, what readings are made into, and what nothing but the site reads.
             *("Archive", "HourRollup", "DayRollup", "Horizon", "Delivery", "LogEntry"),
         }

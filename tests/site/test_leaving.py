@@ -207,6 +207,7 @@ def test_the_test_above_fills_every_table_that_refers_to_somebody(owner, staff, 
     others = {
         # Those that only staff come into.
         ("LogEntry", "user"),
+        ("Registration", "invited_by"),
         ("User_user_permissions", "user"),
         # Written by retention, and by the worker.
         ("Horizon", "device"),

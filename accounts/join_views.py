@@ -1,0 +1,223 @@
+"""Joining, proving an address, and getting back in, as a browser sees it.
+
+A link that was mailed shows a button, for what only looks at mail must use nothing up; its secret
+moves from the URL into the session at once.
+"""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import account_forms, addresses, passwords, signup, throttles, tokens
+from accounts.models import Token, User
+
+MAILED = "mailed"
+"""In the session: what was mailed last, and when, for the page that tells to look for it."""
+PAUSE = timedelta(seconds=60)
+"""Between a mail and the next one that somebody may ask for here."""
+page = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@sensitive_post_parameters()
+@page
+def sign_up(request: HttpRequest) -> HttpResponse:
+    """Ask for a name, an address and a password, and mail a link."""
+    if settings.REGISTRATION != "open":
+        return render(request, "accounts/sign_up_closed.html", status=403)
+    form = account_forms.SignUpForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        given, now = form.cleaned_data, timezone.now()
+        address = addresses.of(request)
+        throttles.take(throttles.of_registration(given["email"], address), now=now)
+        try:
+            signup.register(given["username"], given["email"], given["password"], now=now)
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            return _look_for(request, "registration", given["email"], now)
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/sign_up.html", {"form": form}, status=status)
+
+
+@page
+def forgotten(request: HttpRequest) -> HttpResponse:
+    """Ask for an address, and mail a link to choose another password."""
+    return _ask_for_address(request, "password-reset", "accounts/forgotten.html")
+
+
+@page
+def ask_again(request: HttpRequest) -> HttpResponse:
+    """Ask for an address that is not proven yet, and mail its link again."""
+    return _ask_for_address(request, "verification", "accounts/ask_again.html")
+
+
+@page
+def check_inbox(request: HttpRequest) -> HttpResponse:
+    """Tell to look for the mail; send another one, a while after the last."""
+    mailed = request.session.get(MAILED)
+    if mailed is None:
+        return redirect("sign-in")
+    now = timezone.now()
+    left = datetime.fromisoformat(mailed["at"]) + PAUSE - now
+    wait = max(0, round(left.total_seconds()))
+    if request.method == "POST" and not wait:
+        return _mail(request, mailed["kind"], mailed["email"], now)
+    status = 429 if request.method == "POST" else 200
+    context = {
+        "email": mailed["email"],
+        "reset": mailed["kind"] == "password-reset",
+        "wait": wait,
+        "at_once": settings.UNVERIFIED_MAY_SIGN_IN and mailed["kind"] == "registration",
+        "console": not settings.HAS_MAIL,
+    }
+    return render(request, "accounts/check_inbox.html", context, status=status)
+
+
+@require_safe
+def open_verification(request: HttpRequest, secret: str) -> HttpResponse:
+    return _keep(request, "verify-email", secret)
+
+
+@require_safe
+def open_invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    return _keep(request, "join", secret)
+
+
+@require_safe
+def open_reset(request: HttpRequest, secret: str) -> HttpResponse:
+    return _keep(request, "new-password", secret)
+
+
+@page
+def verify_email(request: HttpRequest) -> HttpResponse:
+    """A button, and the address is proven when it is pressed."""
+    secret, now = request.session.get("verify-email", ""), timezone.now()
+    form = None
+    try:
+        who = _waiting(secret, now)
+        if request.method == "POST":
+            user = signup.verify(secret, username=request.POST.get("username", ""), now=now)
+            return _done(request, "verify-email", user)
+    except tokens.TokenRefused:
+        return _refused(request, "verify-email")
+    except ValidationError as error:
+        form = account_forms.UsernameForm({"username": request.POST.get("username") or who})
+        form.is_valid()
+        form.add_error("username", error.messages)
+    context = {"name": who, "form": form}
+    status = 422 if form else 200
+    return render(request, "accounts/verify_email.html", context, status=status)
+
+
+@sensitive_post_parameters()
+@page
+def join(request: HttpRequest) -> HttpResponse:
+    """Ask who was invited for a name and a password."""
+    secret, now = request.session.get("join", ""), timezone.now()
+    form = account_forms.JoinForm(request.POST if request.method == "POST" else None)
+    try:
+        invitation = signup.find(secret, now=now)
+        if form.is_valid():
+            user = signup.accept(secret, **form.cleaned_data, now=now)
+            return _done(request, "join", user)
+    except tokens.TokenRefused:
+        return _refused(request, "join")
+    except ValidationError as error:
+        form.add_error(None, error)
+    context = {"form": form, "email": invitation.email, "inviter": invitation.invited_by}
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/join.html", context, status=status)
+
+
+@sensitive_post_parameters()
+@page
+def new_password(request: HttpRequest) -> HttpResponse:
+    """Ask who has forgotten their password for another one."""
+    secret, now = request.session.get("new-password", ""), timezone.now()
+    form = account_forms.NewPasswordForm(request.POST if request.method == "POST" else None)
+    try:
+        user = tokens.find(secret, scope=Token.Scope.PASSWORD_RESET, now=now).user
+        if form.is_valid():
+            passwords.reset(secret, form.cleaned_data["password"], now=now)
+            messages.success(request, _("Your password is set. Sign in with it."))
+            del request.session["new-password"]
+            return redirect("sign-in")
+    except tokens.TokenRefused:
+        return _refused(request, "new-password")
+    except ValidationError as error:
+        form.add_error(None, error)
+    context = {"form": form, "name": user.username}
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/new_password.html", context, status=status)
+
+
+def _ask_for_address(request: HttpRequest, kind: str, template: str) -> HttpResponse:
+    known = request.user.email if isinstance(request.user, User) else ""
+    given = request.POST if request.method == "POST" else None
+    form = account_forms.AddressForm(given, initial={"email": known})
+    if form.is_valid():
+        return _mail(request, kind, form.cleaned_data["email"], timezone.now())
+    return render(request, template, {"form": form}, status=422 if form.is_bound else 200)
+
+
+def _mail(request: HttpRequest, kind: str, email: str, now: datetime) -> HttpResponse:
+    """Send what somebody may ask for who is not signed in, known or not."""
+    throttles.take(throttles.of_mail(email, addresses.of(request)), now=now)
+    if kind == "password-reset":
+        passwords.request_reset(email)
+    else:
+        signup.resend(email)
+    return _look_for(request, kind, email, now)
+
+
+def _look_for(request: HttpRequest, kind: str, email: str, now: datetime) -> HttpResponse:
+    request.session[MAILED] = {"kind": kind, "email": email, "at": now.isoformat()}
+    return redirect("check-inbox")
+
+
+def _keep(request: HttpRequest, name: str, secret: str) -> HttpResponse:
+    """Take the secret of a link out of the URL, where history and logs would keep it."""
+    now = timezone.now()
+    try:
+        if name == "new-password":
+            tokens.find(secret, scope=Token.Scope.PASSWORD_RESET, now=now)
+        else:
+            _waiting(secret, now)
+    except tokens.TokenRefused:
+        # Nobody fills the table of sessions with made-up links.
+        request.session.pop(name, None)
+    else:
+        request.session[name] = secret
+    return redirect(name)
+
+
+def _waiting(secret: str, now: datetime) -> str:
+    """The name of who this secret makes a user, or whose address it proves; Raises TokenRefused."""
+    try:
+        return signup.find(secret, now=now).username
+    except tokens.TokenRefused:
+        return tokens.find(secret, scope=Token.Scope.EMAIL_VERIFICATION, now=now).user.username
+
+
+def _done(request: HttpRequest, name: str, user: User) -> HttpResponse:
+    del request.session[name]
+    request.session.pop(MAILED, None)
+    if request.user.is_authenticated:
+        messages.success(request, _("Your address is confirmed."))
+        return redirect("account")
+    message = _("Your address is confirmed. Sign in as %(name)s.")
+    messages.success(request, message % {"name": user.username})
+    return redirect("sign-in")
+
+
+def _refused(request: HttpRequest, name: str) -> HttpResponse:
+    request.session.pop(name, None)
+    return render(request, "accounts/link_refused.html", {"kind": name}, status=410)

@@ -1,0 +1,39 @@
+"""Mail: asked for in a transaction, written and sent by the worker.
+
+A job says what kind of mail it is and whom it is about, and nothing else: the secret of a link is
+made when the mail is sent, so that no table and no log ever holds one.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from procrastinate.contrib.django import app
+
+from accounts.secrets import Secret
+
+
+def later(kind: str, subject: UUID) -> None:
+    """Have the worker send a mail of this kind (see accounts/tasks.py) once this is committed."""
+    app.configure_task("accounts.tasks.deliver").defer(kind=kind, subject=str(subject))
+
+
+def link(path: str, secret: Secret | None = None) -> str:
+    """Where a mail leads to: below PUBLIC_URL, whatever host a request has named."""
+    return f"{settings.PUBLIC_URL}/{path}" + (f"/{secret.text}" if secret else "")
+
+
+def send(name: str, *, to: str, **context: Any) -> None:
+    """Send accounts/mail/<name>, as text (its first line is the subject) and as HTML.
+
+    Raises OSError or SMTPException when no server takes it.
+    """
+    context |= {"site": settings.PUBLIC.netloc, "to": to}
+    subject, _, text = render_to_string(f"accounts/mail/{name}.txt", context).partition("\n")
+    message = EmailMultiAlternatives(subject.strip(), text.strip() + "\n", to=[to])
+    message.attach_alternative(render_to_string(f"accounts/mail/{name}.html", context), "text/html")
+    # No answering machine should answer.
+    message.extra_headers["Auto-Submitted"] = "auto-generated"
+    message.send()

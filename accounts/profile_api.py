@@ -1,0 +1,100 @@
+"""Oneself, for programs."""
+
+from typing import Any
+
+from django.contrib.auth import update_session_auth_hash
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import addresses, emails, passwords, profiles, throttles
+from accounts.models import Token, User
+from accounts.strict import StrictSerializer
+
+
+class ProfileAnswer(serializers.ModelSerializer[User]):
+    """What a user sees of themselves."""
+
+    class Meta:
+        model = User
+        fields = (
+            "id",
+            "username",
+            "email",
+            "email_verified_at",
+            "pending_email",
+            "time_zone",
+            "created_at",
+        )
+        extra_kwargs = {
+            "pending_email": {"help_text": "Will be the address once it is proven; or empty."}
+        }
+
+
+class ProfileBody(StrictSerializer):
+    username = serializers.CharField(max_length=150, required=False)
+    time_zone = serializers.CharField(max_length=64, required=False)
+    email = serializers.EmailField(max_length=254, required=False)
+    password = serializers.CharField(
+        max_length=1024,
+        trim_whitespace=False,
+        required=False,
+        help_text="The current one; another address needs it.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "email" in attrs and "password" not in attrs:
+            raise serializers.ValidationError(
+                {"password": ["Another address needs the password."]}, code="required"
+            )
+        return attrs
+
+
+class PasswordBody(StrictSerializer):
+    current = serializers.CharField(max_length=1024, trim_whitespace=False)
+    new = serializers.CharField(max_length=1024, trim_whitespace=False)
+
+
+class Me(APIView):
+    """The user who is speaking."""
+
+    @extend_schema(responses=ProfileAnswer)
+    def get(self, request: Request) -> Response:
+        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        return Response(ProfileAnswer(request.user).data)
+
+    @extend_schema(request=ProfileBody, responses=ProfileAnswer)
+    def patch(self, request: Request) -> Response:
+        """A new address holds once the link that is mailed to it was opened."""
+        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        body = ProfileBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        given, user, now = body.validated_data, request.user, timezone.now()
+        if "email" in given:
+            passwords.confirm(user, given["password"], now=now)
+            counters = throttles.of_mail(given["email"], addresses.of(request))
+            throttles.take(counters, now=now)
+            emails.request_change(user, given["email"])
+        profiles.change(user, username=given.get("username"), time_zone=given.get("time_zone"))
+        return Response(ProfileAnswer(user).data)
+
+
+class ChangePassword(APIView):
+    """Choose another password. All other sessions and tokens end; devices keep theirs."""
+
+    @extend_schema(request=PasswordBody, responses={204: None})
+    def post(self, request: Request) -> Response:
+        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        body = PasswordBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        given, user = body.validated_data, request.user
+        passwords.confirm(user, given["current"], now=timezone.now())
+        passwords.judge(user, given["new"], field="new")
+        shown = request.auth if isinstance(request.auth, Token) else None
+        passwords.change(user, given["new"], keep=shown)
+        if shown is None:
+            update_session_auth_hash(request._request, user)
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,213 @@
+"""How people join: by themselves or invited, and only once they have opened what was mailed.
+
+Until then there is a Registration, which holds neither a name nor an address. Where
+UNVERIFIED_MAY_SIGN_IN they are a user at once, if both are free.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from accounts import audit, emails, mail, passwords, secrets, tokens
+from accounts.models import Registration, User, alive
+
+LIFETIME = timedelta(hours=24)
+INVITATION_LIFETIME = timedelta(days=7)
+VERIFICATION_PREFIX = tokens.PREFIXES[tokens.Scope.EMAIL_VERIFICATION]
+INVITATION_PREFIX = "tsi"
+
+
+class RegistrationClosed(Exception):
+    """Nobody may join, or only who is invited; see settings.REGISTRATION."""
+
+
+def register(username: str, email: str, password: str, *, now: datetime) -> None:
+    """Have a link mailed to somebody who wants to join. A taken username is told, as usernames are
+    no secret; whether the address is known is not, and the same is done for both.
+
+    Raises RegistrationClosed and ValidationError.
+    """
+    if settings.REGISTRATION != "open":
+        raise RegistrationClosed
+    user = User(username=username, email=User.objects.normalize_email(email))
+    _judge(user, password)
+    user.password = make_password(password)
+    with transaction.atomic():
+        if settings.UNVERIFIED_MAY_SIGN_IN and _store(user):
+            audit.record("user.joined", target=user, by=user, now=now)
+            mail.later("verification", user.pk)
+            return
+        registration = Registration.objects.create(
+            username=user.username,
+            email=user.email,
+            password=user.password,
+            expires_at=now + LIFETIME,
+            # Of a secret that nobody knows, until one is mailed.
+            token_hash=secrets.make(VERIFICATION_PREFIX).digest,
+        )
+        mail.later("registration", registration.pk)
+
+
+def resend(email: str) -> None:
+    """Mail another link to who waits for one at this address; nobody learns if somebody does."""
+    waiting = Registration.objects.filter(email__iexact=email, invited_by=None)
+    registration = waiting.order_by("-created_at").values_list("pk", flat=True).first()
+    claims = User.objects.filter(email__iexact=email, email_verified_at=None)
+    claims |= User.objects.filter(pending_email__iexact=email)
+    mail.later("registration", registration or uuid4())
+    mail.later("verification", claims.values_list("pk", flat=True).first() or uuid4())
+
+
+def invite(by: User, email: str, *, now: datetime) -> Registration:
+    """Mail somebody a link to join by; a former invitation is replaced.
+
+    Raises PermissionDenied unless it is staff who invites, RegistrationClosed and, when the
+    address is a user's, ValidationError.
+    """
+    if not by.is_staff:
+        raise PermissionDenied
+    if settings.REGISTRATION == "closed":
+        raise RegistrationClosed
+    if emails.is_proven(email):
+        raise ValidationError({"email": _("This address is a user's already.")})
+    with transaction.atomic():
+        Registration.objects.filter(email__iexact=email, invited_by__isnull=False).delete()
+        invitation = Registration.objects.create(
+            email=User.objects.normalize_email(email),
+            invited_by=by,
+            expires_at=now + INVITATION_LIFETIME,
+            token_hash=secrets.make(INVITATION_PREFIX).digest,
+        )
+        audit.record("user.invited", target=invitation, now=now)
+        mail.later("registration", invitation.pk)
+    return invitation
+
+
+def withdraw(registration: Registration) -> None:
+    """Make a registration or an invitation, and its link, nothing."""
+    with transaction.atomic():
+        audit.record("user.withdrawn", target=registration)
+        Registration.objects.filter(pk=registration.pk).delete()
+
+
+def find(text: str, *, now: datetime) -> Registration:
+    """The open registration or invitation that this secret was mailed for. Raises TokenRefused."""
+    try:
+        secret = secrets.parse(text, VERIFICATION_PREFIX, INVITATION_PREFIX)
+        return Registration.objects.get(alive(now), token_hash=secret.digest)
+    except (secrets.MalformedSecret, Registration.DoesNotExist):
+        raise tokens.TokenRefused from None
+
+
+def verify(text: str, *, username: str = "", now: datetime) -> User:
+    """Prove an address with what was mailed to it, be it to join or as a user's new address.
+
+    Raises TokenRefused and, when the username is taken meanwhile, ValidationError.
+    """
+    try:
+        find(text, now=now)
+    except tokens.TokenRefused:
+        return emails.verify(text, now=now)
+    return complete(text, username=username, now=now)
+
+
+def complete(text: str, *, username: str = "", now: datetime) -> User:
+    """Make a user of who opened this link; of many at once one succeeds.
+
+    Raises TokenRefused. When the username is taken meanwhile it raises ValidationError, and the
+    link works once more, with another `username`.
+    """
+    registration = find(text, now=now)
+    if registration.invited_by_id is not None:
+        raise tokens.TokenRefused
+    user = User(username=username or registration.username, password=registration.password)
+    return _admit(registration, user, now=now)
+
+
+def accept(text: str, *, username: str, password: str, now: datetime) -> User:
+    """Make a user of who was invited. Raises TokenRefused and ValidationError."""
+    invitation = find(text, now=now)
+    if invitation.invited_by_id is None:
+        raise tokens.TokenRefused
+    user = User(username=username, email=invitation.email)
+    _judge(user, password)
+    user.password = make_password(password)
+    return _admit(invitation, user, now=now)
+
+
+def send(registration_id: UUID, *, now: datetime) -> None:
+    """Mail the link of a registration or an invitation. A link that was sent before works as well.
+
+    Whoever has an account already is told so instead.
+    """
+    registration = Registration.objects.filter(alive(now), pk=registration_id).first()
+    if registration is None:
+        return
+    if emails.is_proven(registration.email):
+        emails.send_have_account(registration.email)
+        return
+    invited = registration.invited_by
+    secret = secrets.make(INVITATION_PREFIX if invited else VERIFICATION_PREFIX)
+    if registration.prefix:
+        registration.pk, registration._state.adding = uuid4(), True
+    registration.token_hash, registration.prefix = secret.digest, secret.visible
+    registration.save()
+    if invited:
+        link, name = mail.link("join", secret), invited.username
+        mail.send("invitation", to=registration.email, link=link, inviter=name)
+    else:
+        link, name = mail.link("verify-email", secret), registration.username
+        mail.send("verify_email", to=registration.email, link=link, username=name)
+
+
+def forget_expired(now: datetime) -> int:
+    """Remove what nobody has completed in time; how many there were."""
+    return Registration.objects.filter(expires_at__lte=now).delete()[0]
+
+
+def judge_username(user: User) -> None:
+    """Raise ValidationError when the user's name cannot be one, or is somebody else's."""
+    user.clean_fields(
+        exclude=[field.name for field in User._meta.fields if field.name != "username"]
+    )
+    if User.objects.filter(username__iexact=user.username).exclude(pk=user.pk).exists():
+        raise ValidationError(
+            {"username": ValidationError(_("This username is taken."), code="taken")}
+        )
+
+
+def _judge(user: User, password: str) -> None:
+    user.clean_fields(exclude=["password"])
+    judge_username(user)
+    passwords.judge(user, password)
+
+
+def _store(user: User) -> bool:
+    """Store a new user, unless name or address are taken."""
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _admit(registration: Registration, user: User, *, now: datetime) -> User:
+    with transaction.atomic():
+        if not Registration.objects.filter(alive(now), pk=registration.pk).delete()[0]:
+            raise tokens.TokenRefused
+        user.email, user.email_verified_at = registration.email, now
+        judge_username(user)
+        if emails.is_proven(user.email):
+            raise tokens.TokenRefused
+        emails.make_room(user.email, user)
+        if not _store(user):
+            raise tokens.TokenRefused
+        audit.record("user.joined", target=user, by=user, now=now)
+        Registration.objects.filter(email__iexact=user.email).delete()
+    return user

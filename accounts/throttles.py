@@ -1,0 +1,127 @@
+"""How often something may be tried: counters in the database, shared by all processes.
+
+A window begins with the first try and ends by itself. What is counted is stored as a digest only.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from math import ceil
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection
+
+from accounts.models import Throttle
+
+COUNT = """
+INSERT INTO throttles AS t (key, tries, ends_at) VALUES (%(key)s, 1, %(ends_at)s)
+ON CONFLICT (key) DO UPDATE SET
+    tries = CASE WHEN t.ends_at <= %(now)s THEN 1 ELSE t.tries + 1 END,
+    ends_at = CASE WHEN t.ends_at <= %(now)s THEN excluded.ends_at ELSE t.ends_at END
+RETURNING tries, ends_at
+"""
+GIVE_BACK = "UPDATE throttles SET tries = tries - 1 WHERE key = %(key)s AND tries > 0"
+
+
+class TooManyTries(Exception):
+    """A limit is used up for now; `limit` is its name, `retry_after` the seconds until its end."""
+
+    def __init__(self, limit: str, retry_after: int) -> None:
+        super().__init__(f"{limit}: again in {retry_after} s")
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class Counter(NamedTuple):
+    """One limit (a name in settings.THROTTLES) of whoever or whatever `of` is."""
+
+    limit: str
+    of: tuple[str, ...]
+
+    @property
+    def key(self) -> bytes:
+        """32 bytes; nobody reads a name or an address out of them."""
+        text = "\0".join([self.limit, *(part.casefold() for part in self.of)])
+        secret = settings.SECRET_KEY.encode()[:64]
+        return blake2b(text.encode("utf-8", "replace"), digest_size=32, key=secret).digest()
+
+
+def take(counters: Sequence[Counter], *, now: datetime) -> None:
+    """Count a try. It is counted before it is made, so that none of many at once slips through.
+
+    Raises TooManyTries for the first counter that is used up; the ones after it are not counted.
+    """
+    for counter in counters:
+        times, seconds = settings.THROTTLES[counter.limit]
+        given: dict[str, Any] = {
+            "key": counter.key,
+            "now": now,
+            "ends_at": now + timedelta(seconds=seconds),
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(COUNT, given)
+            tries, ends_at = cursor.fetchone()
+        if tries > times:
+            raise TooManyTries(counter.limit, max(1, ceil((ends_at - now).total_seconds())))
+
+
+def give_back(counters: Sequence[Counter]) -> None:
+    """Uncount a try that turned out to be somebody who may."""
+    with connection.cursor() as cursor:
+        for counter in counters:
+            cursor.execute(GIVE_BACK, {"key": counter.key})
+
+
+def forget(counters: Sequence[Counter]) -> None:
+    """Begin anew for these."""
+    Throttle.objects.filter(key__in=[counter.key for counter in counters]).delete()
+
+
+def forget_ended(now: datetime) -> int:
+    """Remove the windows that are over; how many there were."""
+    return Throttle.objects.filter(ends_at__lte=now).delete()[0]
+
+
+def network(address: str | None) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that an IPv6 client is given whole."""
+    if address is None:
+        return ""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
+    return str(ip)
+
+
+def of_sign_in(name: str, address: str | None) -> list[Counter]:
+    """What a try to sign in is counted by: the name with the client's address, and that alone."""
+    client = network(address)
+    return [Counter("sign-in", (name, client)), Counter("sign-in-address", (client,))]
+
+
+def of_registration(email: str, address: str | None) -> list[Counter]:
+    """What a try to register is counted by: the client's address, and what is mailed."""
+    return [Counter("register", (network(address),)), *of_mail(email, address)]
+
+
+def of_mail(email: str, address: str | None) -> list[Counter]:
+    """What a mail that anybody may cause is counted by. An address gets few of them from one
+    client, so that nobody is flooded, and more from all, so that nobody is kept from getting any.
+    """
+    client = network(address)
+    return [
+        Counter("mail", (email, client)),
+        Counter("mail-client", (client,)),
+        Counter("mail-address", (email,)),
+    ]
+
+
+def of_password(user_id: object) -> list[Counter]:
+    """What asking somebody who is signed in for their password is counted by."""
+    return [Counter("password", (str(user_id),))]
+
+
+def of_invitation(user_id: object) -> list[Counter]:
+    """What the invitations of a member of staff are counted by."""
+    return [Counter("invitation", (str(user_id),))]

@@ -1,0 +1,106 @@
+"""Passwords: proven, changed, forgotten."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import authenticate
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from accounts import passwords, throttles, tokens
+from accounts.models import User
+from tests.concurrency import at_once
+from tests.factories import PASSWORD, user_token_and_row
+from tests.mail import secret_of
+
+NEW = "a quite long sentence"
+
+
+def reset(secret, password=NEW):
+    return passwords.reset(secret, password, now=timezone.now())
+
+
+@pytest.fixture
+def secret(owner, inbox):
+    passwords.request_reset("Owner@Example.org")
+    inbox.deliver()
+    return secret_of(inbox.to(owner.email)[0])
+
+
+def test_a_mailed_link_sets_another_password_and_ends_all_that_the_old_one_opened(
+    owner, secret, inbox
+):
+    browser = Client()
+    browser.force_login(owner)
+    token, _ = user_token_and_row(owner)
+    assert reset(secret) == owner
+    assert authenticate(username="owner", password=NEW) == owner
+    assert authenticate(username="owner", password=PASSWORD) is None
+    assert browser.get("/").status_code == 302
+    token.refresh_from_db()
+    assert token.revoked
+    inbox.deliver()
+    assert inbox.mails[-1]["Subject"] == "Your password was changed"
+
+
+def test_a_link_sets_a_password_once_and_within_an_hour(secret):
+    with pytest.raises(tokens.TokenRefused):
+        passwords.reset(secret, NEW, now=timezone.now() + timedelta(hours=1, seconds=1))
+    reset(secret)
+    with pytest.raises(tokens.TokenRefused):
+        reset(secret, "another long sentence")
+
+
+def test_a_refused_password_does_not_use_the_link_up(secret):
+    with pytest.raises(ValidationError):
+        reset(secret, "short")
+    reset(secret)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_twenty_with_one_link_one_sets_the_password(secret):
+    outcomes = at_once(*[lambda n=n: reset(secret, f"{NEW} {n}") for n in range(20)])
+    (winner,) = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, User)]
+    assert sum(isinstance(outcome, tokens.TokenRefused) for outcome in outcomes) == 19
+    assert authenticate(username="owner", password=f"{NEW} {winner}") is not None
+
+
+def test_with_a_reset_the_address_is_proven(owner, secret):
+    User.objects.update(email_verified_at=None)
+    reset(secret)
+    owner.refresh_from_db()
+    assert owner.email_verified_at is not None
+
+
+def test_nothing_is_mailed_to_an_unknown_address_or_somebody_switched_off(owner, inbox):
+    User.objects.update(is_active=False)
+    for email in (owner.email, "nobody@example.org"):
+        passwords.request_reset(email)
+    assert inbox.deliver() == 2
+    assert inbox.mails == []
+
+
+def test_a_known_and_an_unknown_address_take_the_same_statements(owner):
+    def statements(email):
+        with CaptureQueriesContext(connection) as seen:
+            passwords.request_reset(email)
+        return [query["sql"][:30] for query in seen.captured_queries]
+
+    assert statements(owner.email) == statements("nobody@example.org")
+    first, second = [job.args for job in ProcrastinateJob.objects.all()]
+    assert set(first) == set(second) == {"kind", "subject"}
+
+
+def test_guessing_the_password_of_who_is_signed_in_is_counted(owner, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "password": (2, 60)}
+    now = timezone.now()
+    passwords.confirm(owner, PASSWORD, now=now)
+    for _ in range(2):
+        with pytest.raises(passwords.WrongPassword):
+            passwords.confirm(owner, "wrong", now=now)
+    with pytest.raises(throttles.TooManyTries):
+        passwords.confirm(owner, PASSWORD, now=now)

@@ -1,0 +1,101 @@
+"""How often something may be tried."""
+
+from datetime import timedelta
+
+import pytest
+
+from accounts import throttles
+from accounts.models import Throttle
+from accounts.throttles import Counter, TooManyTries, take
+from tests.concurrency import at_once
+from tests.factories import NOW
+
+DOOR = [Counter("sign-in", ("Ada", "192.0.2.1"))]
+
+
+@pytest.fixture(autouse=True)
+def _three_a_minute(settings, db):
+    settings.THROTTLES = {**settings.THROTTLES, "sign-in": (3, 60), "password": (1, 60)}
+
+
+def tried(times, counters=DOOR, now=NOW):
+    for _ in range(times):
+        take(counters, now=now)
+
+
+def test_a_limit_lets_so_many_through_and_tells_when_to_come_again():
+    tried(3)
+    with pytest.raises(TooManyTries) as refused:
+        tried(1, now=NOW + timedelta(seconds=20))
+    assert (refused.value.limit, refused.value.retry_after) == ("sign-in", 40)
+
+
+def test_a_window_begins_with_the_first_try_and_ends_by_itself():
+    tried(3)
+    tried(3, now=NOW + timedelta(seconds=60))
+    with pytest.raises(TooManyTries):
+        tried(1, now=NOW + timedelta(seconds=119))
+
+
+def test_a_try_that_was_refused_makes_the_wait_no_longer():
+    tried(3)
+    for _ in range(5):
+        with pytest.raises(TooManyTries):
+            tried(1, now=NOW + timedelta(seconds=59))
+    tried(1, now=NOW + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("of", [("Bob", "192.0.2.1"), ("Ada", "192.0.2.2"), ("Ada192.0.2.1",)])
+def test_everybody_is_counted_apart(of):
+    tried(3)
+    tried(3, [Counter("sign-in", of)])
+
+
+def test_a_name_in_another_case_is_the_same():
+    tried(3)
+    with pytest.raises(TooManyTries):
+        tried(1, [Counter("sign-in", ("ADA", "192.0.2.1"))])
+
+
+def test_a_try_given_back_was_none():
+    for _ in range(9):
+        tried(1)
+        throttles.give_back(DOOR)
+
+
+def test_what_is_forgotten_begins_anew():
+    tried(3)
+    throttles.forget(DOOR)
+    tried(3)
+
+
+def test_windows_that_are_over_are_removed():
+    tried(1)
+    tried(1, [Counter("password", ("1",))], now=NOW + timedelta(seconds=30))
+    assert throttles.forget_ended(NOW + timedelta(seconds=60)) == 1
+    assert Throttle.objects.count() == 1
+
+
+def test_nobody_can_read_who_was_counted():
+    tried(1)
+    assert len(bytes(Throttle.objects.get().key)) == 32
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_no_more_get_through_than_may():
+    outcomes = at_once(*[lambda: tried(1)] * 20)
+    assert sum(isinstance(outcome, TooManyTries) for outcome in outcomes) == 17
+    assert outcomes.count(None) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        (None, ""),
+    ],
+)
+def test_a_client_of_ipv6_is_the_network_it_was_given(address, client):
+    assert throttles.network(address) == client
