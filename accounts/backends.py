@@ -21,8 +21,8 @@ class UsernameOrEmailBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The user these credentials belong to, if they may sign in, or None; the audit trail
-        tells either.
+        """The user these credentials belong to, if they may sign in, or None, which is in the audit
+        trail. That they came in is written down once they have (signing_in).
 
         Raises TooManyTries when this was tried too often from where the request comes from.
         """
@@ -39,7 +39,6 @@ class UsernameOrEmailBackend(ModelBackend):
         elif user.check_password(password) and self.user_can_authenticate(user):
             throttles.forget(counters[:1])
             throttles.give_back(counters[1:])
-            audit.record("sign_in.succeeded", target=user, by=user)
             return user
         audit.record("sign_in.failed", target=user, name=audit.typed_name(username))
         return None

@@ -202,6 +202,50 @@ class Session(models.Model):
         return str(self.id)
 
 
+class SecondFactor(models.Model):
+    """That a user is asked for a code beside the password, and what the codes are made of."""
+
+    user = models.OneToOneField(
+        User, primary_key=True, on_delete=models.CASCADE, related_name="second_factor"
+    )
+    seed = models.BinaryField(editable=False)
+    last_step = models.BigIntegerField(editable=False, help_text="Of the last code that was used.")
+    tries = models.PositiveSmallIntegerField(default=0, editable=False)
+    tries_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "second_factors"
+        constraints = [
+            models.CheckConstraint(
+                condition=Exact(Length("seed"), 32), name="second_factor_seed_is_32_bytes"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.user_id)
+
+
+class RecoveryCode(models.Model):
+    """What is kept of a code that stands in for a lost authenticator, once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="recovery_codes")
+    code_hash = models.BinaryField(unique=True, editable=False)
+    used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "recovery_codes"
+        constraints = [
+            models.CheckConstraint(
+                condition=Exact(Length("code_hash"), 32), name="recovery_code_hash_is_sha256"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     """Parts of the audit trail."""
 

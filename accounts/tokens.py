@@ -83,11 +83,10 @@ def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
     Raises TokenRefused.
     """
     token = find(text, scope=scope, now=now)
-    action = "sign_in.succeeded" if scope == Scope.SIGN_IN else "token.used"
     with transaction.atomic():
         if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
             raise TokenRefused
-        audit.record(action, target=token, by=token.user, after={"scope": scope}, now=now)
+        audit.record("token.used", target=token, by=token.user, after={"scope": scope}, now=now)
     return token.user
 
 

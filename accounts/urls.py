@@ -5,7 +5,9 @@ from accounts import (
     account_views,
     join_views,
     profile_api,
+    second_factor_views,
     session_views,
+    signing_in,
     signup_api,
     token_api,
     views,
@@ -31,6 +33,7 @@ api = [
 ]
 pages = [
     path("sign-in", views.sign_in, name="sign-in"),
+    path("sign-in/code", signing_in.sign_in_code, name="sign-in-code"),
     path("sign-in/link", views.sign_in_by_link, name="sign-in-by-link"),
     path("sign-in/link/<str:secret>", views.open_link, name="sign-in-link"),
     path("sign-out", LogoutView.as_view(), name="sign-out"),
@@ -47,6 +50,18 @@ pages = [
     path("account", account_views.account, name="account"),
     path("account/address", account_views.change_address, name="change-address"),
     path("account/address/keep", account_views.keep_address, name="keep-address"),
+    path("account/second-factor", second_factor_views.second_factor_page, name="second-factor"),
+    path("account/second-factor/set-up", second_factor_views.set_up, name="second-factor-set-up"),
+    path(
+        "account/second-factor/recovery-codes",
+        second_factor_views.recovery_codes,
+        name="recovery-codes",
+    ),
+    path(
+        "account/second-factor/switch-off",
+        second_factor_views.switch_off,
+        name="second-factor-switch-off",
+    ),
     path("account/sessions", session_views.sessions_page, name="sessions"),
     path("account/sessions/<uuid:session_id>/end", session_views.end, name="session-end"),
     path("account/sessions/end-others", session_views.end_others, name="sessions-end-others"),

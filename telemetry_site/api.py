@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from accounts import closing, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
+from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
 from commands import lifecycle
 from devices import enrolment, free_json, times
@@ -93,6 +94,11 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
         case TooManyTries() | TooManyHashes():
             return refusal(request, exc)
+        case TooManyCodes():
+            detail = "Too many wrong codes. Try again later."
+            return problem(
+                request, 429, detail=detail, headers={"Retry-After": str(exc.retry_after)}
+            )
         case PermissionDenied():
             return problem(request, 403)
         case OperationalError():
@@ -111,7 +117,8 @@ def _of_framework(request: Any, exc: exceptions.APIException) -> HttpResponse:
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(exc, "wait", None)) is not None:
         headers["Retry-After"] = str(math.ceil(wait))
-    return problem(request, exc.status_code, detail=str(exc.detail), headers=headers)
+    code = getattr(exc, "problem", "")
+    return problem(request, exc.status_code, code=code, detail=str(exc.detail), headers=headers)
 
 
 def _of_model(exc: ModelValidationError) -> list[Fault]:

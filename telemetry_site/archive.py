@@ -22,7 +22,7 @@ from django.http import FileResponse
 from django.utils import timezone
 
 from accounts import archives, audit
-from accounts.models import Archive, AuditEvent, Registration, Session, Token, User
+from accounts.models import Archive, AuditEvent, Registration, SecondFactor, Session, Token, User
 from commands.models import Command
 from devices.models import Device, DeviceToken
 from telemetry import export
@@ -161,6 +161,7 @@ TABLES: dict[str, Table] = {
     "sessions": _of(
         Session, "user", "id", "address", "user_agent", "created_at", "last_seen_at", "expires_at"
     ),
+    "second_factor": _of(SecondFactor, "user", "created_at"),
     "invitations": _of(Registration, "invited_by", "email", "created_at", "expires_at"),
     "tokens": _of(Token, "user", *SECRET_FIELDS, "scope", "access", "used_at"),
     "devices": Table(DEVICE, _devices),

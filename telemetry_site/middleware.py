@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.shortcuts import redirect
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 
 from accounts import addresses, audit, sessions
+from accounts.authentication import lacks_second_factor
 from telemetry.api import express
 from telemetry_site import errors
 
@@ -27,6 +29,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Sent with every answer that does not bring its own."""
+
+OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
 
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
@@ -157,6 +161,24 @@ def refusals(get_response: Handler) -> Handler:
         return errors.refusal(request, error)
 
     middleware.process_exception = process_exception  # type: ignore[attr-defined]
+    return middleware
+
+
+def second_factor_of_staff(get_response: Handler) -> Handler:
+    """Where it is demanded of them, staff without a second factor see only how to set it up. The
+    API, where most have tokens, asks for itself (accounts.authentication).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if (
+            settings.STAFF_SECOND_FACTOR
+            and not request.path_info.startswith("/api/")
+            and request.path_info not in map(reverse, OPEN_WITHOUT_SECOND_FACTOR)
+            and lacks_second_factor(request)
+        ):
+            return redirect("second-factor")
+        return get_response(request)
+
     return middleware
 
 

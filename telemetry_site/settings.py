@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "telemetry_site.middleware.second_factor_of_staff",
     "telemetry_site.middleware.user_time_zone",
     "telemetry_site.middleware.refusals",
 ]
@@ -139,6 +140,8 @@ DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"Telemetry <telemetry@{PUBLI
 REGISTRATION = env.str("REGISTRATION", default="invitation" if HTTPS else "open")
 """Who may join: `open` (anybody), `invitation` (whom staff invite) or `closed` (nobody)."""
 UNVERIFIED_MAY_SIGN_IN = env.bool("UNVERIFIED_MAY_SIGN_IN", default=not (HTTPS or HAS_MAIL))
+STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=False)
+"""Whether staff may do nothing before they have set up a second factor."""
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.UsernameOrEmailBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
@@ -197,7 +200,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.UserTokenAuthentication",
         "devices.authentication.DeviceTokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "accounts.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsUser"],
     "DEFAULT_PARSER_CLASSES": ["devices.parsers.JSONParser"],

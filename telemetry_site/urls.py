@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 import accounts.urls
+import accounts.views
 import commands.urls
 import devices.urls
 import telemetry.urls
@@ -28,6 +29,9 @@ admin.site.index_title = "Tables"
 urlpatterns = [
     path("api/v1/", include(api)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    # Before the admin's own, which would let people in by the password alone, and change it.
+    path("admin/login/", accounts.views.sign_in_to_admin),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="set-password")),
     path("admin/", admin.site.urls),
     *accounts.urls.pages,
     *devices.urls.pages,

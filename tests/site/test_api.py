@@ -10,6 +10,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from accounts import archives
+from accounts.models import Token
 from telemetry_site import archive
 from tests.conftest import Api
 from tests.factories import (
@@ -192,6 +193,18 @@ def test_the_owner_gets_everywhere_but_where_only_devices_may(path, owner_api, r
     # Or an export would go on until it is collected, and keep the next one waiting.
     answer.close()
     if who == DEVICES:
+        told(answer, 403)
+    else:
+        assert answer.status_code not in (401, 403, 404)
+
+
+@pytest.mark.parametrize(("route", "method", "who"), CLOSED)
+def test_a_token_that_may_only_read_gets_no_further(path, owner, route, method, who):
+    token, secret = user_token_and_row(owner)
+    Token.objects.filter(pk=token.pk).update(access="read")
+    answer = Api(secret).send(method, path(route))
+    answer.close()
+    if method != "GET" or who == DEVICES:
         told(answer, 403)
     else:
         assert answer.status_code not in (401, 403, 404)

@@ -115,9 +115,17 @@ class TestContent:
         }
         assert referring == {
             *("AuditEvent", "Command", "Device", "DeviceToken", "Key", "RetentionRule", "Token"),
-            *("Telemetry", "Session", "Registration"),
+            *("Telemetry", "Session", "Registration", "SecondFactor"),
             # The archive itself, what readings are made into, and what nothing but the site reads.
-            *("Archive", "HourRollup", "DayRollup", "Horizon", "Delivery", "LogEntry"),
+            *(
+                "Archive",
+                "HourRollup",
+                "DayRollup",
+                "Horizon",
+                "Delivery",
+                "LogEntry",
+                "RecoveryCode",
+            ),
         }
 
     @reads_readings

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import audit, closing, passwords, tokens
-from accounts.models import AuditEvent, Token, User
+from accounts.models import AuditEvent, RecoveryCode, SecondFactor, Token, User
 from commands.models import Command
 from devices.models import Device
 from telemetry import purge, rollups
@@ -163,6 +163,9 @@ def with_all_there_is(owner, staff):
     user_token(owner)
     signed_in(owner).get("/account/activity")
     owner.groups.create(name="night shift")
+    codes = {"seed": bytes(32), "last_step": 0, "created_at": NOW}
+    SecondFactor.objects.create(user=owner, **codes)
+    RecoveryCode.objects.create(user=owner, code_hash=bytes(32))
     audit.record("sign_in.failed", name="OWNER")
     audit.record("device.changed", target=device, by=staff)
     traces = [owner.username, owner.email, owner.pk, device.pk, device.name, command.pk]

@@ -13,7 +13,7 @@ import accounts.models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_read_only_tokens_and_sessions"),
+        ("accounts", "0004_second_factor"),
     ]
 
     operations = [
