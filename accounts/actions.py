@@ -44,6 +44,9 @@ ACTIONS: dict[str, str | Promise] = {
     "user.joined": _("Joined"),
     "user.created": _("User added"),
     "user.changed": _("User changed"),
+    "user.deleted": _("User and data deleted"),
+    "user.data_requested": _("Download of all data requested"),
+    "user.data_fetched": _("All data downloaded"),
     "group.created": _("Group added"),
     "group.changed": _("Group changed"),
     "group.deleted": _("Group removed"),
@@ -61,7 +64,7 @@ SUBJECTS: dict[str, str | Promise] = {
     "command": _("Commands"),
     "catalogue": _("Catalogue"),
     "retention": _("Retention"),
-    "user": _("Users"),
+    "user": _("Account"),
     "group": _("Groups"),
 }
 """What the actions are about: the part before the dot."""

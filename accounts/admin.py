@@ -43,6 +43,9 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     readonly_fields = ("last_login", "created_at", "updated_at")
     change_password_form = PasswordForm
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).filter(deleted_at=None)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         # Rights are given by superusers only, or staff could raise their own.
         rights = () if request.user.is_superuser else RIGHTS

@@ -120,7 +120,7 @@ def forget_user(user: User) -> None:
     What they did to others stays in the others' trails, with their name.
     """
     names = Q(target_name__iexact=user.username) | Q(target_name__iexact=user.email)
-    _forget(Q(owner=user) | Q(owner=None, target_kind="") & names)
+    _forget(Q(owner=user) | Q(owner=None, target_kind__in=["", "registration"]) & names)
 
 
 def forget_old(*, now: datetime) -> int:

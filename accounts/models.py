@@ -83,6 +83,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email_verified_at = models.DateTimeField(null=True, blank=True)
     pending_email = models.EmailField(max_length=254, blank=True, editable=False)
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -325,6 +326,39 @@ class AuditEvent(models.Model):
     def shown_address(self) -> str | None:
         """Where it came from, for the owner of the trail: not where staff sit."""
         return self.address if self.actor_id in (None, self.owner_id) else None
+
+
+class Archive(models.Model):
+    """All that belongs to a user, as a file that they can fetch for a while."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("being made")
+        READY = "ready", _("ready")
+        FAILED = "failed", _("failed")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
+    status = models.CharField(max_length=10, choices=Status, default=Status.WAITING)
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    size = models.BigIntegerField(null=True)
+
+    class Meta:
+        db_table = "archives"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["waiting", "ready", "failed"]),
+                name="archives_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="ready", size__isnull=False, expires_at__isnull=False)
+                | ~Q(status="ready"),
+                name="archives_ready_has_a_size_and_an_end",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"archive of {self.user}"
 
 
 class Registration(StoredSecret):

@@ -25,7 +25,6 @@ api = [
     path("auth/password", profile_api.ChangePassword.as_view()),
     path("auth/join", signup_api.Join.as_view()),
     path("invitations", signup_api.Invitations.as_view()),
-    path("users/me", profile_api.Me.as_view()),
     path("tokens", token_api.TokenList.as_view()),
     path("tokens/<uuid:token_id>", token_api.TokenDetail.as_view()),
     path("sessions", token_api.SessionList.as_view()),

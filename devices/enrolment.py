@@ -77,6 +77,15 @@ def decommission(device: Device, *, now: datetime) -> None:
         device.tokens.update(revoked=True)
 
 
+def decommission_all(user: User, *, now: datetime) -> None:
+    """The same for every device that a user has."""
+    with transaction.atomic():
+        living = Device.objects.filter(user=user, deleted_at=None)
+        gone = list(living.select_for_update(no_key=True).values_list("pk", flat=True))
+        Device.objects.filter(pk__in=gone).update(deleted_at=now, updated_at=now)
+        DeviceToken.objects.filter(device__in=gone).update(revoked=True)
+
+
 def forget(device: Device) -> None:
     """Remove a decommissioned device itself, once its readings are gone."""
     with transaction.atomic():

@@ -17,7 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import passwords, signup, tokens
+from accounts import closing, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
 from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
@@ -38,6 +38,12 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         "Here nobody can register by themselves.",
     ),
     (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
+    (
+        closing.LastAdministrator,
+        409,
+        "last-administrator",
+        "Make somebody else an administrator first.",
+    ),
     (enrolment.TooManyTokens, 409, "too-many-tokens", "Revoke one of the device's tokens first."),
     (ingest.DeviceGone, 404, "", NOT_FOUND),
     (bodies.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),

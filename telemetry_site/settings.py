@@ -161,6 +161,8 @@ LOGOUT_REDIRECT_URL = "sign-in"
 
 AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 """Days that the audit trail is kept."""
+ARCHIVES = DATA_DIR / "archives"
+"""What people have asked for of theirs, until it is fetched or over its time."""
 
 # The browser
 

@@ -9,7 +9,15 @@ import accounts.views
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import device_list, history_page, pages, reference, token_pages
+from telemetry_site import (
+    account_api,
+    account_pages,
+    device_list,
+    history_page,
+    pages,
+    reference,
+    token_pages,
+)
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -17,6 +25,9 @@ api = [
     *devices.urls.api,
     *telemetry.urls.api,
     *commands.urls.api,
+    path("users/me", account_api.Me.as_view()),
+    path("users/me/archive", account_api.OwnArchive.as_view()),
+    path("users/me/archive/file", account_api.ArchiveFile.as_view()),
     path("schema", SchemaView.as_view(), name="schema"),
 ]
 
@@ -34,6 +45,10 @@ urlpatterns = [
     *devices.urls.pages,
     *telemetry.urls.pages,
     *commands.urls.pages,
+    path("account/data", account_pages.data, name="own-data"),
+    path("account/data/archive.zip", account_pages.archive_file, name="archive-file"),
+    path("account/delete", account_pages.delete, name="delete-account"),
+    path("goodbye", account_pages.goodbye, name="goodbye"),
     path("tokens", token_pages.tokens_page, name="tokens"),
     path("tokens/new", token_pages.new, name="token-new"),
     path("tokens/<uuid:token_id>/rotate", token_pages.rotate, name="token-rotate"),

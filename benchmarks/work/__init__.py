@@ -1,7 +1,17 @@
 """What is measured: one file for each kind of work, one function for each kind of row."""
 
 from benchmarks.bench import Measurement
-from benchmarks.work import batches, charts, exports, first_start, history, large, looking, singles
+from benchmarks.work import (
+    batches,
+    charts,
+    enumeration,
+    exports,
+    first_start,
+    history,
+    large,
+    looking,
+    singles,
+)
 
 MEASUREMENTS: dict[str, Measurement] = {
     "singles": singles.measure,
@@ -18,5 +28,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "export": exports.measure,
     "drop": large.drop_month,
     "memory": large.weigh,
+    "known": enumeration.measure,
     "first": first_start.measure,
 }

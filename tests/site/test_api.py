@@ -7,8 +7,11 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 from django.urls import get_resolver
+from django.utils import timezone
 
+from accounts import archives
 from accounts.models import Token
+from telemetry_site import archive
 from tests.conftest import Api
 from tests.factories import (
     CommandFactory,
@@ -41,12 +44,14 @@ ROUTES = {
     "auth/password": {"POST": USERS},
     "auth/join": {"POST": ANYBODY},
     "invitations": {"POST": USERS},
-    "users/me": {"GET": USERS, "PATCH": USERS},
+    "users/me": {"GET": USERS, "PATCH": USERS, "DELETE": USERS},
     "tokens": {"GET": USERS, "POST": USERS},
     "tokens/<uuid:token_id>": {"DELETE": USERS},
     "sessions": {"GET": USERS},
     "sessions/<uuid:session_id>": {"DELETE": USERS},
     "audit": {"GET": USERS},
+    "users/me/archive": {"GET": USERS, "POST": USERS},
+    "users/me/archive/file": {"GET": USERS},
     "schema": {"GET": ANYBODY},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},
@@ -107,8 +112,11 @@ def told(answer, status):
 
 
 @pytest.fixture
-def path(device):
+def path(device, settings, tmp_path):
     """The path of a route, for the owner's device and what is its."""
+    settings.ARCHIVES = tmp_path
+    archives.request(device.user, now=timezone.now())
+    archive.make_waiting()
     things = {
         "device_id": device.pk,
         "token_id": device_token_and_row(device)[0].pk,

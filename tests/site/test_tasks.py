@@ -87,6 +87,9 @@ def test_each_task_has_its_time() -> None:
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",
         "telemetry.tasks.roll_up": "* * * * * */10",
+        "telemetry_site.tasks.clean_archives": "47 * * * *",
+        "telemetry_site.tasks.clear_users_who_left": "* * * * *",
+        "telemetry_site.tasks.make_archives": "* * * * * */10",
         "telemetry_site.tasks.clear_sessions": "17 * * * *",
         "telemetry_site.tasks.remove_old_jobs": "27 * * * *",
     }

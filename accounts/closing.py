@@ -1,0 +1,55 @@
+"""How somebody leaves: the account at once, its row once nothing hangs on it any more."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from accounts import audit, sessions
+from accounts.models import Registration, User
+
+
+class LastAdministrator(Exception):
+    """Nobody would be left who may administer the site."""
+
+
+def close(user: User, *, now: datetime) -> None:
+    """End an account and make its name and address free. Nobody can sign in with it any more, and
+    what it had issued is refused.
+
+    Raises LastAdministrator.
+    """
+    with transaction.atomic():
+        # Of two who leave at once the second sees that the first has gone.
+        administrators = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")
+        if list(administrators.select_for_update().values_list("pk", flat=True)) == [user.pk]:
+            raise LastAdministrator
+        audit.forget_user(user)
+        sessions.end_all(user)
+        user.tokens.all().delete()
+        user.invitations.all().delete()
+        Registration.objects.filter(
+            Q(username__iexact=user.username) | Q(email__iexact=user.email)
+        ).delete()
+        user.groups.clear()
+        user.user_permissions.clear()
+        # Not a word of what was here before is left, but the row that devices refer to.
+        gone = User(
+            pk=user.pk,
+            username=f"deleted.{user.pk.hex}",
+            email=f"{user.pk.hex}@deleted.invalid",
+            is_active=False,
+            created_at=user.created_at,
+            deleted_at=now,
+        )
+        gone.set_unusable_password()
+        gone.save(force_update=True)
+
+
+def forget(user: User) -> None:
+    """Remove the row of a closed account that has no devices left, and its trail."""
+    with transaction.atomic():
+        if User.objects.exclude(deleted_at=None).filter(pk=user.pk).exists():
+            audit.forget_user(user)
+            User.objects.filter(pk=user.pk).delete()
+            audit.record("user.deleted")

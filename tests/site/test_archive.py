@@ -1,0 +1,254 @@
+"""All of one's data in one file."""
+
+import csv
+import io
+import json
+import tracemalloc
+from datetime import timedelta
+from zipfile import ZipFile
+
+import pytest
+from django.apps import apps
+from django.utils import timezone
+
+from accounts import archives
+from accounts.models import Archive, AuditEvent, User
+from devices.models import Device
+from telemetry_site import archive
+from tests.factories import (
+    NOW,
+    CommandFactory,
+    DeviceFactory,
+    device_token,
+    register_key,
+    store_readings,
+    user_token,
+)
+from tests.telemetry.kept import keep
+
+pytestmark = pytest.mark.django_db
+# Readings are read on a connection of its own, which sees what is committed.
+reads_readings = pytest.mark.django_db(transaction=True)
+PATH = "/api/v1/users/me/archive"
+
+
+@pytest.fixture(autouse=True)
+def folder(settings, tmp_path):
+    settings.ARCHIVES = tmp_path / "archives"
+    return settings.ARCHIVES
+
+
+@pytest.fixture
+def furnished(device, owner):
+    """The owner with something in every table."""
+    store_readings(device, payloads=[{"temperature": n, "note": "=1+1"} for n in range(3)])
+    register_key(device)
+    keep(30, device=device)
+    CommandFactory.create(device=device, payload={"delay": 5})
+    Device.objects.filter(pk=device.pk).update(metadata={"room": "=cmd()"}, name="-5 °C, north")
+    stranger = DeviceFactory.create(name="of-somebody-else")
+    store_readings(stranger, payloads=[{"secret": 1}])
+    CommandFactory.create(device=stranger, command_name="of-somebody-else")
+    user_token(stranger.user)
+    return owner
+
+
+def made(user, tmp_path):
+    path = tmp_path / "made.zip"
+    archive.write(user, path, now=NOW)
+    return ZipFile(path)
+
+
+class TestContent:
+    def test_every_table_is_there_as_json_and_as_csv(self, furnished, tmp_path):
+        with made(furnished, tmp_path) as found:
+            for name in archive.TABLES:
+                rows = json.loads(found.read(f"{name}.json"))
+                cells = list(csv.reader(io.StringIO(found.read(f"{name}.csv").decode())))
+                assert len(cells) == len(rows) + 1, name
+                assert [tuple(row) for row in rows] == [tuple(cells[0])] * len(rows), name
+            assert json.loads(found.read("profile.json"))[0]["username"] == "owner"
+            assert json.loads(found.read("commands.json"))[0]["payload"] == {"delay": 5}
+
+    @reads_readings
+    def test_the_readings_are_there_in_both_formats(self, furnished, device, tmp_path):
+        with made(furnished, tmp_path) as found:
+            names = [name for name in found.namelist() if name.startswith("readings/")]
+            assert names == [
+                f"readings/{str(device.pk)[:8]} -5_C_north.{f}" for f in ("ndjson", "csv")
+            ]
+            lines = found.read(names[0]).splitlines()
+            assert [json.loads(line)["payload"]["temperature"] for line in lines] == [0, 1, 2]
+            assert len(found.read(names[1]).splitlines()) == 4
+
+    @reads_readings
+    def test_nothing_of_anybody_else_is_in_it_and_no_hash(self, furnished, device, tmp_path):
+        token = user_token(furnished)
+        device_token(device)
+        hashes = [bytes(t.token_hash) for t in (*furnished.tokens.all(), *device.tokens.all())]
+        with made(furnished, tmp_path) as found:
+            whole = b"".join(found.read(name) for name in found.namelist())
+        assert b"of-somebody-else" not in whole
+        assert furnished.password.encode() not in whole
+        assert token.encode() not in whole
+        for digest in hashes:
+            assert digest.hex().encode() not in whole
+            assert digest not in whole
+
+    def test_a_spreadsheet_finds_no_formula_in_it(self, furnished, tmp_path):
+        with made(furnished, tmp_path) as found:
+            cells = csv.reader(io.StringIO(found.read("devices.csv").decode()))
+        assert "'-5 °C, north" in list(cells)[1]
+
+    def test_a_user_with_nothing_gets_empty_tables(self, owner, tmp_path):
+        with made(owner, tmp_path) as found:
+            assert json.loads(found.read("devices.json")) == []
+            assert found.read("devices.csv").startswith(b"id,name,")
+            assert found.testzip() is None
+
+    def test_every_table_that_refers_to_a_user_or_a_device_is_in_it_or_left_out_on_purpose(self):
+        referring = {
+            model.__name__
+            for model in apps.get_models()
+            for field in model._meta.concrete_fields
+            if field.related_model in (User, Device)
+        }
+        assert referring == {
+            *("AuditEvent", "Command", "Device", "DeviceToken", "Key", "RetentionRule", "Token"),
+            *("Telemetry", "Session", "Registration", "SecondFactor"),
+            # The archive itself, what readings are made into, and what nothing but the site reads.
+            *(
+                "Archive",
+                "HourRollup",
+                "DayRollup",
+                "Horizon",
+                "Delivery",
+                "LogEntry",
+                "RecoveryCode",
+            ),
+        }
+
+    @reads_readings
+    def test_it_needs_no_more_memory_for_more_readings(self, device, owner, tmp_path):
+        def peak():
+            tracemalloc.start()
+            made(owner, tmp_path).close()
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return found
+
+        store_readings(device, payloads=[{"note": "x" * 200}] * 1000)
+        few = peak()
+        for n in range(1, 5):
+            first = NOW + timedelta(hours=n)
+            store_readings(device, payloads=[{"note": "x" * 200}] * 2000, recorded_at=first)
+        assert peak() < few + 500_000
+
+
+class TestLife:
+    def test_it_is_made_by_the_worker_and_fetched_by_its_owner(self, owner_api, furnished):
+        assert owner_api.get(PATH).status_code == 404
+        answer = owner_api.post(PATH)
+        assert (answer.status_code, answer.json()["status"]) == (202, "waiting")
+        assert owner_api.get(f"{PATH}/file").status_code == 404
+        archive.make_waiting()
+        told = owner_api.get(PATH).json()
+        assert told["status"] == "ready"
+        answer = owner_api.get(f"{PATH}/file")
+        assert answer["Content-Type"] == "application/zip"
+        assert "telemetry-owner-" in answer["Content-Disposition"]
+        content = answer.getvalue()
+        assert len(content) == told["size"]
+        with ZipFile(io.BytesIO(content)) as found:
+            assert found.testzip() is None
+
+    def test_nobody_else_reaches_it(self, owner_api, stranger_api, anonymous_api, device_api):
+        owner_api.post(PATH)
+        archive.make_waiting()
+        for who, status in ((stranger_api, 404), (anonymous_api, 401), (device_api, 403)):
+            assert who.get(PATH).status_code == status
+            assert who.get(f"{PATH}/file").status_code == status
+
+    def test_asked_for_twice_it_is_made_once(self, owner_api, owner):
+        first, second = owner_api.post(PATH).json(), owner_api.post(PATH).json()
+        assert first == second
+        assert AuditEvent.objects.filter(action="user.data_requested").count() == 1
+
+    def test_a_new_one_takes_the_place_of_the_old(self, owner_api, folder, commits_count):
+        for _ in range(2):
+            owner_api.post(PATH)
+            archive.make_waiting()
+        assert [file.suffix for file in folder.iterdir()] == [".zip"]
+        assert Archive.objects.get().status == "ready"
+
+    def test_it_is_removed_when_its_time_is_over(self, owner_api, owner, folder, commits_count):
+        owner_api.post(PATH)
+        archive.make_waiting()
+        later = timezone.now() + archives.KEPT
+        assert archives.of(owner, now=later) is None
+        with pytest.raises(Archive.DoesNotExist):
+            archives.ready(owner, now=later)
+        archives.clean(now=later)
+        assert not Archive.objects.exists()
+        assert list(folder.iterdir()) == []
+
+    def test_a_file_that_belongs_to_none_is_removed(self, owner_api, folder):
+        owner_api.post(PATH)
+        archive.make_waiting()
+        (archives.folder() / "0d5c5ee8.draft").touch()
+        archives.clean(now=timezone.now())
+        assert [file.suffix for file in folder.iterdir()] == [".zip"]
+
+    def test_files_are_for_nobody_elses_eyes(self, owner_api, folder):
+        owner_api.post(PATH)
+        archive.make_waiting()
+        (file,) = folder.iterdir()
+        assert file.stat().st_mode & 0o077 == 0
+        assert file.parent.stat().st_mode & 0o077 == 0
+
+    def test_one_that_fails_is_told_and_the_next_is_made(
+        self, owner_api, stranger_api, owner, monkeypatch, caplog
+    ):
+        owner_api.post(PATH)
+        stranger_api.post(PATH)
+        write = archive.write
+
+        def write_or_not(user, path, *, now):
+            if user == owner:
+                raise OSError("the disk is full")
+            write(user, path, now=now)
+
+        monkeypatch.setattr(archive, "write", write_or_not)
+        archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "failed"
+        assert stranger_api.get(PATH).json()["status"] == "ready"
+        assert "could not be made" in caplog.text
+        monkeypatch.undo()
+        owner_api.post(PATH)
+        archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "ready"
+
+    def test_one_whose_file_was_lost_is_404(self, owner, owner_api):
+        owner_api.post(PATH)
+        archive.make_waiting()
+        archives.file_of(Archive.objects.get()).unlink()
+        assert owner_api.get(f"{PATH}/file").status_code == 404
+
+
+class TestPage:
+    path = "/account/data"
+
+    def test_it_is_asked_for_and_fetched_there(self, owner_client, owner):
+        assert b"Make an archive" in owner_client.get(self.path).content
+        page = owner_client.post(self.path, follow=True).content
+        assert b"It is being made." in page
+        archive.make_waiting()
+        assert b"Download (" in owner_client.get(self.path).content
+        answer = owner_client.get("/account/data/archive.zip")
+        assert ZipFile(io.BytesIO(answer.getvalue())).testzip() is None
+
+    def test_the_link_is_worth_nothing_to_others(self, owner_client, stranger_client, client):
+        owner_client.post(self.path)
+        archive.make_waiting()
+        assert stranger_client.get("/account/data/archive.zip").status_code == 404
+        assert client.get("/account/data/archive.zip").status_code == 302
