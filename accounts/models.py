@@ -157,3 +157,4 @@ class Token(StoredSecret):
 
     class Meta(StoredSecret.Meta):
         db_table = "tokens"
+        indexes = [models.Index(fields=["-created_at", "-id"], name="tokens_newest")]

@@ -1,23 +1,40 @@
 """Commands and what devices can be asked, for staff."""
 
+import json
+import uuid
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.autocomplete import CheckedAutocomplete
+from accounts.filters import AutocompleteFilter, media_of
+from accounts.guarded import GuardedAdmin
+from accounts.keyset import KeysetAdmin
 from accounts.models import User
 from commands import catalogue, lifecycle
 from commands.models import Command, CommandType
+from devices.forms import JSONObjectField
 from devices.free_json import InvalidJSON
 from devices.models import Device
 
+TIMES = ("created_at", "delivered_at", "lease_until", "expires_at", "executed_at")
+DEVICES_SEARCHED = 1000
+"""Of the devices whose name has what is searched for."""
+
 
 class CommandForm(forms.ModelForm[Command]):
+    payload = JSONObjectField(label=_("Payload"))
+
     class Meta:
         model = Command
         fields = ("device", "command_name", "payload")
@@ -25,36 +42,97 @@ class CommandForm(forms.ModelForm[Command]):
     def clean(self) -> dict[str, Any]:
         values = self.cleaned_data
         if not self.errors:
-            values["payload"] = {} if values["payload"] is None else values["payload"]
             try:
                 lifecycle.check(values["device"], values["command_name"], values["payload"])
             except InvalidJSON as error:
                 for fault in error.faults:
-                    field, _, rest = fault.pointer.removeprefix("/").partition("/")
+                    field, _slash, rest = fault.pointer.removeprefix("/").partition("/")
                     self.add_error(field, f"{rest} {fault.detail}".strip())
         return values
 
 
 @admin.register(Command)
-class CommandAdmin(admin.ModelAdmin[Command]):
+class CommandAdmin(KeysetAdmin[Command]):
     """Sent from here as from everywhere; once sent, only the device or a cancel moves one."""
 
     form = CommandForm
-    list_display = ("command_name", "device", "status", "reason", "attempts", "created_at")
-    list_filter = ("status", "reason")
-    list_select_related = ("device",)
-    search_fields = ("command_name", "device__name", "id")
+    list_display = ("command_name", "of_device", "state", "why", "sender", "created_at")
+    list_filter = ("status", "reason", ("device", AutocompleteFilter))
+    list_select_related = ("device", "issued_by")
+    search_fields = ("command_name",)
+    search_help_text = _("The beginning of a command, a part of a device's name, or an id in full.")
     autocomplete_fields = ("device",)
-    show_full_result_count = False
     actions = ("cancel",)
+    change_form_template = "admin/commands/command/change_form.html"
+    fieldsets = (
+        (None, {"fields": ("command_name", "of_device", "state", "why", "sender")}),
+        (_("What was asked, what was answered"), {"fields": ("asked", "answered")}),
+        (_("Times"), {"fields": (*TIMES, "attempts", "id")}),
+    )
 
-    def get_fields(self, request: HttpRequest, obj: Command | None = None) -> Any:
+    @property
+    def media(self) -> forms.Media:
+        return super().media + media_of(self)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Command | None = None) -> Any:
         if obj is None:
-            return list(CommandForm.Meta.fields)
-        return [field.name for field in Command._meta.fields]
+            return [(None, {"fields": CommandForm.Meta.fields})]
+        return super().get_fieldsets(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Command | None = None) -> Any:
-        return [] if obj is None else self.get_fields(request, obj)
+        if obj is None:
+            return ()
+        return [name for _title, how in self.fieldsets for name in how["fields"]]
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Command | None:
+        command = super().get_object(request, object_id, from_field)
+        return command.as_of(timezone.now()) if command else None
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Command], search_term: str
+    ) -> tuple[QuerySet[Command], bool]:
+        text = search_term.strip()[:200]
+        if not text:
+            return queryset, False
+        try:
+            wanted = uuid.UUID(text)
+        except ValueError:
+            named = Device.objects.filter(name__icontains=text).values("pk")[:DEVICES_SEARCHED]
+            found = Q(command_name__istartswith=text) | Q(device__in=named)
+            return queryset.filter(found), False
+        return queryset.filter(Q(pk=wanted) | Q(device=wanted)), False
+
+    @admin.display(description=_("device"))
+    def of_device(self, command: Command) -> SafeString:
+        url = reverse("admin:devices_device_change", args=[command.device_id])
+        return format_html('<a href="{}">{}</a>', url, command.device.name)
+
+    @admin.display(description=_("status"))
+    def state(self, command: Command) -> SafeString:
+        command = command.as_of(timezone.now())
+        state, words = command.status, command.get_status_display()
+        if command.status == Command.Status.PENDING:
+            state = "delivered" if command.delivered_at else "waiting"
+            words = gettext("Delivered") if command.delivered_at else gettext("Waiting")
+        return format_html('<span class="state {}">{}</span>', state, words.capitalize())
+
+    @admin.display(description=_("why"))
+    def why(self, command: Command) -> str:
+        return command.get_reason_display() if command.reason else ""
+
+    @admin.display(description=_("sent by"))
+    def sender(self, command: Command) -> str:
+        return command.issued_by.username if command.issued_by else ""
+
+    @admin.display(description=_("payload"))
+    def asked(self, command: Command) -> SafeString | None:
+        return _pretty(command.payload)
+
+    @admin.display(description=_("result"))
+    def answered(self, command: Command) -> SafeString | None:
+        return _pretty(command.result)
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "device":
@@ -77,9 +155,8 @@ class CommandAdmin(admin.ModelAdmin[Command]):
         try:
             return super().add_view(request, form_url, extra_context)
         except lifecycle.QueueFull:
-            self.message_user(
-                request, "Too many commands wait for this device.", level=messages.ERROR
-            )
+            words = gettext("Too many commands wait for this device.")
+            self.message_user(request, words, level=messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Command, form: Any, change: bool) -> None:
@@ -87,7 +164,7 @@ class CommandAdmin(admin.ModelAdmin[Command]):
         issued = lifecycle.issue(**form.cleaned_data, issued_by=sender, now=timezone.now())
         obj.pk, obj._state.adding = issued.pk, False
 
-    @admin.action(description="Cancel the selected commands", permissions=["add"])
+    @admin.action(description=_("Cancel those that wait"), permissions=["add"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Command]) -> None:
         cancelled = 0
         for command in queryset:
@@ -96,7 +173,8 @@ class CommandAdmin(admin.ModelAdmin[Command]):
             except lifecycle.AlreadyFinished:
                 continue
             cancelled += 1
-        self.message_user(request, f"{cancelled} cancelled.")
+        words = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
+        self.message_user(request, words % {"count": cancelled})
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -106,6 +184,10 @@ class CommandAdmin(admin.ModelAdmin[Command]):
 
 
 class CommandTypeForm(forms.ModelForm[CommandType]):
+    payload_schema = JSONObjectField(
+        label=_("Payload's schema"), help_text=_("JSON Schema (2020-12) that a payload must fit.")
+    )
+
     class Meta:
         model = CommandType
         fields = ("device_type", "command_name", "title", "payload_schema", "confirm")
@@ -113,17 +195,24 @@ class CommandTypeForm(forms.ModelForm[CommandType]):
     def clean_payload_schema(self) -> Any:
         schema = self.cleaned_data["payload_schema"]
         try:
-            catalogue.check_schema({} if schema is None else schema)
+            catalogue.check_schema(schema)
         except catalogue.InvalidSchema as error:
             raise forms.ValidationError(str(error)) from None
-        return {} if schema is None else schema
+        return schema
 
 
 @admin.register(CommandType)
-class CommandTypeAdmin(admin.ModelAdmin[CommandType]):
+class CommandTypeAdmin(GuardedAdmin[CommandType]):
     """The catalogue: what a type of device can be asked to do."""
 
     form = CommandTypeForm
     list_display = ("device_type", "command_name", "title", "confirm")
     list_filter = ("device_type",)
     search_fields = ("command_name", "title")
+
+
+def _pretty(value: Any) -> SafeString | None:
+    if value is None:
+        return None
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return format_html('<pre class="json">{}</pre>', text)

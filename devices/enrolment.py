@@ -2,6 +2,7 @@
 presence apart.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from accounts import secrets
 from accounts.models import User
 from accounts.tokens import revoke
 from devices import free_json
-from devices.models import Device, DeviceToken
+from devices.models import Device, DeviceQuerySet, DeviceToken
 
 TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
 TOKENS_PER_DEVICE = 10
@@ -48,6 +49,35 @@ def change(device: Device, **fields: Any) -> Device:
     if not Device.objects.filter(pk=device.pk, deleted_at=None).update(**fields):
         raise Device.DoesNotExist
     return device
+
+
+def change_owner(devices: Iterable[Device], user: User, *, now: datetime) -> int:
+    """Give devices to somebody else, and count them. Their tokens stay as they are: whoever has
+    been told one goes on speaking for the device.
+    """
+    return _living(devices).update(user=user, updated_at=now)
+
+
+def deactivate(devices: Iterable[Device], *, now: datetime) -> int:
+    """Refuse the tokens of devices from the next request on, and count those newly refused.
+    Their data stays, and `reactivate` lets them in again.
+    """
+    return _living(devices).filter(deactivated_at=None).update(deactivated_at=now, updated_at=now)
+
+
+def reactivate(devices: Iterable[Device], *, now: datetime) -> int:
+    """Let deactivated devices in again with the tokens they have, and count them."""
+    away = _living(devices).exclude(deactivated_at=None)
+    return away.update(deactivated_at=None, updated_at=now)
+
+
+def decommission_all(devices: Iterable[Device], *, now: datetime) -> int:
+    """`decommission` for many at once, in two statements; counts those that were not gone yet."""
+    chosen = list(devices)
+    with transaction.atomic():
+        gone = _living(chosen).update(deleted_at=now, updated_at=now)
+        DeviceToken.objects.filter(device__in=chosen, revoked=False).update(revoked=True)
+    return gone
 
 
 def decommission(device: Device, *, now: datetime) -> None:
@@ -91,6 +121,10 @@ def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:
         for token in device.tokens.filter(revoked=False):
             revoke(token)
         return issue_token(device, label="rotated")
+
+
+def _living(devices: Iterable[Device]) -> DeviceQuerySet:
+    return Device.objects.filter(pk__in=[device.pk for device in devices], deleted_at=None)
 
 
 def _validate(device: Device) -> None:

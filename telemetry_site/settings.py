@@ -42,7 +42,7 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     # After it, whose page in the admin it replaces.
     "telemetry_site.apps.SiteConfig",
-    "django.contrib.admin",
+    "telemetry_site.apps.StaffConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

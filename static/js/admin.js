@@ -1,0 +1,19 @@
+// Before the first pixel: the colours that were chosen on the site. Later: JSON that is being typed.
+"use strict";
+
+document.documentElement.dataset.theme = /(?:^|; )theme=(light|dark)/.exec(document.cookie)?.[1] ?? "";
+
+document.addEventListener("input", ({ target }) => {
+  if (!target.matches?.("textarea[data-json]")) return;
+  let fault = "";
+  try {
+    const value = JSON.parse(target.value || "{}");
+    if (value === null || typeof value !== "object" || Array.isArray(value)) fault = "Must be a JSON object: { … }";
+  } catch (error) {
+    fault = error.message;
+  }
+  const output = document.getElementById(`${target.id}_json`) ?? Object.assign(document.createElement("output"), { id: `${target.id}_json`, className: "json-fault" });
+  output.textContent = fault;
+  if (!output.isConnected) target.after(output);
+  target.setAttribute("aria-invalid", String(fault !== ""));
+});
