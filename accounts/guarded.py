@@ -26,11 +26,6 @@ class GuardedAdmin(admin.ModelAdmin[M]):
         offered = self.get_list_filter(request) if request else self.list_filter
         return any(lookup in _parameters(one) for one in offered)
 
-    def has_any_permission(self, request: HttpRequest, *names: str) -> bool:
-        """Whether somebody has one of these rights to the table, such as "add" and "change"."""
-        label, model = self.opts.app_label, self.opts.model_name
-        return any(request.user.has_perm(f"{label}.{name}_{model}") for name in names)
-
 
 def _parameters(list_filter: Any) -> tuple[str, ...]:
     if isinstance(list_filter, type) and issubclass(list_filter, SimpleListFilter):

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from accounts.guarded import GuardedAdmin, M
+from accounts.audited import AuditedAdmin
+from accounts.guarded import M
 
 
-class ReadOnlyAdmin(GuardedAdmin[M]):
+class ReadOnlyAdmin(AuditedAdmin[M]):
     """Lists and shows; adds, changes and deletes nothing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -1,5 +1,8 @@
 """Who may change whom among people, and who may come in at all."""
 
+from django.db import transaction
+
+from accounts import audit
 from accounts.models import User
 
 
@@ -33,5 +36,7 @@ def reactivate(user: User, *, by: User) -> None:
 def _set_active(user: User, active: bool, *, by: User) -> None:
     if not may_change(by, user):
         raise NotAllowed
-    user.is_active = active
-    user.save(update_fields=["is_active", "updated_at"])
+    with transaction.atomic():
+        user.is_active = active
+        user.save(update_fields=["is_active", "updated_at"])
+        audit.record("user.reactivated" if active else "user.deactivated", target=user)

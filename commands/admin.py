@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audited import AuditedAdmin, RecordingAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.filters import AutocompleteFilter, media_of
-from accounts.guarded import GuardedAdmin
 from accounts.keyset import KeysetAdmin
 from accounts.models import User
 from commands import catalogue, lifecycle
@@ -52,7 +52,7 @@ class CommandForm(forms.ModelForm[Command]):
 
 
 @admin.register(Command)
-class CommandAdmin(KeysetAdmin[Command]):
+class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
     """Sent from here as from everywhere; once sent, only the device or a cancel moves one."""
 
     form = CommandForm
@@ -202,9 +202,10 @@ class CommandTypeForm(forms.ModelForm[CommandType]):
 
 
 @admin.register(CommandType)
-class CommandTypeAdmin(GuardedAdmin[CommandType]):
+class CommandTypeAdmin(RecordingAdmin[CommandType]):
     """The catalogue: what a type of device can be asked to do."""
 
+    subject = "catalogue"
     form = CommandTypeForm
     list_display = ("device_type", "command_name", "title", "confirm")
     list_filter = ("device_type",)

@@ -15,9 +15,9 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import confirmation
+from accounts.audited import AuditedAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.filters import AutocompleteFilter, media_of
-from accounts.guarded import GuardedAdmin
 from accounts.models import User
 from devices import enrolment
 from devices.forms import JSONObjectField
@@ -109,7 +109,7 @@ class DeviceTokenInline(admin.TabularInline[DeviceToken, Device]):
         return False
 
 
-class DeviceAdmin(GuardedAdmin[Device]):
+class DeviceAdmin(AuditedAdmin[Device]):
     """Every write goes through enrolment, as it does from the API and the pages."""
 
     form = DeviceForm
@@ -271,7 +271,7 @@ class DeviceAdmin(GuardedAdmin[Device]):
         )
 
     def decommission(self, request: HttpRequest, rows: Sequence[Device]) -> int:
-        return enrolment.decommission_all(rows, now=timezone.now())
+        return enrolment.decommission(*rows, now=timezone.now())
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
         self.decommission(request, [obj])

@@ -8,16 +8,22 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from accounts import secrets
+from accounts import audit, secrets
 from accounts.models import User
 from accounts.tokens import revoke
 from devices import free_json
-from devices.models import Device, DeviceQuerySet, DeviceToken
+from devices.models import Device, DeviceToken
 
 TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
 TOKENS_PER_DEVICE = 10
+RECORDED = ("name", "device_type", "expected_interval", "metadata")
+"""What the audit trail tells of a new device."""
+
+
+ALL = Q()
 
 
 class TooManyTokens(Exception):
@@ -33,7 +39,9 @@ def register(user: User, *, name: str, **fields: Any) -> tuple[Device, secrets.S
     _validate(device)
     with transaction.atomic():
         device.save(force_insert=True)
-        secret = issue_token(device, label="first")[1]
+        secret = _issue(device, label="first")[1]
+        about = {field: getattr(device, field) for field in RECORDED}
+        audit.record("device.created", target=device, after=about)
     return device, secret
 
 
@@ -42,54 +50,80 @@ def change(device: Device, **fields: Any) -> Device:
 
     Raises ValidationError, InvalidJSON, Device.DoesNotExist if it was deleted in the meantime.
     """
-    fields["updated_at"] = timezone.now()
     for field, value in fields.items():
         setattr(device, field, value)
     _validate(device)
-    if not Device.objects.filter(pk=device.pk, deleted_at=None).update(**fields):
-        raise Device.DoesNotExist
+    device.updated_at = timezone.now()
+    with transaction.atomic():
+        living = Device.objects.filter(pk=device.pk, deleted_at=None)
+        before = living.select_for_update(no_key=True).get()
+        living.update(**fields, updated_at=device.updated_at)
+        audit.record(
+            "device.changed",
+            target=device,
+            before={field: _recorded(getattr(before, field)) for field in fields},
+            after={field: _recorded(value) for field, value in fields.items()},
+            now=device.updated_at,
+        )
     return device
 
 
 def change_owner(devices: Iterable[Device], user: User, *, now: datetime) -> int:
-    """Give devices to somebody else, and count them. Their tokens stay as they are: whoever has
-    been told one goes on speaking for the device.
+    """Give devices to somebody else, and count those that were not theirs already. Tokens stay as
+    they are: whoever has been told one goes on speaking for the device.
     """
-    return _living(devices).update(user=user, updated_at=now)
+    with transaction.atomic():
+        given = _held(devices, ~Q(user=user))
+        _update(given, user=user, updated_at=now)
+        for device in given:
+            before, device.user = device.user, user
+            audit.record(
+                "device.given",
+                target=device,
+                before={"user": str(before)},
+                after={"user": str(user)},
+                now=now,
+            )
+    return len(given)
 
 
 def deactivate(devices: Iterable[Device], *, now: datetime) -> int:
     """Refuse the tokens of devices from the next request on, and count those newly refused.
     Their data stays, and `reactivate` lets them in again.
     """
-    return _living(devices).filter(deactivated_at=None).update(deactivated_at=now, updated_at=now)
+    with transaction.atomic():
+        refused = _held(devices, Q(deactivated_at=None))
+        _update(refused, deactivated_at=now, updated_at=now)
+        _record_each("device.deactivated", refused, now=now)
+    return len(refused)
 
 
 def reactivate(devices: Iterable[Device], *, now: datetime) -> int:
     """Let deactivated devices in again with the tokens they have, and count them."""
-    away = _living(devices).exclude(deactivated_at=None)
-    return away.update(deactivated_at=None, updated_at=now)
-
-
-def decommission_all(devices: Iterable[Device], *, now: datetime) -> int:
-    """`decommission` for many at once, in two statements; counts those that were not gone yet."""
-    chosen = list(devices)
     with transaction.atomic():
-        gone = _living(chosen).update(deleted_at=now, updated_at=now)
-        DeviceToken.objects.filter(device__in=chosen, revoked=False).update(revoked=True)
-    return gone
+        returned = _held(devices, Q(deactivated_at__isnull=False))
+        _update(returned, deactivated_at=None, updated_at=now)
+        _record_each("device.reactivated", returned, now=now)
+    return len(returned)
 
 
-def decommission(device: Device, *, now: datetime) -> None:
-    """Hide a device and refuse its tokens at once; the worker clears what is left of it."""
+def decommission(*devices: Device, now: datetime) -> int:
+    """Hide devices and refuse their tokens at once, and count those that were not gone yet; the
+    worker clears what is left of them.
+    """
     with transaction.atomic():
-        Device.objects.filter(pk=device.pk, deleted_at=None).update(deleted_at=now, updated_at=now)
-        device.tokens.update(revoked=True)
+        gone = _held(devices)
+        _update(gone, deleted_at=now, updated_at=now)
+        DeviceToken.objects.filter(device__in=gone, revoked=False).update(revoked=True)
+        _record_each("device.decommissioned", gone, now=now)
+    return len(gone)
 
 
 def forget(device: Device) -> None:
     """Remove a decommissioned device itself, once its readings are gone."""
-    Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()
+    with transaction.atomic():
+        if Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()[0]:
+            audit.record("device.purged", target=device)
 
 
 def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secrets.Secret]:
@@ -97,15 +131,9 @@ def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secret
 
     Raises TooManyTokens.
     """
-    secret = secrets.make(TOKEN_PREFIX)
     with transaction.atomic():
-        # Two issues at once are counted one after the other.
-        Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
-            raise TooManyTokens
-        token = DeviceToken.objects.create(
-            device=device, token_hash=secret.digest, prefix=secret.visible, label=label
-        )
+        token, secret = _issue(device, label=label)
+        audit.record("token.issued", target=token, after={"device": device.name, "label": label})
     return token, secret
 
 
@@ -118,13 +146,46 @@ def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:
     """One new token in place of all others, which are refused from now on."""
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        for token in device.tokens.filter(revoked=False):
-            revoke(token)
-        return issue_token(device, label="rotated")
+        device.tokens.filter(revoked=False).update(revoked=True)
+        token, secret = _issue(device, label="rotated")
+        audit.record("device.rotated", target=device, after={"new": str(token)})
+    return token, secret
 
 
-def _living(devices: Iterable[Device]) -> DeviceQuerySet:
-    return Device.objects.filter(pk__in=[device.pk for device in devices], deleted_at=None)
+def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
+    """Within a transaction."""
+    secret = secrets.make(TOKEN_PREFIX)
+    # Two issues at once are counted one after the other.
+    Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+    if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
+        raise TooManyTokens
+    token = DeviceToken.objects.create(
+        device=device, token_hash=secret.digest, prefix=secret.visible, label=label
+    )
+    return token, secret
+
+
+def _recorded(value: Any) -> Any:
+    """A field's value as the audit trail has it: of people the name."""
+    return str(value) if isinstance(value, User) else value
+
+
+def _held(devices: Iterable[Device], which: Q = ALL) -> list[Device]:
+    """Those of the devices that live and are so, until the end of the transaction nobody else's to
+    change; in the order of their ids, as everybody takes them who takes more than one.
+    """
+    chosen = Device.objects.filter(which, pk__in=[device.pk for device in devices], deleted_at=None)
+    held = chosen.order_by("pk").select_for_update(no_key=True, of=("self",))
+    return list(held.select_related("user"))
+
+
+def _update(devices: list[Device], **fields: Any) -> None:
+    Device.objects.filter(pk__in=[device.pk for device in devices]).update(**fields)
+
+
+def _record_each(action: str, devices: list[Device], *, now: datetime) -> None:
+    for device in devices:
+        audit.record(action, target=device, now=now)
 
 
 def _validate(device: Device) -> None:

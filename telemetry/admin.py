@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audited import RecordingAdmin
 from accounts.autocomplete import CheckedAutocomplete
-from accounts.guarded import GuardedAdmin
 from accounts.keyset import estimated_count
 from accounts.read_only import ReadOnlyAdmin
 from devices.models import Device
@@ -93,9 +93,10 @@ def _page(device: Device, telemetry_type: str, asked: Mapping[str, str]) -> dict
 
 
 @admin.register(RetentionRule)
-class RetentionRuleAdmin(GuardedAdmin[RetentionRule]):
+class RetentionRuleAdmin(RecordingAdmin[RetentionRule]):
     """Rules are applied at night; until then the list shows what would go by them."""
 
+    subject = "retention"
     list_display = ("__str__", "readings", "hourly_values", "daily_values")
     list_select_related = ("device",)
     autocomplete_fields = ("device",)

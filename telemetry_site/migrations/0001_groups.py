@@ -2,6 +2,7 @@ from django.contrib.auth.management import create_permissions
 from django.db import migrations
 
 SEE = [
+    "accounts.view_auditevent",
     "accounts.view_user",
     "accounts.view_token",
     "commands.view_command",
@@ -47,7 +48,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0002_newest"),
+        ("accounts", "0003_tokens_newest"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("commands", "0002_newest"),
         ("contenttypes", "0002_remove_content_type_name"),

@@ -58,6 +58,8 @@ def pages(device: Device) -> list[str]:
         f"/admin/accounts/user/{device.user.pk}/change/",
         "/admin/accounts/user/add/",
         "/admin/accounts/token/",
+        "/admin/accounts/auditevent/",
+        "/admin/accounts/auditevent/?action=device.created&means__exact=session&q=green",
         f"/admin/accounts/token/{token.pk}/change/",
         "/admin/auth/group/",
         "/admin/devices/device/",

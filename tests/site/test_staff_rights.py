@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts.models import Token, User
+from accounts.models import AuditEvent, Token, User
 from commands.models import Command, CommandType
 from devices.models import Device, DeviceToken
 from telemetry.models import RetentionRule
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.django_db
 ROLES = ("support", "operator", "superuser")
 # What each may do with rows of a table: list, add, look at, change, delete.
 TABLES = {
+    "accounts.auditevent": ("l v", "l v", "l v"),
     "accounts.user": ("l v", "l v c", "l a v c"),
     "accounts.token": ("l v", "l v", "l v"),
     "auth.group": ("", "", "l a v c d"),
@@ -41,6 +42,7 @@ TABLES = {
 }
 ON_DEVICES = {"deactivate", "reactivate", "change_owner", "rotate_tokens", "purge"}
 ACTIONS: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "accounts.auditevent": (set(), set(), set()),
     "accounts.user": (set(), *[{"deactivate", "reactivate"}] * 2),
     "accounts.token": (set(), {"revoke"}, {"revoke"}),
     "auth.group": (set(), set(), {"delete_selected"}),
@@ -395,3 +397,30 @@ def test_support_sends_commands(device: Device) -> None:
     assert command.reason == "cancelled"
     assert timezone.now() > command.created_at
     assert not CommandType.objects.exists()
+
+
+def test_what_staff_do_to_devices_and_people_is_in_the_trail(
+    staff_client: Client, owner: User, device: Device, stranger: User
+) -> None:
+    def act(table: str, action: str, row: Model, **more: Any) -> None:
+        body = {"action": action, "_selected_action": row.pk, "confirmed": "yes", **more}
+        staff_client.post(path_of(table), body)
+
+    for action in ("deactivate", "reactivate"):
+        act("accounts.user", action, owner)
+        act("devices.device", action, device)
+        # What is so already is no event.
+        act("devices.device", action, device)
+    act("devices.device", "change_owner", device, user=stranger.pk)
+    act("devices.device", "purge", device)
+    events = AuditEvent.objects.filter(actor_name="staff").order_by("created_at", "id")
+    assert list(events.values_list("action", flat=True)) == [
+        "user.deactivated",
+        "device.deactivated",
+        "user.reactivated",
+        "device.reactivated",
+        "device.given",
+        "device.decommissioned",
+    ]
+    given = events.get(action="device.given")
+    assert (given.before, given.after) == ({"user": "owner"}, {"user": "stranger"})
