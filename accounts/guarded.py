@@ -4,13 +4,30 @@ from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.text import capfirst
 
 M = TypeVar("M", bound=Model)
 
 LOOKUPS = ("", "__exact", "__id__exact", "__isnull")
 """What the framework's own filters append to the name of a field."""
+
+
+class TitledChangeList(ChangeList):
+    """A list that is called what it lists."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.is_popup:
+            self.title = str(capfirst(self.opts.verbose_name_plural))
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            # That all are shown need not be said.
+            self.full_result_count = self.result_count
 
 
 class GuardedAdmin(admin.ModelAdmin[M]):
@@ -21,6 +38,11 @@ class GuardedAdmin(admin.ModelAdmin[M]):
     """
 
     show_full_result_count = False
+    # How many rows each choice of each filter would show is a count of the table for each.
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TitledChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         offered = self.get_list_filter(request) if request else self.list_filter

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import F, Model, OrderBy, Q, QuerySet
 from django.http import HttpRequest
 
-from accounts.guarded import GuardedAdmin, M
+from accounts.guarded import GuardedAdmin, M, TitledChangeList
 
 ESTIMATE = """
     SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class
@@ -34,7 +34,7 @@ def estimated_count(model: type[Model]) -> int:
         return int(cursor.fetchone()[0])
 
 
-class KeysetChangeList(ChangeList):
+class KeysetChangeList(TitledChangeList):
     """A page of rows, newest first, and the way to those before and after."""
 
     older = newer = ""

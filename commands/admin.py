@@ -120,18 +120,18 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
 
     @admin.display(description=_("why"))
     def why(self, command: Command) -> str:
-        return command.get_reason_display() if command.reason else ""
+        return command.get_reason_display() if command.reason else "-"
 
     @admin.display(description=_("sent by"))
     def sender(self, command: Command) -> str:
-        return command.issued_by.username if command.issued_by else ""
+        return command.issued_by.username if command.issued_by else "-"
 
     @admin.display(description=_("payload"))
-    def asked(self, command: Command) -> SafeString | None:
+    def asked(self, command: Command) -> SafeString:
         return _pretty(command.payload)
 
     @admin.display(description=_("result"))
-    def answered(self, command: Command) -> SafeString | None:
+    def answered(self, command: Command) -> SafeString:
         return _pretty(command.result)
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
@@ -212,8 +212,8 @@ class CommandTypeAdmin(RecordingAdmin[CommandType]):
     search_fields = ("command_name", "title")
 
 
-def _pretty(value: Any) -> SafeString | None:
+def _pretty(value: Any) -> SafeString:
     if value is None:
-        return None
+        return format_html("-")
     text = json.dumps(value, ensure_ascii=False, indent=2)
     return format_html('<pre class="json">{}</pre>', text)

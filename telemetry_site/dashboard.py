@@ -14,6 +14,8 @@ from telemetry import volume
 
 LATE = timedelta(minutes=2)
 """After which a job that nobody has begun is late; the most frequent come every ten seconds."""
+FORESEEN = 10 * 365
+"""Days; nobody knows what comes after."""
 WORKER_SILENT = timedelta(minutes=2)
 
 
@@ -28,7 +30,9 @@ class Jobs(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """Bytes; `free` where the database is on this machine, `days` until that is used up."""
+    """Bytes; `free` where the database is on this machine, `days` until that is used up, but
+    no more than FORESEEN.
+    """
 
     sizes: volume.Sizes
     a_day: float | None
@@ -84,4 +88,5 @@ def disk(now: datetime) -> Disk:
     embedded = settings.DATABASES["default"]["ENGINE"] == "telemetry_site.embedded"
     free = shutil.disk_usage(settings.DATA_DIR).free if embedded else None
     days = int(free / a_day) if free is not None and a_day else None
+    days = min(days, FORESEEN) if days is not None else None
     return Disk(sizes, a_day, free, days)

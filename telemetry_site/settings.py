@@ -157,6 +157,7 @@ STORAGES = {
 }
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "telemetry_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

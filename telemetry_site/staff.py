@@ -15,6 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from telemetry_site import dashboard
 
+NAMES = {"auth": _("Rights"), "procrastinate": _("Worker"), "ProcrastinateJob": _("Jobs")}
+"""Tables of others, as people call them."""
+
 
 class StaffSite(AdminSite):
     """Whoever comes here has signed in as everybody does: one door to guard."""
@@ -29,6 +32,14 @@ class StaffSite(AdminSite):
         if request.user.has_perm("devices.view_device"):
             context |= dashboard.figures(timezone.now())
         return super().index(request, context)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        apps = super().get_app_list(request, app_label)
+        for app in apps:
+            app["name"] = NAMES.get(app["app_label"], app["name"])
+            for model in app["models"]:
+                model["name"] = NAMES.get(model["object_name"], model["name"])
+        return apps
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

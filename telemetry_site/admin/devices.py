@@ -20,6 +20,8 @@ from django.utils.translation import gettext_lazy as _
 from procrastinate.exceptions import AlreadyEnqueued
 from rest_framework.exceptions import ValidationError
 
+from accounts.guarded import TitledChangeList
+from accounts.models import AuditEvent
 from commands.models import Command
 from devices.admin import DeviceAdmin
 from devices.models import Device
@@ -29,11 +31,11 @@ from telemetry.tasks import purge_deleted_devices
 from telemetry_site import charts
 from telemetry_site.templatetags.shown import moment
 
-COMMANDS_SHOWN = 10
+COMMANDS_SHOWN = EVENTS_SHOWN = 10
 PURGES_SHOWN = 100
 
 
-class DeviceChangeList(ChangeList):
+class DeviceChangeList(TitledChangeList):
     """A page of devices, with the number of commands that wait for each."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -133,6 +135,7 @@ class SiteDeviceAdmin(DeviceAdmin):
         if request.user.has_perm("commands.view_command"):
             recent = device.commands.select_related("issued_by")[:COMMANDS_SHOWN]
             panels["commands"] = [command.as_of(now) for command in recent]
+        panels["events"] = AuditEvent.objects.of_target(device)[:EVENTS_SHOWN]
         return panels
 
 

@@ -48,7 +48,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_tokens_newest"),
+        ("accounts", "0003_looked_up_by_staff"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("commands", "0002_newest"),
         ("contenttypes", "0002_remove_content_type_name"),

@@ -13,4 +13,10 @@ class Migration(migrations.Migration):
             model_name="token",
             index=models.Index(fields=["-created_at", "-id"], name="tokens_newest"),
         ),
+        migrations.AddIndex(
+            model_name="auditevent",
+            index=models.Index(
+                fields=["target_id", "-created_at", "-id"], name="audit_events_about"
+            ),
+        ),
     ]
