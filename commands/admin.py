@@ -127,11 +127,11 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         return command.issued_by.username if command.issued_by else "-"
 
     @admin.display(description=_("payload"))
-    def asked(self, command: Command) -> SafeString:
+    def asked(self, command: Command) -> str:
         return _pretty(command.payload)
 
     @admin.display(description=_("result"))
-    def answered(self, command: Command) -> SafeString:
+    def answered(self, command: Command) -> str:
         return _pretty(command.result)
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
@@ -212,8 +212,8 @@ class CommandTypeAdmin(RecordingAdmin[CommandType]):
     search_fields = ("command_name", "title")
 
 
-def _pretty(value: Any) -> SafeString:
+def _pretty(value: Any) -> str:
     if value is None:
-        return format_html("-")
+        return "-"
     text = json.dumps(value, ensure_ascii=False, indent=2)
     return format_html('<pre class="json">{}</pre>', text)
