@@ -246,11 +246,12 @@ class DeviceAdmin(AuditedAdmin[Device]):
     ) -> HttpResponse | None:
         rows = confirmation.chosen(self, request, queryset, limit=ROTATED_AT_ONCE)
         if rows and confirmation.confirmed(request):
-            fresh = [(device, enrolment.rotate_token(device)[1].text) for device in rows]
+            now = timezone.now()
+            fresh = [(device, enrolment.rotate_token(device, now=now)[1].text) for device in rows]
             return self._show_secrets(request, fresh)
         words = gettext(
-            "Each gets one new token, and those it has are refused from now on. The new tokens "
-            "are shown once, on the next page."
+            "Each gets one new token, shown once, on the next page. The token it speaks with works "
+            "until an hour after the first use of the new one; all others are refused from now on."
         )
         title = gettext("Rotate the tokens")
         return self._ask(request, rows, title=title, words=words, button=title)

@@ -1,15 +1,11 @@
-"""The admin's own pages: an index that shows how the site is doing, and no sign-in of its own."""
+"""The admin's own pages: an index that shows how the site is doing."""
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import LogoutView
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -20,7 +16,7 @@ NAMES = {"auth": _("Rights"), "procrastinate": _("Worker"), "ProcrastinateJob": 
 
 
 class StaffSite(AdminSite):
-    """Whoever comes here has signed in as everybody does: one door to guard."""
+    """The framework's admin, whose sign-in is the site's (see the routes)."""
 
     site_header = site_title = _("Telemetry administration")
     index_title = _("How it is doing")
@@ -41,19 +37,5 @@ class StaffSite(AdminSite):
                 model["name"] = NAMES.get(model["object_name"], model["name"])
         return apps
 
-    def login(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        target = request.GET.get("next", "")
-        if request.user.is_authenticated:
-            if not self.has_permission(request):
-                raise PermissionDenied
-            return redirect("admin:index")
-        query = urlencode({"next": target or reverse("admin:index")})
-        return redirect(f"{reverse('sign-in')}?{query}")
-
     def logout(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return LogoutView.as_view()(request)
-
-    def password_change(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        return redirect("set-password")

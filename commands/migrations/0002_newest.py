@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("commands", "0001_initial"),
-        ("devices", "0002_deactivated_and_looked_for"),
+        ("devices", "0003_deactivated_and_looked_for"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0002_deactivated_and_looked_for"),
+        ("devices", "0003_deactivated_and_looked_for"),
         ("telemetry", "0002_rollups_keys_retention"),
     ]
 

@@ -48,11 +48,11 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_looked_up_by_staff"),
+        ("accounts", "0005_looked_up_by_staff"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("commands", "0002_newest"),
         ("contenttypes", "0002_remove_content_type_name"),
-        ("devices", "0002_deactivated_and_looked_for"),
+        ("devices", "0003_deactivated_and_looked_for"),
         ("procrastinate", "0041_post_retry_failed_job"),
         ("telemetry", "0003_purges"),
     ]

@@ -273,4 +273,4 @@ def test_whoever_is_no_staff_is_told_so(owner_client: Client) -> None:
 def test_the_admin_has_no_sign_in_of_its_own(client: Client) -> None:
     UserFactory.create()
     answer = client.get("/admin/devices/device/", follow=True)
-    assert answer.redirect_chain[-1][0] == "/sign-in?next=%2Fadmin%2Fdevices%2Fdevice%2F"
+    assert answer.redirect_chain[-1][0] == "/sign-in?next=/admin/devices/device/"

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0002_audit_events"),
+        ("accounts", "0004_second_factor"),
     ]
 
     operations = [
