@@ -1,5 +1,6 @@
 """Who of the staff may do what: support, operators and superusers at every door of the admin."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -54,6 +55,19 @@ ACTIONS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "telemetry.telemetry": (set(), set(), set()),
 }
 SECRETS_IN_WORDS = ("argon2", "pbkdf2", "md5$", "cheap$")
+
+
+@pytest.fixture(autouse=True)
+def _groups(db: None) -> None:
+    """As the migration has made them; a test that commits empties every table when it is done."""
+    made = import_module("telemetry_site.migrations.0001_groups")
+    for name, rights in (("support", made.SUPPORT), ("operator", made.OPERATOR)):
+        group, _ = Group.objects.get_or_create(name=name)
+        for right in rights:
+            label, codename = right.split(".")
+            group.permissions.add(
+                Permission.objects.get(content_type__app_label=label, codename=codename)
+            )
 
 
 def member(role: str) -> User:
