@@ -17,3 +17,11 @@ document.addEventListener("input", ({ target }) => {
   if (!output.isConnected) target.after(output);
   target.setAttribute("aria-invalid", String(fault !== ""));
 });
+
+// What is searched for as it is typed is drawn by a script that leaves its fields without a name.
+addEventListener("load", () => {
+  for (const select of document.querySelectorAll("select.admin-autocomplete")) {
+    const name = select.getAttribute("aria-label") ?? select.labels[0]?.textContent ?? select.name;
+    for (const part of select.parentElement.querySelectorAll(".select2 [role]")) part.setAttribute("aria-label", name);
+  }
+});

@@ -12,7 +12,7 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -130,7 +130,10 @@ class SiteDeviceAdmin(DeviceAdmin):
             groups = charts.groups(newest, keys.displays([device])[device.pk])
             panels |= {
                 "groups": groups,
-                "charts": charts.charts(device, groups, wanted="24h", now=now),
+                "charts": charts.charts(
+                    device, groups, wanted={"range": "24h", **request.GET.dict()}, now=now
+                ),
+                "series": reverse("admin:devices_device_series", args=[device.pk]),
             }
         if request.user.has_perm("commands.view_command"):
             recent = device.commands.select_related("issued_by")[:COMMANDS_SHOWN]
