@@ -133,7 +133,13 @@ class DeviceAdmin(AuditedAdmin[Device]):
         "created_at",
         "updated_at",
     )
-    actions = ("deactivate", "reactivate", "change_owner", "rotate_tokens", "purge")
+    actions: tuple[str, ...] = (
+        "deactivate",
+        "reactivate",
+        "change_owner",
+        "rotate_tokens",
+        "purge",
+    )
     inlines = (DeviceTokenInline,)
 
     @property

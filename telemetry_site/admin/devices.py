@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -22,6 +22,7 @@ from rest_framework.exceptions import ValidationError
 
 from accounts.guarded import TitledChangeList
 from accounts.models import AuditEvent
+from commands.admin import batches
 from commands.models import Command
 from devices.admin import DeviceAdmin
 from devices.models import Device
@@ -58,6 +59,7 @@ class SiteDeviceAdmin(DeviceAdmin):
     """What staff do all day."""
 
     list_display = (*DeviceAdmin.list_display, "waiting")
+    actions = ("send_command", *DeviceAdmin.actions)
     change_form_template = "admin/devices/device/change_form.html"
     change_list_template = "admin/devices/device/change_list.html"
 
@@ -82,6 +84,14 @@ class SiteDeviceAdmin(DeviceAdmin):
             return None
         words = gettext("%(count)d waiting") % {"count": device.waiting_count}
         return format_html('<span class="state waiting">{}</span>', words)
+
+    @admin.action(description=_("Send a command …"), permissions=["send"])
+    def send_command(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
+        return batches.send(self, request, queryset)
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        """Whoever may send commands may send them to many."""
+        return request.user.has_perm("commands.add_command")
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

@@ -6,6 +6,7 @@ SEE = [
     "accounts.view_user",
     "accounts.view_token",
     "commands.view_command",
+    "commands.view_commandbatch",
     "commands.view_commandtype",
     "devices.view_device",
     "devices.view_devicetoken",
@@ -50,7 +51,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0005_looked_up_by_staff"),
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("commands", "0002_newest"),
+        ("commands", "0003_looked_at_by_staff"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("devices", "0003_deactivated_and_looked_for"),
         ("procrastinate", "0041_post_retry_failed_job"),

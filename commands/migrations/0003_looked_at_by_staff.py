@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("commands", "0001_initial"),
+        ("commands", "0002_retry_idempotency_batches"),
         ("devices", "0003_deactivated_and_looked_for"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

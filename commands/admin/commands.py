@@ -1,4 +1,4 @@
-"""Commands and what devices can be asked, for staff."""
+"""Commands, for staff."""
 
 import json
 import uuid
@@ -16,18 +16,25 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audited import AuditedAdmin, RecordingAdmin
+from accounts.audited import AuditedAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.filters import AutocompleteFilter, media_of
+from accounts.guarded import staff_of
 from accounts.keyset import KeysetAdmin
-from accounts.models import User
-from commands import catalogue, lifecycle
-from commands.models import Command, CommandType
+from commands import lifecycle
+from commands.models import Command
 from devices.forms import JSONObjectField
 from devices.free_json import InvalidJSON
 from devices.models import Device
 
-TIMES = ("created_at", "delivered_at", "lease_until", "expires_at", "executed_at")
+TIMES = (
+    "created_at",
+    "delivered_at",
+    "lease_until",
+    "expires_at",
+    "executed_at",
+    "finished_at",
+)
 DEVICES_SEARCHED = 1000
 """Of the devices whose name has what is searched for."""
 
@@ -57,17 +64,17 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
 
     form = CommandForm
     list_display = ("command_name", "of_device", "state", "why", "sender", "created_at")
-    list_filter = ("status", "reason", ("device", AutocompleteFilter))
+    list_filter = ("status", "reason", "late", ("device", AutocompleteFilter))
     list_select_related = ("device", "issued_by")
     search_fields = ("command_name",)
     search_help_text = _("The beginning of a command, a part of a device's name, or an id in full.")
     autocomplete_fields = ("device",)
-    actions = ("cancel",)
+    actions = ("cancel", "send_again")
     change_form_template = "admin/commands/command/change_form.html"
     fieldsets = (
         (None, {"fields": ("command_name", "of_device", "state", "why", "sender")}),
         (_("What was asked, what was answered"), {"fields": ("asked", "answered")}),
-        (_("Times"), {"fields": (*TIMES, "attempts", "id")}),
+        (_("Times"), {"fields": (*TIMES, "late", "attempts", "retry_of", "batch", "id")}),
     )
 
     @property
@@ -160,8 +167,8 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Command, form: Any, change: bool) -> None:
-        sender = request.user if isinstance(request.user, User) else None
-        issued = lifecycle.issue(**form.cleaned_data, issued_by=sender, now=timezone.now())
+        now = timezone.now()
+        issued = lifecycle.issue(**form.cleaned_data, issued_by=staff_of(request), now=now)
         obj.pk, obj._state.adding = issued.pk, False
 
     @admin.action(description=_("Cancel those that wait"), permissions=["add"])
@@ -176,40 +183,25 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         words = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
         self.message_user(request, words % {"count": cancelled})
 
+    @admin.action(description=_("Send again those that have ended"), permissions=["add"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Command]) -> None:
+        sent, commands = 0, list(queryset.select_related("device"))
+        for command in commands:
+            try:
+                lifecycle.retry(command, issued_by=staff_of(request), now=timezone.now())
+            except (lifecycle.StillPending, lifecycle.QueueFull, InvalidJSON, Device.DoesNotExist):
+                continue
+            sent += 1
+        level = messages.SUCCESS if sent == len(commands) else messages.WARNING
+        told = {"count": sent, "total": len(commands)}
+        words = gettext("%(count)s of %(total)s sent again.")
+        self.message_user(request, words % told, level=level)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-class CommandTypeForm(forms.ModelForm[CommandType]):
-    payload_schema = JSONObjectField(
-        label=_("Payload's schema"), help_text=_("JSON Schema (2020-12) that a payload must fit.")
-    )
-
-    class Meta:
-        model = CommandType
-        fields = ("device_type", "command_name", "title", "payload_schema", "confirm")
-
-    def clean_payload_schema(self) -> Any:
-        schema = self.cleaned_data["payload_schema"]
-        try:
-            catalogue.check_schema(schema)
-        except catalogue.InvalidSchema as error:
-            raise forms.ValidationError(str(error)) from None
-        return schema
-
-
-@admin.register(CommandType)
-class CommandTypeAdmin(RecordingAdmin[CommandType]):
-    """The catalogue: what a type of device can be asked to do."""
-
-    subject = "catalogue"
-    form = CommandTypeForm
-    list_display = ("device_type", "command_name", "title", "confirm")
-    list_filter = ("device_type",)
-    search_fields = ("command_name", "title")
 
 
 def _pretty(value: Any) -> str:
