@@ -11,6 +11,7 @@ from benchmarks.work import (
     large,
     looking,
     singles,
+    staff,
 )
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -26,6 +27,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "pages": history.pages,
     "thousand": history.thousand,
     "export": exports.measure,
+    "staff": staff.pages,
+    "purge": staff.purge,
     "drop": large.drop_month,
     "memory": large.weigh,
     "known": enumeration.measure,
