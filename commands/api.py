@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -153,7 +153,17 @@ class Claim(APIView):
     # Not HEAD, which would claim commands and deliver none.
     http_method_names = ("get", "options")
 
-    @extend_schema(responses={200: ClaimAnswer, 204: None})
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "wait",
+                float,
+                description="Seconds to wait for a command, 0 to 30. Only at the `live_url` that "
+                "`GET /device` tells; elsewhere the answer comes at once.",
+            )
+        ],
+        responses={200: ClaimAnswer, 204: None},
+    )
     def get(self, request: Request) -> Response:
         now = timezone.now()
         device = speaking_device(request)

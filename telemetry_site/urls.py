@@ -9,6 +9,7 @@ import commands.urls
 import devices.urls
 import telemetry.urls
 from telemetry_site import pages
+from telemetry_site.live.door import Events
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -16,6 +17,7 @@ api = [
     *devices.urls.api,
     *telemetry.urls.api,
     *commands.urls.api,
+    path("events", Events.as_view()),
     path("schema", SchemaView.as_view(), name="schema"),
 ]
 

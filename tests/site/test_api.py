@@ -29,6 +29,7 @@ ROUTES = {
     "auth/login": {"POST": ANYBODY},
     "auth/logout": {"POST": USERS},
     "schema": {"GET": ANYBODY},
+    "events": {"GET": USERS},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},
     "device/commands": {"GET": DEVICES},
