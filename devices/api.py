@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.strict import StrictSerializer
-from devices import addresses, enrolment, presence
+from devices import enrolment, live, presence
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField
 from devices.models import LONGEST_INTERVAL, Device, DeviceQuerySet, DeviceToken
@@ -218,7 +218,7 @@ class Self(APIView):
             "name": device.name,
             "pending_commands": device.waiting_commands(now),
             "server_time": now,
-            "live_url": addresses.live_url(request.get_host()),
+            "live_url": live.url(request.get_host()),
         }
         return Response(SelfAnswer(answer).data)
 

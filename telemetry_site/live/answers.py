@@ -10,7 +10,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from rest_framework import exceptions
 
-from devices import addresses
+from devices import live
 from telemetry_site.api import problem_response
 from telemetry_site.errors import problem
 from telemetry_site.middleware import HEADERS
@@ -57,7 +57,7 @@ def headers_for(request: ASGIRequest) -> dict[str, str]:
     request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
     headers = {**HEADERS, "X-Request-Id": request.request_id}  # type: ignore[attr-defined]
     origin = request.headers.get("Origin")
-    site = addresses.site_origin(request.get_host())
+    site = live.site_origin(request.get_host())
     if origin is None:
         return headers
     if origin not in _both(site, request):

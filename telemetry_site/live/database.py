@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connection
@@ -31,7 +33,9 @@ class Database:
             finally:
                 close_old_connections()
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, tidily)
+        # A context of its own: who acts in one piece of work does not in the next.
+        work_alone = partial(copy_context().run, tidily)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work_alone)
 
     def close(self) -> None:
         """Close every connection, once what is under way is done."""

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import addresses
+from devices import live
 from telemetry_site.errors import problem
 
 
@@ -31,7 +31,7 @@ class Events(APIView):
         },
     )
     def get(self, request: Request) -> Response | HttpResponse:
-        url = addresses.live_url(request.get_host())
+        url = live.url(request.get_host())
         if url is None or url == f"{request.scheme}://{request.get_host()}":
             return problem(request._request, 503, detail="Here nobody tells of events; ask again.")
         location = {"Location": f"{url}{request.get_full_path()}"}

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 
-def live_url(host: str) -> str | None:
+def url(host: str) -> str | None:
     """Its address for whoever reached the site as `host`; None where there is none.
 
     On one machine it has the host's name and a port of its own. Behind a proxy LIVE_URL says it.
