@@ -48,7 +48,9 @@ class Site:
         self.results: dict[str, dict[str, Any]] = {}
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}  # by method, these instead
         self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.waiting, self.ordered = threading.Event(), threading.Event()
         self.may_answer.set()
+        self.live = False  # whether there is a place to wait, and anybody waits there
         self.port = 0
         self.start()
 
@@ -66,7 +68,13 @@ class Site:
         self.thread.join()
 
     def answer(self, request: Request) -> tuple[int, Any]:
-        route = (request.method, request.path)
+        path, _, query = request.path.partition("?wait=")
+        route = (request.method, path)
+        if route == ("GET", "/api/v1/device"):
+            return 200, {"live_url": self.url if self.live else None}
+        if query and self.live:
+            self.waiting.set()
+            self.ordered.wait(float(query))
         if route == ("POST", "/api/v1/device/telemetry"):
             return self.take(request.json["readings"])
         if route == ("GET", "/api/v1/device/commands"):
@@ -110,6 +118,7 @@ class Site:
                 "status": "pending",
             }
         )
+        self.ordered.set()
         return identity
 
     def asked_for(self, method: str) -> list[Request]:
@@ -185,6 +194,49 @@ def kept(spool_file: Path) -> list[Any]:
 
 class Crash(BaseException):
     """The power is gone."""
+
+
+class TestWaiting:
+    def test_a_command_is_done_between_two_samples(self, device: Any, site: Site) -> None:
+        site.live = True
+        listening = threading.Thread(target=device.listen, args=(60,))
+        listening.start()
+        assert site.waiting.wait(10)
+        identity = site.order("report_now")
+        listening.join(10)
+        assert not listening.is_alive()
+        assert site.results[identity]["status"] == "executed"
+        assert site.readings  # what it has measured for the command
+
+    def test_a_wait_without_a_command_takes_its_time(self, device: Any, site: Site) -> None:
+        site.live = True
+        assert device.listen(1.0)
+        assert device.live_url == site.url
+
+    @pytest.mark.parametrize("answer", [(204, {}, b""), (503, {}, b""), (200, {}, b"<html>")])
+    def test_where_nobody_waits_it_is_not_asked_again_for_a_while(
+        self, device: Any, site: Site, answer: tuple[int, dict[str, str], bytes]
+    ) -> None:
+        device.live_url = site.url
+        site.answers["GET"] = answer
+        assert not device.listen(60)
+        assert not device.listen(60)
+        assert len(site.requests) == 1
+
+    def test_without_a_place_to_wait_there_is_one_question_about_it(
+        self, device: Any, site: Site
+    ) -> None:
+        assert not device.listen(60)
+        assert not device.listen(60)
+        assert [request.path for request in site.requests] == ["/api/v1/device"]
+
+    def test_nothing_is_asked_while_the_site_is_away_or_the_next_sample_is_near(
+        self, device: Any, site: Site
+    ) -> None:
+        assert not device.listen(0.9)
+        device.away = True
+        assert not device.listen(60)
+        assert site.requests == []
 
 
 class TestReadings:
