@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 
+from commands.api import claim_limit
 from devices.events import Event
 from telemetry_site.errors import problem
 from telemetry_site.live import answers, speakers
@@ -199,8 +200,10 @@ def _connected(receive: Receive, changed: asyncio.Event) -> Iterator[Client]:
 
 
 def _seconds(scope: Scope) -> float:
-    """How long to wait: `wait`, from 0 to LONGEST_WAIT."""
-    text = speakers.http_request(scope).GET.get("wait", "0")
+    """How long to wait: `wait`, from 0 to LONGEST_WAIT. Raises ValidationError, for `limit` too."""
+    query = speakers.http_request(scope).GET
+    claim_limit(query)
+    text = query.get("wait", "0")
     if not WAIT.fullmatch(text) or float(text) > LONGEST_WAIT:
         raise exceptions.ValidationError({"wait": [f"From 0 to {LONGEST_WAIT:.0f} seconds."]})
     return float(text)

@@ -21,7 +21,7 @@ from rest_framework.settings import api_settings
 from accounts.authentication import IsUser
 from accounts.models import User
 from commands import lifecycle
-from commands.api import shown_many
+from commands.api import claim_limit, shown_many
 from commands.models import Command
 from devices import events, presence
 from devices.authentication import IsDevice, speaking_device
@@ -61,7 +61,8 @@ def take(scope: Scope, asking: Device) -> bytes | None:
     if not asking.waiting_commands(now):
         return None
     # The token may have been revoked while it waited.
-    claimed = lifecycle.claim(device(scope), now=now)
+    limit = claim_limit(http_request(scope).GET)
+    claimed = lifecycle.claim(device(scope), now=now, limit=limit)
     if not claimed:
         return None
     answer: bytes = JSONRenderer().render({"results": shown_many(claimed, now)})

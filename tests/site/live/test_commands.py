@@ -1,6 +1,7 @@
 """Devices that wait for their commands."""
 
 import http.client
+import json
 from datetime import timedelta
 
 from django.db import connection
@@ -43,6 +44,17 @@ def test_what_waited_already_is_answered_at_once_in_the_form_of_the_api(
     # What the site itself answers, but for what the second delivery has changed.
     Command.objects.update(lease_until=None, attempts=0)
     assert device_api.get("/api/v1/device/commands").content == first
+
+
+def test_a_small_device_takes_one_at_a_time(live: LiveServer, device: Device, device_api) -> None:
+    for name in ("first", "second"):
+        CommandFactory(device=device, command_name=name)
+    taken = json.loads(live.get(WAIT + "&limit=1", device_token(device)).read())["results"]
+    taken += device_api.get("/api/v1/device/commands?limit=1").json()["results"]
+    assert [command["command_name"] for command in taken] == ["first", "second"]
+    for limit in ("0", "51", "x", "1.5"):
+        assert live.get(f"{WAIT}&limit={limit}", device_token(device)).status == 422
+        assert device_api.get(f"/api/v1/device/commands?limit={limit}").status_code == 422
 
 
 def test_the_time_that_was_asked_for_passes_and_there_is_nothing(
