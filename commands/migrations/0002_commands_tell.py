@@ -29,7 +29,7 @@ SILENT = """
 class Migration(migrations.Migration):
     dependencies = [
         ("commands", "0001_initial"),
-        ("devices", "0002_device_watches"),
+        ("devices", "0003_device_watches"),
     ]
 
     operations = [migrations.RunSQL(TELL, SILENT)]

@@ -26,6 +26,7 @@ from commands.models import Command
 from devices import events, presence
 from devices.authentication import IsDevice, speaking_device
 from devices.models import Device, DeviceToken
+from telemetry_site.middleware import session_origin
 
 Scope = dict[str, Any]
 
@@ -107,6 +108,7 @@ def _authenticated(scope: Scope) -> Request:
     """As the site authenticates: a user's token, a device's, a session."""
     request = http_request(scope)
     SessionMiddleware(_nothing).process_request(request)
+    session_origin(_nothing)(request)
     AuthenticationMiddleware(_nothing).process_request(request)
     kinds: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
     asked = Request(request, authenticators=[kind() for kind in kinds])
@@ -116,4 +118,5 @@ def _authenticated(scope: Scope) -> Request:
 
 
 def _nothing(request: HttpRequest) -> HttpResponse:
-    raise AssertionError("a middleware is only asked for what it does to a request")
+    """A middleware is asked only for what it does to a request."""
+    return HttpResponse()
