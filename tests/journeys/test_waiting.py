@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
-from tests.journeys.conftest import PATIENCE, ROOT, Site
+from tests.journeys.sites import PATIENCE, ROOT, Site
 
 DEVICES = 4
 MAKE = f"""
