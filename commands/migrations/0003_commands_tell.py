@@ -28,7 +28,7 @@ SILENT = """
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("commands", "0001_initial"),
+        ("commands", "0002_retry_idempotency_batches"),
         ("devices", "0003_device_watches"),
     ]
 
