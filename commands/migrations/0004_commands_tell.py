@@ -28,8 +28,8 @@ SILENT = """
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("commands", "0002_retry_idempotency_batches"),
-        ("devices", "0003_device_watches"),
+        ("commands", "0003_looked_at_by_staff"),
+        ("devices", "0004_device_watches"),
     ]
 
     operations = [migrations.RunSQL(TELL, SILENT)]
