@@ -1,10 +1,12 @@
 """Commands: programs issue them, devices fetch and answer them."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -165,6 +167,18 @@ class CommandCancel(APIView):
         return Response(CommandAnswer(lifecycle.cancel(command, now=timezone.now())).data)
 
 
+CLAIMED_AT_ONCE = re.compile(r"[1-9][0-9]?", re.ASCII)
+
+
+def claim_limit(query: QueryDict) -> int:
+    """How many commands to claim at the most: `limit`, from 1 to CLAIM_LIMIT."""
+    text = query.get("limit") or str(lifecycle.CLAIM_LIMIT)
+    if not CLAIMED_AT_ONCE.fullmatch(text) or int(text) > lifecycle.CLAIM_LIMIT:
+        detail = f"From 1 to {lifecycle.CLAIM_LIMIT}."
+        raise serializers.ValidationError({"limit": [detail]}, code="invalid")
+    return int(text)
+
+
 class CommandRetry(APIView):
     """Send a command that has ended again: a new one that refers to it."""
 
@@ -195,12 +209,24 @@ class Claim(APIView):
     # Not HEAD, which would claim commands and deliver none.
     http_method_names = ("get", "options")
 
-    @extend_schema(responses={200: ClaimAnswer, 204: None})
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "wait",
+                float,
+                description="Seconds to wait for a command, 0 to 30. Only at the `live_url` that "
+                "`GET /device` tells; elsewhere the answer comes at once.",
+            ),
+            OpenApiParameter("limit", int, description="Commands at the most, 1 to 50."),
+        ],
+        responses={200: ClaimAnswer, 204: None},
+    )
     def get(self, request: Request) -> Response:
         now = timezone.now()
         device = speaking_device(request)
         presence.mark_seen(device, now=now)
-        claimed = lifecycle.claim(device, now=now)
+        limit = claim_limit(request.query_params)
+        claimed = lifecycle.claim(device, now=now, limit=limit)
         if not claimed:
             return Response(status=status.HTTP_204_NO_CONTENT)
         return Response({"results": shown_many(claimed, now)})

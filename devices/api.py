@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.strict import StrictSerializer
-from devices import enrolment, presence
+from devices import enrolment, live, presence
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField
 from devices.models import LONGEST_INTERVAL, Device, DeviceQuerySet, DeviceToken
@@ -95,6 +95,9 @@ class SelfAnswer(serializers.Serializer[Any]):
     name = serializers.CharField()
     pending_commands = serializers.IntegerField()
     server_time = serializers.DateTimeField()
+    live_url = serializers.URLField(
+        allow_null=True, help_text="Where `/device/commands?wait=` waits; here it does not."
+    )
 
 
 class DeviceList(GenericAPIView[Device]):
@@ -219,6 +222,7 @@ class Self(APIView):
             "name": device.name,
             "pending_commands": device.waiting_commands(now),
             "server_time": now,
+            "live_url": live.url(request.get_host()),
         }
         return Response(SelfAnswer(answer).data)
 

@@ -266,3 +266,16 @@ class DeviceToken(StoredSecret):
 
     class Meta(StoredSecret.Meta):
         db_table = "device_tokens"
+
+
+class Watch(models.Model):
+    """Until when somebody looks at a device, and wants to hear of what happens to it."""
+
+    device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE)
+    until = models.DateTimeField()
+
+    class Meta:
+        db_table = "device_watches"
+
+    def __str__(self) -> str:
+        return f"{self.device_id} until {self.until}"

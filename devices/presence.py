@@ -4,8 +4,9 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
+from devices import events
 from devices.models import CONTACT_PRECISION, Device
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ def mark_seen(device: Device, *, now: datetime) -> None:
     """Note contact with a device, to a precision of CONTACT_PRECISION."""
     with connection.cursor() as cursor:
         cursor.execute(MARK_SEEN, contact_arguments(device, now=now))
+        noted = cursor.rowcount
+    if noted:
+        events.note("status", device_id=device.pk)
 
 
 def contact_arguments(device: Device, *, now: datetime, contact: bool = True) -> dict[str, Any]:
@@ -43,10 +47,18 @@ def announce_offline(*, now: datetime) -> list[Device]:
     silent = Device.objects.offline(now).filter(status=Device.Status.ONLINE, deleted_at=None)
     announced = []
     for device in silent:
-        # Contact in between wins: the same condition is asked again with the write.
-        if Device.objects.filter(
-            pk=device.pk, status=Device.Status.ONLINE, last_seen_at=device.last_seen_at
-        ).update(status=Device.Status.OFFLINE):
+        if _announce(device):
             announced.append(device)
             logger.info("device %s is offline, last seen %s", device.pk, device.last_seen_at)
     return announced
+
+
+def _announce(device: Device) -> bool:
+    with transaction.atomic():
+        # Contact in between wins: the same condition is asked again with the write.
+        silent = Device.objects.filter(
+            pk=device.pk, status=Device.Status.ONLINE, last_seen_at=device.last_seen_at
+        ).update(status=Device.Status.OFFLINE)
+        if silent:
+            events.tell([events.Event("status", device.pk)])
+    return bool(silent)

@@ -3,7 +3,7 @@
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
-from devices import presence
+from devices import events, presence
 
 
 @app.periodic(cron="* * * * * */30")
@@ -11,3 +11,10 @@ from devices import presence
 def announce_offline(timestamp: int) -> None:
     """Every half minute: announce the devices that have fallen silent."""
     presence.announce_offline(now=timezone.now())
+
+
+@app.periodic(cron="37 * * * *")
+@app.task(queueing_lock="forget_watches")
+def forget_watches(timestamp: int) -> None:
+    """Every hour: forget which devices somebody looked at."""
+    events.forget_watches()

@@ -5,7 +5,8 @@ All it knows of the site is HTTP, all it has is its own token. A reading goes on
     measured  ->  spool file, on disk  ->  POST /api/v1/device/telemetry  ->  out of the spool
 
 and leaves the spool only when the site has answered for it, so that neither a lost network nor
-a power cut loses one. Keep this order in your firmware; the rest is detail.
+a power cut loses one. Keep this order in your firmware; the rest is detail. Between two samples it
+waits for commands, where the site has a place to wait: GET /api/v1/device tells its `live_url`.
 
     TELEMETRY_URL=https://site.example DEVICE_TOKEN_FILE=token python this_computer.py
 """
@@ -27,6 +28,9 @@ from urllib.parse import urlsplit
 import psutil
 
 BATCH = 500  # readings in one request: well below the 1 MiB that the site takes as a body
+LONGEST_WAIT = 30.0  # seconds that the site lets a device wait for a command
+SHORTEST_WAIT = 1.0  # seconds; so soon the next sample brings word of commands anyway
+LIVE_RETRY = 60.0  # seconds until a place to wait is looked for again, when there was none
 TIMEOUT = 3.0  # seconds; a site that hangs must not stop the measuring
 SPOOL_LIMIT = 100_000  # readings, some 20 MB: about a day of silence at the usual interval
 NOTHING_TO_DO = os.EX_CONFIG  # exit status 78: it is of no use to start this again
@@ -114,6 +118,7 @@ class Device:
         self.meter = Meter()
         self.away, self.retry_at = False, 0.0
         self.sent = 0  # readings taken by the site since it was last away
+        self.live_url, self.live_at = "", 0.0  # where to wait, and when to look for it again
 
     def run(self) -> None:
         while True:
@@ -121,7 +126,9 @@ class Device:
             self.sample()
             self.talk(deadline=started + self.interval)
             # Added up anew, because a command may just have changed the interval.
-            time.sleep(max(0.0, started + self.interval - time.monotonic()))
+            while (left := started + self.interval - time.monotonic()) > 0:
+                if not self.listen(left):
+                    time.sleep(max(0.0, started + self.interval - time.monotonic()))
 
     def sample(self) -> int:
         now = utc_now()  # one instant for all that was measured together
@@ -151,6 +158,27 @@ class Device:
                 say(f"the site is away ({why}): readings are kept in {self.spool.path}")
             self.away, self.retry_at = True, time.monotonic() + seconds
 
+    def listen(self, seconds: float) -> bool:
+        """Waits so long for commands and does them. False when there is no waiting just now."""
+        if seconds < SHORTEST_WAIT or self.away or time.monotonic() < self.live_at:
+            return False
+        wait = min(seconds - 0.2, LONGEST_WAIT)  # the answer has to come before the next sample
+        until = time.monotonic() + wait - 0.2
+        try:
+            if not self.live_url:
+                _, known = self.call("GET", "", expect={200})
+                self.live_url = str(known.get("live_url") or "")
+            if self.live_url and self.obey(wait):
+                self.send(until)  # what report_now has measured
+                return True
+            if self.live_url and time.monotonic() >= until:
+                return True
+        except Away:
+            pass  # if the site itself is away, the next sample finds that out
+        # It was not there, or it did not wait. Both have to do without for a while.
+        self.live_url, self.live_at = "", time.monotonic() + LIVE_RETRY
+        return False
+
     def send(self, deadline: float) -> int:
         """Sends the spool, or as much of it as time allows. Returns how many commands wait."""
         pending = sent = 0
@@ -179,9 +207,12 @@ class Device:
         self.sent += len(batch) - refused
         return int(answer.get("pending_commands", 0))
 
-    def obey(self) -> None:
-        _, answer = self.call("GET", "/commands", expect={200, 204})
-        for command in answer.get("results", []):
+    def obey(self, wait: float = 0) -> int:
+        """Does what waits to be done, or comes within so many seconds. Returns how much it was."""
+        path, site = (f"/commands?wait={wait:.1f}", self.live_url) if wait else ("/commands", "")
+        _, answer = self.call("GET", path, site=site, wait=wait, expect={200, 204})
+        commands = answer.get("results", [])
+        for command in commands:
             name = command["command_name"]
             try:
                 result = self.execute(name, command["payload"])
@@ -200,6 +231,7 @@ class Device:
             status, answer = self.call("PATCH", path, body, expect={200, 404, 409, 422})
             if status != 200:  # cancelled or expired meanwhile; the next may well be wanted
                 say(f"command {name}: result not taken, {answer.get('detail', status)}")
+        return len(commands)
 
     def execute(self, name: str, payload: Any) -> dict[str, Any]:
         if name == "ping":
@@ -215,14 +247,22 @@ class Device:
         )
 
     def call(
-        self, method: str, path: str, body: bytes | None = None, *, expect: set[int]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        expect: set[int],
+        site: str = "",
+        wait: float = 0,
     ) -> tuple[int, dict[str, Any]]:
         """One request. An answer that is not expected, a captive portal's 200 say, is Away."""
         # http.client follows no redirect, and that is wanted: the token would go along.
-        connect = HTTPSConnection if self.site.scheme == "https" else HTTPConnection
-        timeout = min(TIMEOUT, self.interval)
-        connection = connect(self.site.hostname or "", self.site.port, timeout=timeout)
-        url = f"{self.site.path.rstrip('/')}/api/v1/device{path}"
+        to = urlsplit(site) if site else self.site
+        connect = HTTPSConnection if to.scheme == "https" else HTTPConnection
+        timeout = wait + 0.2 if wait else min(TIMEOUT, self.interval)
+        connection = connect(to.hostname or "", to.port, timeout=timeout)
+        url = f"{to.path.rstrip('/')}/api/v1/device{path}"
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         try:
             connection.request(method, url, body, headers)
@@ -235,8 +275,8 @@ class Device:
         if response.status == 401:
             raise TokenRefused
         if response.status not in expect:
-            wait = response.headers.get("Retry-After", "")
-            seconds = min(int(wait), 3600) if wait.isdecimal() else 0
+            later = response.headers.get("Retry-After", "")
+            seconds = min(int(later), 3600) if later.isdecimal() else 0
             raise Away(f"HTTP {response.status}", seconds)
         try:
             return response.status, dict(json.loads(text or b"{}"))

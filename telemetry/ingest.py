@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import Error, connection, transaction
 from psycopg import errors
 
+from devices import events
 from devices.authentication import living_tokens
 from devices.models import Device, waiting
 from devices.presence import MARK_SEEN, contact_arguments
@@ -80,7 +81,7 @@ def store(
     for tries_left in reversed(range(TRIES)):
         try:
             write = _copy if copy else _insert
-            return write(device, readings, now, contact)
+            stored = write(device, readings, now, contact)
         except Error as error:
             match error.__cause__:
                 case errors.ForeignKeyViolation():
@@ -95,6 +96,8 @@ def store(
                     pass
                 case _:
                     raise
+        else:
+            return _noted(device, stored)
     raise AssertionError("the last try has returned or raised")
 
 
@@ -117,7 +120,7 @@ def store_quickly(
             row = cursor.fetchone()
     except Error:
         return None
-    return Stored(row[0], len(readings) - row[0], row[1]) if row else None
+    return _noted(device, Stored(row[0], len(readings) - row[0], row[1])) if row else None
 
 
 def _insert(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> Stored:
@@ -126,6 +129,12 @@ def _insert(device: Device, readings: Sequence[Reading], now: datetime, contact:
         cursor.execute(_insert_statement(alone=len(readings) == 1), arguments)
         accepted, pending = cursor.fetchone()
     return Stored(accepted, len(readings) - accepted, pending)
+
+
+def _noted(device: Device, stored: Stored) -> Stored:
+    if stored.accepted:
+        events.note("reading", device_id=device.pk)
+    return stored
 
 
 def _by_itself() -> AbstractContextManager[Any]:

@@ -14,7 +14,7 @@ from django.utils.text import compress_string
 from accounts import addresses, audit, sessions
 from accounts.authentication import lacks_second_factor
 from telemetry.api import express
-from telemetry_site import errors
+from telemetry_site import context, errors
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -60,9 +60,17 @@ def response_headers(get_response: Handler) -> Handler:
         response = get_response(request)
         for header, value in HEADERS.items():
             response.setdefault(header, value)
+        if url := context.live_url(request)["live_url"]:
+            response["Content-Security-Policy"] = with_live(url)
         return response
 
     return middleware
+
+
+def with_live(url: str) -> str:
+    """Lets a page listen to events at the one other origin where they are told."""
+    sources = "connect-src 'self'" if url == settings.PUBLIC_URL else f"connect-src 'self' {url}"
+    return CONTENT_SECURITY_POLICY.replace("connect-src 'self'", sources)
 
 
 def without_trailing_slash(get_response: Handler) -> Handler:

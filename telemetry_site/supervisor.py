@@ -99,11 +99,12 @@ def supervise(
     environment: Mapping[str, str],
     when_started: Callable[[], None],
     *,
+    first: int = 1,
     patience: float = PATIENCE,
 ) -> None:
     """Run everything in the Procfile until SIGINT or SIGTERM, then end it and return.
 
-    The first process is the one that the others talk to: they follow `when_started`. What has
+    The `first` processes are those that the others talk to: they follow `when_started`. What has
     not ended `patience` seconds after it was told to is killed.
     """
     processes = [
@@ -116,9 +117,10 @@ def supervise(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        processes[0].start()
+        for process in processes[:first]:
+            process.start()
         when_started()
-        for process in processes[1:]:
+        for process in processes[first:]:
             process.start()
         # Not signal.pause(): a signal that comes just before it would be waited for once more.
         while True:

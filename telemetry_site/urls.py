@@ -18,6 +18,7 @@ from telemetry_site import (
     reference,
     token_pages,
 )
+from telemetry_site.live.door import Events
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -28,6 +29,7 @@ api = [
     path("users/me", account_api.Me.as_view()),
     path("users/me/archive", account_api.OwnArchive.as_view()),
     path("users/me/archive/file", account_api.ArchiveFile.as_view()),
+    path("events", Events.as_view()),
     path("schema", SchemaView.as_view(), name="schema"),
 ]
 

@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
 from devices.models import Device, DeviceToken
 from tests.conftest import Api
@@ -275,7 +276,9 @@ class TestOne:
     def test_a_device_learns_who_it_is_and_is_seen_doing_so(self, device, device_api):
         answer = device_api.get("/api/v1/device")
         assert answer.status_code == 200
-        assert set(answer.json()) == {"id", "name", "pending_commands", "server_time"}
+        told = answer.json()
+        assert set(told) == {"id", "name", "pending_commands", "server_time", "live_url"}
+        assert told["live_url"] == f"http://testserver:{settings.LIVE_PORT}"
         assert answer.json()["name"] == "greenhouse"
         age = datetime.now(UTC) - datetime.fromisoformat(answer.json()["server_time"])
         assert abs(age.total_seconds()) < 60

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+
+from tests.examples.conftest import Site
 
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "this_computer.py"
 TOKEN = "tdt_a-token-of-this-device"
@@ -25,137 +26,6 @@ assert spec is not None
 assert spec.loader is not None
 this_computer = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(this_computer)
-
-
-class Request(NamedTuple):
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Site:
-    """The peer. Its port outlives a stop, so that the device finds it where it was."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.readings: list[dict[str, Any]] = []
-        self.commands: list[dict[str, Any]] = []
-        self.results: dict[str, dict[str, Any]] = {}
-        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}  # by method, these instead
-        self.asked, self.may_answer = threading.Event(), threading.Event()
-        self.may_answer.set()
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        self.server = Server(("127.0.0.1", self.port), Handler)
-        self.server.site = self
-        self.port = self.server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.005,))
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def answer(self, request: Request) -> tuple[int, Any]:
-        route = (request.method, request.path)
-        if route == ("POST", "/api/v1/device/telemetry"):
-            return self.take(request.json["readings"])
-        if route == ("GET", "/api/v1/device/commands"):
-            claimed, self.commands = self.commands, []
-            return (200, {"results": claimed}) if claimed else (204, None)
-        if request.method == "PATCH":
-            path, _, command = request.path.rpartition("/")
-            if path == "/api/v1/device/commands":
-                if command in self.results:
-                    return 409, {"status": 409, "detail": "already finished"}
-                self.results[command] = request.json
-                return 200, request.json
-        return 404, {"status": 404, "detail": "no such page"}
-
-    def take(self, readings: list[dict[str, Any]]) -> tuple[int, Any]:
-        faults = [
-            {"index": index, "code": code, "detail": "one of two faults"}
-            for index, reading in enumerate(readings)
-            if reading["telemetry_type"] == "poison"
-            for code in ("poison", "spoilt")
-        ]
-        valid = [reading for reading in readings if reading["telemetry_type"] != "poison"]
-        if not valid:
-            return 422, {"status": 422, "errors": faults}
-        new = [reading for reading in valid if reading not in self.readings]
-        self.readings += new
-        return 201, {
-            "accepted": len(new),
-            "duplicates": len(valid) - len(new),
-            "rejected": faults,
-            "pending_commands": len(self.commands),
-        }
-
-    def order(self, name: str, payload: Any = None) -> str:
-        identity = f"command-{len(self.commands)}"
-        self.commands.append(
-            {
-                "id": identity,
-                "command_name": name,
-                "payload": {} if payload is None else payload,
-                "status": "pending",
-            }
-        )
-        return identity
-
-    def asked_for(self, method: str) -> list[Request]:
-        return [request for request in self.requests if request.method == method]
-
-
-class Server(ThreadingHTTPServer):
-    site: Site
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A device that is stopped amid a request is what some of these tests are about."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def handle_any(self) -> None:
-        site = self.server.site
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = Request(self.command, self.path, dict(self.headers), body)
-        site.requests.append(request)
-        site.asked.set()
-        site.may_answer.wait(10)
-        if self.command in site.answers:
-            status, headers, text = site.answers[self.command]
-        else:
-            status, answer = site.answer(request)
-            headers, text = {}, b"" if answer is None else json.dumps(answer).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(text))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_PATCH = handle_any
-
-    def log_message(self, *args: Any) -> None:
-        """Silent."""
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.may_answer.set()
-    site.stop()
 
 
 @pytest.fixture
@@ -185,6 +55,49 @@ def kept(spool_file: Path) -> list[Any]:
 
 class Crash(BaseException):
     """The power is gone."""
+
+
+class TestWaiting:
+    def test_a_command_is_done_between_two_samples(self, device: Any, site: Site) -> None:
+        site.live = True
+        listening = threading.Thread(target=device.listen, args=(60,))
+        listening.start()
+        assert site.waiting.wait(10)
+        identity = site.order("report_now")
+        listening.join(10)
+        assert not listening.is_alive()
+        assert site.results[identity]["status"] == "executed"
+        assert site.readings  # what it has measured for the command
+
+    def test_a_wait_without_a_command_takes_its_time(self, device: Any, site: Site) -> None:
+        site.live = True
+        assert device.listen(1.0)
+        assert device.live_url == site.url
+
+    @pytest.mark.parametrize("answer", [(204, {}, b""), (503, {}, b""), (200, {}, b"<html>")])
+    def test_where_nobody_waits_it_is_not_asked_again_for_a_while(
+        self, device: Any, site: Site, answer: tuple[int, dict[str, str], bytes]
+    ) -> None:
+        device.live_url = site.url
+        site.answers["GET"] = answer
+        assert not device.listen(60)
+        assert not device.listen(60)
+        assert len(site.requests) == 1
+
+    def test_without_a_place_to_wait_there_is_one_question_about_it(
+        self, device: Any, site: Site
+    ) -> None:
+        assert not device.listen(60)
+        assert not device.listen(60)
+        assert [request.path for request in site.requests] == ["/api/v1/device"]
+
+    def test_nothing_is_asked_while_the_site_is_away_or_the_next_sample_is_near(
+        self, device: Any, site: Site
+    ) -> None:
+        assert not device.listen(0.9)
+        device.away = True
+        assert not device.listen(60)
+        assert site.requests == []
 
 
 class TestReadings:

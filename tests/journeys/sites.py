@@ -34,7 +34,12 @@ class Site:
             [sys.executable, "manage.py", "run"],
             cwd=ROOT,
             env=os.environ
-            | {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DATABASE_URL": ""}
+            | {
+                "DATA_DIR": str(data_dir),
+                "PORT": str(self.port),
+                "LIVE_PORT": str(free_port()),
+                "DATABASE_URL": "",
+            }
             | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

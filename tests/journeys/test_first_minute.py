@@ -47,6 +47,16 @@ def all_readings(site: Site, page: Page, device_id: str) -> list[dict[str, str]]
         cursor = f"&cursor={answer['next']}"
 
 
+LISTEN = """() => {
+    window.heard = new Set();
+    document.addEventListener("telemetry:event", (event) => heard.add(event.detail.kind));
+}"""
+HIDE = """() => {
+    Object.defineProperty(document, "hidden", { value: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
 def points_of(response: Response) -> int:
     return sum(sum(columns["count"]) for columns in response.json()["series"].values())
 
@@ -64,6 +74,7 @@ def test_one_command_leads_to_a_live_chart_and_a_device_that_obeys(site: Site, p
         "response", lambda answer: "/telemetry/series" in answer.url and points_of(answer) > seen
     )
 
+    page.evaluate(LISTEN)
     send(page, "set_interval", '{"seconds": 1}')
     newest = page.locator("#command-list .commands > li").first
     expect(newest.locator(".state")).to_have_text("Executed")
@@ -71,6 +82,10 @@ def test_one_command_leads_to_a_live_chart_and_a_device_that_obeys(site: Site, p
     send(page, "make_coffee", "{}")
     expect(newest.locator(".state")).to_have_text("Failed")
     expect(newest).to_contain_text("unknown command")
+    # The page has heard of it, not only asked; nobody sees a hidden one, and it hears no more.
+    page.wait_for_function("heard.has('command') && heard.has('reading')")
+    with page.expect_event("requestfailed", lambda request: "/api/v1/events" in request.url):
+        page.evaluate(HIDE)
 
     page.get_by_role("button", name="Account of admin").click()
     page.get_by_role("button", name="Sign out").click()

@@ -53,6 +53,7 @@ ROUTES = {
     "users/me/archive": {"GET": USERS, "POST": USERS},
     "users/me/archive/file": {"GET": USERS},
     "schema": {"GET": ANYBODY},
+    "events": {"GET": USERS},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},
     "device/commands": {"GET": DEVICES},

@@ -11,8 +11,8 @@ import devices.tasks
 import telemetry.tasks
 import telemetry_site.tasks
 from accounts.models import Session
-from devices import enrolment
-from devices.models import Device
+from devices import enrolment, events
+from devices.models import Device, Watch
 from telemetry.models import Telemetry
 from tests.factories import CommandFactory, DeviceFactory, store_reading
 from tests.telemetry.kept import keep, rolled_up
@@ -26,6 +26,14 @@ def test_a_device_that_fell_silent_is_announced() -> None:
     devices.tasks.announce_offline(timestamp=0)
     device.refresh_from_db()
     assert device.status == "offline"
+
+
+def test_what_nobody_looks_at_any_more_is_forgotten(device: Device) -> None:
+    other = DeviceFactory.create()
+    events.watch([device.pk, other.pk])
+    Watch.objects.filter(device=device).update(until=timezone.now() - timedelta(minutes=1))
+    devices.tasks.forget_watches(timestamp=0)
+    assert Watch.objects.get().device == other
 
 
 def test_a_command_whose_time_is_over_has_failed() -> None:
@@ -82,6 +90,7 @@ def test_each_task_has_its_time() -> None:
         "accounts.tasks.forget_old_audit_events": "37 3 * * *",
         "commands.tasks.expire_commands": "* * * * * */30",
         "devices.tasks.announce_offline": "* * * * * */30",
+        "devices.tasks.forget_watches": "37 * * * *",
         "telemetry.tasks.apply_retention": "23 3 * * *",
         "telemetry.tasks.forget_old_deliveries": "17 3 * * *",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",

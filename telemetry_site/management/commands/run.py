@@ -24,7 +24,9 @@ class Command(BaseCommand):
     help = "Prepare the database and run the site, the worker and the first device until Ctrl-C."
 
     def handle(self, **options: Any) -> None:
-        refuse_taken_port(settings.PORT)
+        refuse_taken_port("PORT", settings.PORT)
+        if settings.LIVE_PORT:
+            refuse_taken_port("LIVE_PORT", settings.LIVE_PORT)
         self.step("PostgreSQL", connection.ensure_connection)
         self.step("tables", lambda: call_command("migrate", verbosity=0))
         self.step("months", lambda: partitions.ensure_ahead(timezone.now()))
@@ -36,6 +38,7 @@ class Command(BaseCommand):
             settings.BASE_DIR / "Procfile",
             environment(),
             when_started=lambda: self.announce(link),
+            first=2,
         )
         self.stdout.write("Stopped. Your data is kept in " + str(settings.DATA_DIR))
 
@@ -55,9 +58,10 @@ class Command(BaseCommand):
         return first_start.sign_in_link(user, now=timezone.now())
 
     def announce(self, link: str) -> None:
-        """Wait until the site answers, then say where it is."""
-        while not answers(reachable_host(), settings.PORT):
-            time.sleep(0.05)
+        """Wait until the site and its live process answer, then say where it is."""
+        for port in filter(None, (settings.PORT, settings.LIVE_PORT)):
+            while not answers(reachable_host(), port):
+                time.sleep(0.05)
         once = " (signs you in, once, within the hour)" if "/sign-in/link/" in link else ""
         lines = [
             f"Telemetry runs at {settings.PUBLIC_URL}",
@@ -77,6 +81,7 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "BIND": settings.BIND,
         "PORT": str(settings.PORT),
+        "LIVE_PORT": str(settings.LIVE_PORT),
         "DATA_DIR": str(settings.DATA_DIR),
         "TELEMETRY_URL": f"http://{reachable_host()}:{settings.PORT}",
         "DEVICE_TOKEN_FILE": str(first_start.device_token_file(settings.DATA_DIR)),
@@ -89,10 +94,10 @@ def reachable_host() -> str:
     return "127.0.0.1" if settings.BIND in ANY_ADDRESS else str(settings.BIND)
 
 
-def refuse_taken_port(port: int) -> None:
+def refuse_taken_port(name: str, port: int) -> None:
     """Raise CommandError if something else answers there already."""
     if answers(reachable_host(), port):
-        raise CommandError(f"Port {port} is taken. Try another: PORT={port + 1} make run")
+        raise CommandError(f"Port {port} is taken. Try another: {name}={port + 1} make run")
 
 
 def answers(host: str, port: int) -> bool:

@@ -1,0 +1,15 @@
+"""What every page may show."""
+
+from django.http import HttpRequest
+
+from devices import live
+
+ALONE = ("/api/", "/admin/")
+"""Where nothing is listened to."""
+
+
+def live_url(request: HttpRequest) -> dict[str, str | None]:
+    """Where pages of somebody who is signed in hear of events."""
+    user = getattr(request, "user", None)
+    listens = user is not None and user.is_authenticated and not request.path.startswith(ALONE)
+    return {"live_url": live.url(request.get_host()) if listens else None}

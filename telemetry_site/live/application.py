@@ -1,0 +1,209 @@
+"""The ASGI application: `GET /api/v1/device/commands` and `GET /api/v1/events`, both at length."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.core.exceptions import DisallowedHost, ObjectDoesNotExist
+from django.db import OperationalError
+from django.http import Http404, HttpResponse
+from rest_framework import exceptions
+
+from commands.api import claim_limit
+from devices.events import Event
+from telemetry_site.errors import problem
+from telemetry_site.live import answers, speakers
+from telemetry_site.live.answers import Send
+from telemetry_site.live.database import Database
+from telemetry_site.live.listener import listen
+from telemetry_site.live.speakers import Scope
+from telemetry_site.live.streams import Stream, Streams
+from telemetry_site.live.waiters import Waiters
+
+logger = logging.getLogger(__name__)
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+LONGEST_WAIT = 30.0
+WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
+HEARTBEAT = 15.0
+"""Seconds after which a stream says that it is still there, and whether it may be is looked up."""
+SLOWEST = 30.0
+"""Seconds a client has to read what is sent to it."""
+STREAMS_PER_USER = 50
+RETRY = b"retry: 3000\n\n"
+"""Milliseconds after which a browser comes again."""
+NOTHING = b":\n\n"
+"""A comment."""
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream",
+    # nginx would keep what is sent until there is more of it.
+    "X-Accel-Buffering": "no",
+}
+
+
+class Client:
+    """Whoever is at the other end, as long as they are."""
+
+    def __init__(self, receive: Receive, changed: asyncio.Event) -> None:
+        self._leaving = asyncio.create_task(self._leave(receive, changed))
+
+    def gone(self) -> bool:
+        return self._leaving.done()
+
+    def forget(self) -> None:
+        self._leaving.cancel()
+
+    async def _leave(self, receive: Receive, changed: asyncio.Event) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        changed.set()
+
+
+class Live:
+    """Everybody who waits."""
+
+    def __init__(self) -> None:
+        self.database = Database()
+        self.waiters = Waiters()
+        self.streams = Streams()
+        self.ending = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    def end(self) -> None:
+        """Answer everybody now; whoever wants more comes to the next process."""
+        self.ending = True
+        self.waiters.let_go()
+        self.streams.let_go()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Listen from the server's start to its end."""
+        await receive()
+        listening = asyncio.create_task(
+            listen(self.database, hear=self._hear, missed=self._look_again)
+        )
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await asyncio.to_thread(self.database.close)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _hear(self, event: Event) -> None:
+        if event.kind == "command":
+            self.waiters.wake(event.device_id)
+        self.streams.hear(event)
+
+    async def _look_again(self) -> None:
+        """See to what happened while nobody listened."""
+        self.streams.missed()
+        waiting = await self.database.run(speakers.waiting_of, self.waiters.ids())
+        self.waiters.wake_all(waiting)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = speakers.http_request(scope)
+        headers: dict[str, str] = {}
+        try:
+            headers = answers.headers_for(request)
+            door = self._door(scope)
+            await door(scope, receive, send, headers)
+        except DisallowedHost:
+            await answers.whole(send, problem(request, 400), headers)
+        except Exception as error:
+            await answers.whole(send, answers.of_error(request, error), headers)
+
+    def _door(self, scope: Scope) -> Callable[..., Awaitable[None]]:
+        doors = {"/api/v1/device/commands": self._commands, "/api/v1/events": self._events}
+        door = doors.get(scope["path"].rstrip("/"))
+        if door is None:
+            raise Http404
+        if scope["method"] != "GET":
+            raise exceptions.MethodNotAllowed(scope["method"])
+        return door
+
+    async def _commands(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
+    ) -> None:
+        """Claim what waits for the device, or what comes for it within `wait` seconds."""
+        until = asyncio.get_running_loop().time() + _seconds(scope)
+        asking = await self.database.run(speakers.device, scope)
+        with self.waiters.joined(asking.pk) as woken:
+            with _connected(receive, woken) as client:
+                claimed = await self.database.run(speakers.take, scope, asking)
+                while claimed is None and not self.ending:
+                    try:
+                        async with asyncio.timeout_at(until):
+                            await woken.wait()
+                    except TimeoutError:
+                        break
+                    if client.gone():
+                        return
+                    woken.clear()
+                    claimed = await self.database.run(speakers.take, scope, asking)
+        response = HttpResponse(claimed or b"", "application/json", 200 if claimed else 204)
+        await answers.whole(send, response, headers)
+
+    async def _events(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
+    ) -> None:
+        """Tell of events until the client or its right to hear of them goes."""
+        audience = await self.database.run(speakers.audience, scope)
+        if self.streams.count(audience.user_id) >= STREAMS_PER_USER:
+            raise exceptions.Throttled(wait=HEARTBEAT)
+        with self.streams.opened(audience.user_id) as stream:
+            stream.devices = audience.devices
+            with _connected(receive, stream.something) as client:
+                await answers.begin(send, 200, headers | STREAM_HEADERS)
+                await answers.go_on(send, RETRY)
+                # What goes wrong from here on can only end the answer.
+                with suppress(TimeoutError):
+                    await self._tell(scope, send, stream, client)
+                    await answers.go_on(send, b"", more=False)
+
+    async def _tell(self, scope: Scope, send: Send, stream: Stream, client: Client) -> None:
+        now = asyncio.get_running_loop().time
+        look = now() + HEARTBEAT
+        while not (client.gone() or self.ending):
+            untold = await stream.next(seconds=max(0.0, look - now()))
+            async with asyncio.timeout(SLOWEST):
+                await answers.go_on(send, untold or NOTHING)
+            if now() < look:
+                continue
+            look = now() + HEARTBEAT
+            try:
+                stream.devices = (await self.database.run(speakers.audience, scope)).devices
+            except OperationalError:
+                # While the database is away nothing is told either.
+                continue
+            except (exceptions.APIException, ObjectDoesNotExist):
+                # The token, the session or a device is no more; who comes again hears why.
+                return
+
+
+@contextmanager
+def _connected(receive: Receive, changed: asyncio.Event) -> Iterator[Client]:
+    """The client; `changed` is set when it goes."""
+    client = Client(receive, changed)
+    try:
+        yield client
+    finally:
+        client.forget()
+
+
+def _seconds(scope: Scope) -> float:
+    """How long to wait: `wait`, from 0 to LONGEST_WAIT. Raises ValidationError, for `limit` too."""
+    query = speakers.http_request(scope).GET
+    claim_limit(query)
+    text = query.get("wait", "0")
+    if not WAIT.fullmatch(text) or float(text) > LONGEST_WAIT:
+        raise exceptions.ValidationError({"wait": [f"From 0 to {LONGEST_WAIT:.0f} seconds."]})
+    return float(text)

@@ -1,0 +1,122 @@
+"""Who asks, and what they may hear or take; with the database, so in a thread of its own.
+
+Each function is given the ASGI scope and looks anew: a poll or a stream lives longer than some
+tokens and sessions do.
+"""
+
+import io
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+
+from accounts.authentication import IsUser
+from accounts.models import User
+from commands import lifecycle
+from commands.api import claim_limit, shown_many
+from commands.models import Command
+from devices import events, presence
+from devices.authentication import IsDevice, speaking_device
+from devices.models import Device, DeviceToken
+from telemetry_site.middleware import session_origin
+
+Scope = dict[str, Any]
+
+DEVICES_NAMED = 100
+"""Devices that one stream may name; it may also name none and hear of all."""
+
+
+class Audience(NamedTuple):
+    """Whose stream it is, and which devices it is about."""
+
+    user_id: UUID
+    devices: frozenset[UUID]
+
+
+def http_request(scope: Scope) -> ASGIRequest:
+    """The request without its body, which none of ours has."""
+    return ASGIRequest(scope, io.BytesIO())
+
+
+def device(scope: Scope) -> Device:
+    """The device whose token came with the request, which is contact with it."""
+    request = _authenticated(scope)
+    if not isinstance(request.auth, DeviceToken):
+        raise exceptions.PermissionDenied(IsDevice.message)
+    speaking = speaking_device(request)
+    presence.mark_seen(speaking, now=timezone.now())
+    return speaking
+
+
+def take(scope: Scope, asking: Device) -> bytes | None:
+    """The commands that wait for the device, claimed, as the API answers them; None without any."""
+    now = timezone.now()
+    if not asking.waiting_commands(now):
+        return None
+    # The token may have been revoked while it waited.
+    limit = claim_limit(http_request(scope).GET)
+    claimed = lifecycle.claim(device(scope), now=now, limit=limit)
+    if not claimed:
+        return None
+    answer: bytes = JSONRenderer().render({"results": shown_many(claimed, now)})
+    return answer
+
+
+def waiting_of(device_ids: list[UUID]) -> list[UUID]:
+    """Those of the devices for which a command waits."""
+    waiting = Command.objects.waiting(timezone.now()).filter(device__in=device_ids)
+    return list(waiting.order_by().values_list("device_id", flat=True).distinct())
+
+
+def audience(scope: Scope) -> Audience:
+    """Who hears of what: the devices that the query names, or all that the user may see.
+
+    Notes that they are watched. Raises Device.DoesNotExist for those that the user may not see.
+    """
+    user = _authenticated(scope).user
+    if not isinstance(user, User):
+        raise exceptions.PermissionDenied(IsUser.message)
+    visible = Device.objects.visible_to(user)
+    if named := _named(http_request(scope)):
+        visible = visible.filter(pk__in=named)
+    devices = frozenset(visible.values_list("pk", flat=True))
+    if named - devices:
+        raise Device.DoesNotExist
+    events.watch(devices)
+    return Audience(user.pk, devices)
+
+
+def _named(request: HttpRequest) -> set[UUID]:
+    names = request.GET.getlist("device")
+    if len(names) > DEVICES_NAMED:
+        raise exceptions.ValidationError({"device": [f"At most {DEVICES_NAMED}."]})
+    try:
+        return {UUID(name) for name in names}
+    except ValueError:
+        raise Device.DoesNotExist from None
+
+
+def _authenticated(scope: Scope) -> Request:
+    """As the site authenticates: a user's token, a device's, a session."""
+    request = http_request(scope)
+    SessionMiddleware(_nothing).process_request(request)
+    session_origin(_nothing)(request)
+    AuthenticationMiddleware(_nothing).process_request(request)
+    kinds: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+    asked = Request(request, authenticators=[kind() for kind in kinds])
+    if not (asked.auth or asked.user.is_authenticated):
+        raise exceptions.NotAuthenticated
+    return asked
+
+
+def _nothing(request: HttpRequest) -> HttpResponse:
+    """A middleware is asked only for what it does to a request."""
+    return HttpResponse()

@@ -1,0 +1,97 @@
+"""Streams of events: who hears what."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from uuid import UUID
+
+from devices.events import Event
+
+BACKLOG = 1000
+"""Events that a stream keeps for a client that reads slowly; one more, and it is to ask anew."""
+READY = b"event: ready\ndata: {}\n\n"
+"""Whatever you know may be old: from here on you are told what happens."""
+
+
+class Stream:
+    """What one client has not been told yet; the same twice is told once."""
+
+    def __init__(self) -> None:
+        self.devices: Collection[UUID] = frozenset()
+        self._untold: dict[bytes, None] = {READY: None}
+        self.something = asyncio.Event()
+        self.something.set()
+
+    def hear(self, event: Event) -> None:
+        if event.device_id in self.devices:
+            self._add(as_text(event))
+
+    def missed(self) -> None:
+        """Some events were told to nobody."""
+        self._untold.clear()
+        self._add(READY)
+
+    async def next(self, *, seconds: float) -> bytes:
+        """What has happened, as soon as something has; nothing after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.something.wait()
+        untold = b"".join(self._untold)
+        self._untold.clear()
+        self.something.clear()
+        return untold
+
+    def _add(self, text: bytes) -> None:
+        if len(self._untold) >= BACKLOG:
+            self._untold = {READY: None}
+        self._untold[text] = None
+        self.something.set()
+
+
+class Streams:
+    """All of them, and how many each user has."""
+
+    def __init__(self) -> None:
+        self._of: dict[UUID, list[Stream]] = defaultdict(list)
+
+    @contextmanager
+    def opened(self, user_id: UUID) -> Iterator[Stream]:
+        """A new stream of the user's."""
+        stream = Stream()
+        self._of[user_id].append(stream)
+        try:
+            yield stream
+        finally:
+            self._of[user_id].remove(stream)
+            if not self._of[user_id]:
+                del self._of[user_id]
+
+    def count(self, user_id: UUID) -> int:
+        return len(self._of.get(user_id, ()))
+
+    def hear(self, event: Event) -> None:
+        for stream in self._all():
+            stream.hear(event)
+
+    def missed(self) -> None:
+        for stream in self._all():
+            stream.missed()
+
+    def let_go(self) -> None:
+        """Let every stream come to its end."""
+        for stream in self._all():
+            stream.something.set()
+
+    def _all(self) -> Iterator[Stream]:
+        for streams in self._of.values():
+            yield from streams
+
+
+def as_text(event: Event) -> bytes:
+    """One event of a stream (HTML standard, "Server-sent events")."""
+    told = {"device_id": str(event.device_id)}
+    if event.command_id:
+        told["command_id"] = str(event.command_id)
+    return f"event: {event.kind}\ndata: {json.dumps(told)}\n\n".encode()

@@ -1,0 +1,155 @@
+"""A small real HTTP server that speaks just enough of the API."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Site:
+    """The peer. Its port outlives a stop, so that the device finds it where it was."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.readings: list[dict[str, Any]] = []
+        self.commands: list[dict[str, Any]] = []
+        self.numbers = count()
+        self.results: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}  # by method, these instead
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.waiting, self.ordered = threading.Event(), threading.Event()
+        self.may_answer.set()
+        self.live = False  # whether there is a place to wait, and anybody waits there
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.server.site = self
+        self.port = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.005,))
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def answer(self, request: Request) -> tuple[int, Any]:
+        path, _, query = request.path.partition("?")
+        asked = {name: value for name, _, value in (one.partition("=") for one in query.split("&"))}
+        route = (request.method, path)
+        if route == ("GET", "/api/v1/device"):
+            return 200, {"live_url": self.url if self.live else None}
+        if "wait" in asked and self.live and not self.commands:
+            self.waiting.set()
+            self.ordered.wait(float(asked["wait"]))
+        if route == ("POST", "/api/v1/device/telemetry"):
+            sent = request.json
+            return self.take(sent if isinstance(sent, list) else sent["readings"])
+        if route == ("GET", "/api/v1/device/commands"):
+            limit = int(asked.get("limit", 50))
+            claimed, self.commands = self.commands[:limit], self.commands[limit:]
+            self.ordered.clear()
+            return (200, {"results": claimed}) if claimed else (204, None)
+        if request.method == "PATCH":
+            path, _, command = request.path.rpartition("/")
+            if path == "/api/v1/device/commands":
+                if command in self.results:
+                    return 409, {"status": 409, "detail": "already finished"}
+                self.results[command] = request.json
+                return 200, request.json
+        return 404, {"status": 404, "detail": "no such page"}
+
+    def take(self, readings: list[dict[str, Any]]) -> tuple[int, Any]:
+        faults = [
+            {"index": index, "code": code, "detail": "one of two faults"}
+            for index, reading in enumerate(readings)
+            if reading["telemetry_type"] == "poison"
+            for code in ("poison", "spoilt")
+        ]
+        valid = [reading for reading in readings if reading["telemetry_type"] != "poison"]
+        if not valid:
+            return 422, {"status": 422, "errors": faults}
+        new = [reading for reading in valid if reading not in self.readings]
+        self.readings += new
+        return 201, {
+            "accepted": len(new),
+            "duplicates": len(valid) - len(new),
+            "rejected": faults,
+            "pending_commands": len(self.commands),
+        }
+
+    def order(self, name: str, payload: Any = None) -> str:
+        identity = f"command-{next(self.numbers)}"
+        self.commands.append(
+            {
+                "id": identity,
+                "command_name": name,
+                "payload": {} if payload is None else payload,
+                "status": "pending",
+            }
+        )
+        self.ordered.set()
+        return identity
+
+    def asked_for(self, method: str) -> list[Request]:
+        return [request for request in self.requests if request.method == method]
+
+
+class Server(ThreadingHTTPServer):
+    site: Site
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A device that is stopped amid a request is what some of these tests are about."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def handle_any(self) -> None:
+        site = self.server.site
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        request = Request(self.command, self.path, dict(self.headers), body)
+        site.requests.append(request)
+        site.asked.set()
+        site.may_answer.wait(10)
+        if self.command in site.answers:
+            status, headers, text = site.answers[self.command]
+        else:
+            status, answer = site.answer(request)
+            headers, text = {}, b"" if answer is None else json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(text))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PATCH = handle_any
+
+    def log_message(self, *args: Any) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.may_answer.set()
+    site.stop()
