@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import confirmation, rights, signup, throttles, tokens
 from accounts.account_forms import InvitationForm
 from accounts.actions import ACTIONS
-from accounts.audited import AuditedAdmin, RecordingAdmin
+from accounts.audited import RecordingAdmin
 from accounts.filters import AutocompleteFilter, media_of
 from accounts.forms import PasswordForm
 from accounts.guarded import staff_of
@@ -198,7 +198,7 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
 
 
 @admin.register(Registration)
-class RegistrationAdmin(ReadOnlyAdmin[Registration], AuditedAdmin[Registration]):
+class RegistrationAdmin(ReadOnlyAdmin[Registration]):
     """Who was invited or has signed up, and has not opened the link yet. Adding one invites."""
 
     list_display = ("email", "username", "invited_by", "created_at", "expires_at")

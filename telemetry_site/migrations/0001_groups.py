@@ -49,7 +49,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0007_looked_up_by_staff"),
+        ("accounts", "0005_looked_up_by_staff"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("commands", "0003_looked_at_by_staff"),
         ("contenttypes", "0002_remove_content_type_name"),

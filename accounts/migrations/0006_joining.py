@@ -13,7 +13,7 @@ import accounts.models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0004_second_factor"),
+        ("accounts", "0005_looked_up_by_staff"),
     ]
 
     operations = [

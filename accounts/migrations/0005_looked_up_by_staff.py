@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0006_leaving"),
+        ("accounts", "0004_second_factor"),
     ]
 
     operations = [
