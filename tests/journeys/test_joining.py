@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.journeys.conftest import PATIENCE, Site
+from tests.journeys.sites import PATIENCE, Site
 from tests.mail import Inbox, link_of, mail_server, secret_of
 
 pytestmark = pytest.mark.browser
