@@ -237,3 +237,10 @@ def _misfit(device: UUID, error: free_json.InvalidJSON) -> dict[str, Any]:
 
 def _refusal(device: UUID, code: str, detail: str) -> dict[str, Any]:
     return {"device_id": str(device), "code": code, "detail": detail, "errors": []}
+
+
+def forget(user: User) -> None:
+    """Remove what was sent to many by somebody who leaves; the commands themselves go with their
+    devices.
+    """
+    CommandBatch.objects.filter(issued_by=user).delete()

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from accounts import archives, audit
 from accounts.models import Archive, AuditEvent, Registration, SecondFactor, Session, Token, User
-from commands.models import Command
+from commands.models import Command, CommandBatch
 from devices.models import Device, DeviceToken
 from telemetry import export
 from telemetry.models import Key, RetentionRule
@@ -181,6 +181,18 @@ TABLES: dict[str, Table] = {
         RetentionRule, "device__user", "device_id", "raw_days", "hour_days", "day_days"
     ),
     "commands": _of(Command, "device__user", *_all_fields(Command)),
+    "command_batches": _of(
+        CommandBatch,
+        "issued_by",
+        "id",
+        "command_name",
+        "payload",
+        "created_at",
+        "expires_at",
+        "cancelled_at",
+        "asked",
+        "refused",
+    ),
     "activity": Table(ACTIVITY, _activity),
 }
 """What is in the archive beside the readings, and where it comes from."""

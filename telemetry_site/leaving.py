@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 from accounts import archives, closing, passwords
 from accounts.models import Archive, User
+from commands import batches
 from devices import enrolment
 from devices.models import Device
 
@@ -19,6 +20,7 @@ def leave(user: User, *, password: str, now: datetime) -> None:
     passwords.confirm(user, password, now=now)
     with transaction.atomic():
         enrolment.decommission_all(user, now=now)
+        batches.forget(user)
         archives.remove(Archive.objects.filter(user=user))
         closing.close(user, now=now)
 

@@ -124,7 +124,7 @@ class TestContent:
                 "Horizon",
                 "Delivery",
                 "LogEntry",
-                "RecoveryCode",
+                *("RecoveryCode", "CommandBatch"),
             ),
         }
 

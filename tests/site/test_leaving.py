@@ -21,6 +21,7 @@ from tests.factories import (
     DeviceFactory,
     device_token,
     register_key,
+    send_to_many,
     store_readings,
     user_token,
 )
@@ -158,6 +159,7 @@ def with_all_there_is(owner, staff):
     Delivery.objects.create(device=device, idempotency_key="k", body_digest=b"", received_at=NOW)
     keep(30, device=device)
     command = CommandFactory.create(device=device, issued_by=owner)
+    traces_of_many = send_to_many(device)
     of_others = CommandFactory.create(issued_by=owner)
     device_token(device)
     user_token(owner)
@@ -169,6 +171,7 @@ def with_all_there_is(owner, staff):
     audit.record("sign_in.failed", name="OWNER")
     audit.record("device.changed", target=device, by=staff)
     traces = [owner.username, owner.email, owner.pk, device.pk, device.name, command.pk]
+    traces.append(traces_of_many.pk)
     return of_others, [str(trace) for trace in traces]
 
 

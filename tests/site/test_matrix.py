@@ -29,11 +29,13 @@ from tests.factories import (
     device_token,
     device_token_and_row,
     register_key,
+    send_to_many,
     session_of,
     store_reading,
     user_token_and_row,
 )
 
+NAMED = ("device_id", "token_id", "session_id", "command_id", "batch_id")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SAFE = ("GET", "HEAD")
 BODIES = {"/api/v1/invitations": {"email": "somebody@example.org"}}
@@ -123,6 +125,7 @@ class World:
             "reading_id": store_reading(device).pk,
             "command_id": CommandFactory.create(device=device).pk,
             "key": register_key(device),
+            "batch_id": send_to_many(device).pk,
             "session_id": session_of(owner).pk,
             "token_id": user_token_and_row(owner)[0].pk,
             "device_token_id": device_token_and_row(device)[0].pk,
@@ -249,7 +252,7 @@ def test_what_is_somebody_elses_is_to_the_byte_as_if_it_were_not_there(world):
 
     for route, _ in all_routes():
         line = door_of(route)
-        nothing = {name: uuid4() for name in ("device_id", "token_id", "session_id", "command_id")}
+        nothing = {name: uuid4() for name in NAMED}
         nothing["device_token_id"] = nothing["token_id"]
         who = "other" if line.door in ("own", "own-page") else "other's-device"
         if line.door in ("own", "own-page", "own-or-device's", "device's"):
