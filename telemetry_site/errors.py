@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from devices import refusals
 from devices.free_json import Fault
 
 NOT_FOUND = "There is nothing here, or nothing that you may see."
@@ -20,6 +22,14 @@ SENTENCES = {
 }
 
 
+class Problem(JsonResponse):
+    """A problem document, and for what it is counted."""
+
+    def __init__(self, told: dict[str, Any], why: list[refusals.Reason], **how: Any) -> None:
+        super().__init__(told, content_type="application/problem+json", **how)
+        self.reasons = why
+
+
 def problem(
     request: HttpRequest,
     status: int,
@@ -30,20 +40,19 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
     """A problem document; `code` names the kind where the status alone does not."""
-    return JsonResponse(
-        {
-            "type": f"urn:telemetry:problem:{code}" if code else "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail or SENTENCES.get(status, HTTPStatus(status).description),
-            "instance": request.path,
-            "request_id": getattr(request, "request_id", ""),
-            "errors": [fault._asdict() for fault in faults],
-        },
-        status=status,
-        content_type="application/problem+json",
-        headers=headers,
-    )
+    faults = list(faults)
+    detail = detail or SENTENCES.get(status, HTTPStatus(status).description)
+    told = {
+        "type": f"urn:telemetry:problem:{code}" if code else "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "request_id": getattr(request, "request_id", ""),
+        "errors": [fault._asdict() for fault in faults],
+    }
+    why = refusals.reasons(faults) or [refusals.Reason(code or str(status), 1, "", detail)]
+    return Problem(told, why, status=status, headers=headers)
 
 
 def answer(request: HttpRequest, status: int, *, detail: str = "") -> HttpResponse:

@@ -9,7 +9,7 @@ from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from telemetry.api import express
-from telemetry_site import errors
+from telemetry_site import errors, refused
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -38,6 +38,18 @@ def request_id(get_response: Handler) -> Handler:
         request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
         response = get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+def refusals(get_response: Handler) -> Handler:
+    """Let owners see what was refused of their devices."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if 400 <= response.status_code < 500 and request.path_info.startswith("/api/"):
+            refused.note(request, response)
         return response
 
     return middleware

@@ -19,6 +19,7 @@ import commands.views
 from accounts.models import User
 from accounts.views import NO_PASSWORD_NOTICE_READ, SignedInRequest
 from commands.models import Command
+from devices import refusals
 from devices.models import Device
 from telemetry import history, keys
 from telemetry_site import charts
@@ -66,6 +67,7 @@ def device_page(request: SignedInRequest, device_id: UUID) -> HttpResponse:
         **_now(request, device, now),
         **commands.views.panel(device, now=now),
         "readings": history.page(device, limit=READINGS_SHOWN).readings,
+        "refusals": refusals.of(device),
     }
     return render(request, "device.html", context)
 

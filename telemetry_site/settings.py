@@ -56,6 +56,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "telemetry_site.middleware.without_trailing_slash",
+    "telemetry_site.middleware.refusals",
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import IsUser
 from accounts.strict import StrictSerializer
-from devices import presence, times
+from devices import presence, refusals, times
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField, TimeField
 from devices.free_json import Fault
@@ -187,6 +187,14 @@ def accept(device: Device, request: Request) -> HttpResponse:
         presence.mark_seen(device, now=now)
         raise readings.InvalidReadings([fault for faults in rejected.values() for fault in faults])
     stored = ingest.store(device, valid, now=now)
+    if rejected:
+        refusals.note(
+            device.pk,
+            refusals.reasons(fault for faults in rejected.values() for fault in faults),
+            status=status.HTTP_422_UNPROCESSABLE_ENTITY,
+            request_id=getattr(request, "request_id", ""),
+            now=now,
+        )
     if body.is_list:
         return _of_many(stored, rejected)
     return of_one(device, valid[0], stored, now)
