@@ -1,7 +1,14 @@
-"""What the log may say."""
+"""What the log may say, and how: lines for people or, with LOG_FORMAT=json, for programs."""
 
+import json
 import logging
 import re
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is being answered; every line that is logged meanwhile carries it."""
 
 SECRET = re.compile(r"\b(ts[a-z]_[0-9A-Za-z]{4})[0-9A-Za-z]+")
 """A secret, or a part of one, and its beginning, by which its owner can tell it."""
@@ -13,3 +20,21 @@ class WithoutSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = SECRET.sub(r"\1…", record.getMessage()), None
         return True
+
+
+class JSONLines(logging.Formatter):
+    """An object a line: time, level, logger, message, request_id, and `fields` of the record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if known := request_id.get() or getattr(getattr(record, "request", None), "request_id", ""):
+            told["request_id"] = known
+        told |= getattr(record, "fields", {})
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return SECRET.sub(r"\1…", json.dumps(told, ensure_ascii=False, default=str))

@@ -1,5 +1,6 @@
 """What is done to every request and answer."""
 
+import time
 import uuid
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from telemetry.api import express
-from telemetry_site import errors, refused
+from telemetry_site import errors, health, logs, metrics, observed, refused
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -31,13 +32,32 @@ LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
 
 
-def request_id(get_response: Handler) -> Handler:
-    """Give each request an id that its answer, error page and log lines carry."""
+def operations(get_response: Handler) -> Handler:
+    """Answer probes and Prometheus before anything else is done."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        path = request.path_info
+        if path in health.PATHS:
+            return health.answer(path)
+        if path == metrics.PATH and metrics.may_see(request):
+            return metrics.answer()
+        return get_response(request)
+
+    return middleware
+
+
+def observe(get_response: Handler) -> Handler:
+    """Give each request an id that its answer, error page and log lines carry, and time it."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        known = uuid.uuid4().hex
+        request.request_id = known  # type: ignore[attr-defined]
+        # Until the next request: an answer that is streamed is logged about later than this.
+        logs.request_id.set(known)
         response = get_response(request)
-        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        response["X-Request-Id"] = known
+        observed.note(request, response, seconds=time.perf_counter() - started)
         return response
 
     return middleware
@@ -48,8 +68,8 @@ def refusals(get_response: Handler) -> Handler:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        if 400 <= response.status_code < 500 and request.path_info.startswith("/api/"):
-            refused.note(request, response)
+        if reasons := refused.reasons(response):
+            refused.note(request, reasons, status=response.status_code)
         return response
 
     return middleware

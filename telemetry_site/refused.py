@@ -12,6 +12,7 @@ from accounts.models import User
 from devices import refusals
 from devices.enrolment import TOKEN_PREFIX
 from devices.models import Device, DeviceToken
+from telemetry.api import outcome
 from telemetry_site.errors import Problem
 
 logger = logging.getLogger(__name__)
@@ -19,26 +20,27 @@ logger = logging.getLogger(__name__)
 BEARER = f"Bearer {TOKEN_PREFIX}_"
 
 
-def note(request: HttpRequest, response: HttpResponse) -> None:
+def reasons(response: HttpResponse) -> list[refusals.Reason]:
+    """What a request, or some of the readings in it, is refused for; nothing if it is our fault."""
+    if isinstance(response, Problem):
+        return response.reasons if response.status_code < 500 else []
+    found = outcome.of(response)
+    return found.reasons if found else []
+
+
+def note(request: HttpRequest, why: list[refusals.Reason], *, status: int) -> None:
     """Count a refusal at the device that sent the request, or whose owner sent it for it.
 
     A token that has been revoked still tells whose it was.
     """
-    if not isinstance(response, Problem):
-        return
     try:
         device_id = _device_of_token(request) or _device_of_owner(request)
     except Error as error:
         logger.warning("nobody can tell whose request was refused: %s", error)
         return
     if device_id is not None:
-        refusals.note(
-            device_id,
-            response.reasons,
-            status=response.status_code,
-            request_id=getattr(request, "request_id", ""),
-            now=timezone.now(),
-        )
+        known = getattr(request, "request_id", "")
+        refusals.note(device_id, why, status=status, request_id=known, now=timezone.now())
 
 
 def _device_of_token(request: HttpRequest) -> UUID | None:

@@ -21,13 +21,14 @@ from rest_framework.views import APIView
 
 from accounts.authentication import IsUser
 from accounts.strict import StrictSerializer
-from devices import presence, refusals, times
+from devices import presence, times
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField, TimeField
 from devices.free_json import Fault
 from devices.models import Device
 from devices.parsers import BytesParser, LinesParser
 from telemetry import bodies, deliveries, history, ingest, readings, retention
+from telemetry.api import outcome
 from telemetry.api.queries import time_range
 
 
@@ -187,14 +188,6 @@ def accept(device: Device, request: Request) -> HttpResponse:
         presence.mark_seen(device, now=now)
         raise readings.InvalidReadings([fault for faults in rejected.values() for fault in faults])
     stored = ingest.store(device, valid, now=now)
-    if rejected:
-        refusals.note(
-            device.pk,
-            refusals.reasons(fault for faults in rejected.values() for fault in faults),
-            status=status.HTTP_422_UNPROCESSABLE_ENTITY,
-            request_id=getattr(request, "request_id", ""),
-            now=now,
-        )
     if body.is_list:
         return _of_many(stored, rejected)
     return of_one(device, valid[0], stored, now)
@@ -215,7 +208,9 @@ def of_one(
         "pending_commands": stored.pending_commands,
     }
     code = status.HTTP_201_CREATED if stored.accepted else status.HTTP_200_OK
-    return _json(answer, code)
+    made = _json(answer, code)
+    outcome.attach(made, accepted=stored.accepted, duplicates=stored.duplicates)
+    return made
 
 
 def _of_many(stored: ingest.Stored, rejected: dict[int, list[Fault]]) -> HttpResponse:
@@ -229,7 +224,15 @@ def _of_many(stored: ingest.Stored, rejected: dict[int, list[Fault]]) -> HttpRes
         ],
         "pending_commands": stored.pending_commands,
     }
-    return _json(answer, status.HTTP_201_CREATED)
+    made = _json(answer, status.HTTP_201_CREATED)
+    outcome.attach(
+        made,
+        accepted=stored.accepted,
+        duplicates=stored.duplicates,
+        rejected=len(rejected),
+        faults=(fault for faults in rejected.values() for fault in faults),
+    )
+    return made
 
 
 def _json(answer: Any, code: int) -> HttpResponse:
