@@ -25,6 +25,7 @@ check: $(VENV)/develop.stamp ## Everything that can be checked without running t
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
+	PUBLIC_URL=https://telemetry.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn | diff docs/openapi.yaml -
 
 bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some

@@ -8,12 +8,14 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from telemetry_site.checks import refuse_unsafe_start
 from telemetry_site.counts import counter
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
 os.environ["SERVES_REQUESTS"] = "true"
 
 site = get_wsgi_application()
+refuse_unsafe_start()
 counter.share(settings.METRICS_DIR)
 
 

@@ -27,6 +27,7 @@ class Command(BaseCommand):
         refuse_taken_port(settings.PORT)
         self.step("PostgreSQL", connection.ensure_connection)
         self.step("tables", lambda: call_command("migrate", verbosity=0))
+        self.check(databases=["default"])
         self.step("months", lambda: partitions.ensure_ahead(timezone.now()))
         self.step("pages", lambda: call_command("collectstatic", interactive=False, verbosity=0))
         first_start.welcome(data_dir=settings.DATA_DIR, now=timezone.now())
