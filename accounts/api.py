@@ -1,17 +1,20 @@
-"""Sign-in for programs."""
+"""Sign-in for programs, and a user's own audit trail."""
+
+from typing import Any
 
 from django.contrib.auth import authenticate, logout
 from django.contrib.auth.models import update_last_login
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import tokens
-from accounts.models import Token, User
+from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
 from accounts.strict import StrictSerializer
 
 
@@ -69,3 +72,59 @@ class Logout(APIView):
         else:
             logout(request._request)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class AuditQuery(StrictSerializer):
+    action = serializers.RegexField(r"^[a-z_]{1,32}(\.[a-z_]{1,32})?\Z", required=False)
+    limit = serializers.CharField(required=False)
+    cursor = serializers.CharField(required=False)
+
+
+class AuditAnswer(serializers.ModelSerializer[AuditEvent]):
+    address = serializers.CharField(source="shown_address", allow_null=True)
+    before = serializers.DictField(allow_null=True)
+    after = serializers.DictField(allow_null=True)
+
+    class Meta:
+        model = AuditEvent
+        fields = (
+            "id",
+            "created_at",
+            "action",
+            "actor_name",
+            "means",
+            "means_name",
+            "address",
+            "target_kind",
+            "target_id",
+            "target_name",
+            "before",
+            "after",
+        )
+
+
+class AuditTrail(GenericAPIView[AuditEvent]):
+    """What happened to the user's account and devices, newest first."""
+
+    serializer_class = AuditAnswer
+
+    def get_queryset(self) -> AuditEventQuerySet:
+        user: Any = self.request.user
+        return AuditEvent.objects.of(user) if user.pk else AuditEvent.objects.none()
+
+    @extend_schema(
+        operation_id="audit_list",
+        parameters=[
+            OpenApiParameter("action", description="One, or the word before its dot: `token`."),
+            OpenApiParameter("limit", int),
+            OpenApiParameter("cursor"),
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        query = AuditQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        events = self.get_queryset()
+        if action := query.validated_data.get("action"):
+            events = events.about(action)
+        page = self.paginate_queryset(events)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

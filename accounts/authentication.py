@@ -9,7 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import tokens
+from accounts import audit, tokens
 from accounts.models import Token, User
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class UserTokenAuthentication(BaseAuthentication):
         except tokens.TokenRefused:
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
         tokens.note_use(token, now=now)
+        audit.act_by(audit.Means.TOKEN, user=token.user, id=token.pk, name=str(token))
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
+from accounts import audit
 from accounts.models import User
 
 
@@ -18,14 +19,15 @@ class UsernameOrEmailBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The active user these credentials belong to, or None."""
+        """The active user these credentials belong to, or None. Either is in the audit trail."""
         if username is None or password is None or "\0" in username:
             return None
         user = User.objects.called(username)
         if user is None:
             # An unknown name costs the same time as a wrong password.
             User().set_password(password)
-            return None
-        if user.check_password(password) and self.user_can_authenticate(user):
+        elif user.check_password(password) and self.user_can_authenticate(user):
+            audit.record("sign_in.succeeded", target=user, by=user)
             return user
+        audit.record("sign_in.failed", target=user, name=audit.typed_name(username))
         return None

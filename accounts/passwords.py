@@ -3,7 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import tokens
+from accounts import audit, tokens
 from accounts.models import User
 
 LONGEST_PASSWORD = 1024
@@ -33,4 +33,5 @@ def change(user: User, password: str | None) -> None:
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password", "updated_at"])
+        audit.record("password.removed" if password is None else "password.changed", target=user)
         tokens.revoke_all(user)

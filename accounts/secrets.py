@@ -15,6 +15,8 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 43
 CHECKSUM_LENGTH = 6
 SHAPE = re.compile(rf"[a-z]{{3}}_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}", re.ASCII)
+ANYWHERE = re.compile(r"\b(ts[a-z]_[0-9A-Za-z]{4})[0-9A-Za-z]+")
+"""A secret, or a part of one, and its beginning, by which its owner can tell it."""
 VISIBLE_LENGTH = 8
 """Characters of a secret that stay visible, so that people can tell their tokens apart."""
 
@@ -56,6 +58,11 @@ def parse(text: str, *prefixes: str) -> Secret:
     if _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         raise MalformedSecret
     return Secret(text)
+
+
+def masked(text: str) -> str:
+    """The text with only the beginning of every secret in it."""
+    return ANYWHERE.sub(r"\1…", text)
 
 
 def _checksum(head: str) -> str:

@@ -4,9 +4,10 @@ what holds for every kind of secret (revoke, note_use) devices use for theirs, t
 
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
-from accounts import secrets
+from accounts import audit, secrets
 from accounts.models import StoredSecret, Token, User, alive
 
 Scope = Token.Scope
@@ -35,14 +36,17 @@ def issue(
 ) -> tuple[Token, secrets.Secret]:
     """Store a new token of the user; the secret is in the answer and nowhere else."""
     secret = secrets.make(PREFIXES[scope])
-    token = Token.objects.create(
-        user=user,
-        scope=scope,
-        token_hash=secret.digest,
-        prefix=secret.visible,
-        label=label,
-        expires_at=now + LIFETIMES[scope],
-    )
+    with transaction.atomic():
+        token = Token.objects.create(
+            user=user,
+            scope=scope,
+            token_hash=secret.digest,
+            prefix=secret.visible,
+            label=label,
+            expires_at=now + LIFETIMES[scope],
+        )
+        about = {"scope": scope, "label": label, "expires_at": token.expires_at}
+        audit.record("token.issued", target=token, after=about, now=now)
     return token, secret
 
 
@@ -67,19 +71,27 @@ def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
     Raises TokenRefused.
     """
     token = find(text, scope=scope, now=now)
-    if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
-        raise TokenRefused
+    action = "sign_in.succeeded" if scope == Scope.SIGN_IN else "token.used"
+    with transaction.atomic():
+        if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
+            raise TokenRefused
+        audit.record(action, target=token, by=token.user, after={"scope": scope}, now=now)
     return token.user
 
 
 def revoke(token: StoredSecret) -> None:
     """End a token; the next request with it is refused. Revoking twice is harmless."""
-    type(token)._default_manager.filter(pk=token.pk).update(revoked=True)
+    living = type(token)._default_manager.filter(pk=token.pk, revoked=False)
+    with transaction.atomic():
+        if living.update(revoked=True):
+            audit.record("token.revoked", target=token)
 
 
 def revoke_all(user: User) -> None:
     """End every token of the user, unused links included."""
-    Token.objects.filter(user=user, revoked=False).update(revoked=True)
+    with transaction.atomic():
+        if count := Token.objects.filter(user=user, revoked=False).update(revoked=True):
+            audit.record("token.all_revoked", target=user, after={"count": count})
 
 
 def note_use(token: StoredSecret, *, now: datetime) -> None:

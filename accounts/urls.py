@@ -7,6 +7,7 @@ from accounts import views
 api = [
     path("auth/login", doors.Login.as_view()),
     path("auth/logout", doors.Logout.as_view()),
+    path("audit", doors.AuditTrail.as_view()),
 ]
 pages = [
     path("sign-in", views.sign_in, name="sign-in"),
@@ -15,4 +16,5 @@ pages = [
     path("sign-out", LogoutView.as_view(), name="sign-out"),
     path("account/password", views.set_password, name="set-password"),
     path("account/password/later", views.dismiss_password_notice, name="dismiss-password-notice"),
+    path("account/activity", views.activity, name="activity"),
 ]

@@ -1,6 +1,8 @@
-"""Signing in and out, and the password."""
+"""Signing in and out, the password, and what happened to the account."""
 
+from datetime import datetime
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
@@ -12,15 +14,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import passwords, tokens
+from accounts.actions import SUBJECTS
 from accounts.forms import SignInForm
-from accounts.models import User
+from accounts.models import AuditEvent, User
 
 LINK_SECRET = "sign_in_link"  # noqa: S105 - a key of the session
 NO_PASSWORD_NOTICE_READ = "no_password_notice_read"  # noqa: S105 - a key of the session
+
+EVENTS_SHOWN = 50
+SUBJECTS_OF_USERS = ["sign_in", "password", "token", "device", "command", "user", "retention"]
 
 
 class SignedInRequest(HttpRequest):
@@ -100,3 +108,35 @@ def dismiss_password_notice(request: SignedInRequest) -> HttpResponse:
     """Do not remind of the missing password again in this session."""
     request.session[NO_PASSWORD_NOTICE_READ] = True
     return redirect("home")
+
+
+@login_required
+@require_safe
+def activity(request: SignedInRequest) -> HttpResponse:
+    """The user's own audit trail, page by page."""
+    subject = request.GET.get("about", "")
+    subject = subject if subject in SUBJECTS_OF_USERS else ""
+    events = AuditEvent.objects.of(request.user)
+    events = events.about(subject) if subject else events
+    if place := _place(request.GET.get("before", "")):
+        events = events.before(*place)
+    found = list(events[: EVENTS_SHOWN + 1])
+    older = found[EVENTS_SHOWN - 1] if found[EVENTS_SHOWN:] else None
+    context = {
+        "events": found[:EVENTS_SHOWN],
+        "older": older and f"{older.created_at.isoformat()}/{older.pk}",
+        "paged": bool(place),
+        "subject": subject,
+        "subjects": [("", _("All")), *((name, SUBJECTS[name]) for name in SUBJECTS_OF_USERS)],
+    }
+    return render(request, "accounts/activity.html", context)
+
+
+def _place(text: str) -> tuple[datetime, UUID] | None:
+    """Where a page begins; made-up ones are the first page."""
+    time, _slash, id = text.partition("/")
+    try:
+        found = parse_datetime(time)
+        return (found, UUID(id)) if found and found.tzinfo else None
+    except ValueError:
+        return None

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
+from accounts.audited import AuditedAdmin, RecordingAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.models import User
 from commands import catalogue, lifecycle
@@ -36,7 +37,7 @@ class CommandForm(forms.ModelForm[Command]):
 
 
 @admin.register(Command)
-class CommandAdmin(admin.ModelAdmin[Command]):
+class CommandAdmin(AuditedAdmin[Command]):
     """Sent from here as from everywhere; once sent, only the device or a cancel moves one."""
 
     form = CommandForm
@@ -120,9 +121,10 @@ class CommandTypeForm(forms.ModelForm[CommandType]):
 
 
 @admin.register(CommandType)
-class CommandTypeAdmin(admin.ModelAdmin[CommandType]):
+class CommandTypeAdmin(RecordingAdmin[CommandType]):
     """The catalogue: what a type of device can be asked to do."""
 
+    subject = "catalogue"
     form = CommandTypeForm
     list_display = ("device_type", "command_name", "title", "confirm")
     list_filter = ("device_type",)

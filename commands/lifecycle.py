@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
+from accounts import audit
 from accounts.models import User
 from commands import catalogue
 from commands.models import ATTEMPTS, Command
@@ -61,6 +62,13 @@ def issue(
         if device.waiting_commands(now) >= settings.PENDING_COMMANDS_PER_DEVICE:
             raise QueueFull
         command.save(force_insert=True)
+        audit.record(
+            "command.issued",
+            target=command,
+            name=command_name,
+            after={"device": device.name},
+            now=now,
+        )
     return command
 
 
@@ -124,9 +132,16 @@ def finish(
 
 def cancel(command: Command, *, now: datetime) -> Command:
     """Take back a command that still waits; twice is harmless. Raises AlreadyFinished."""
-    Command.objects.waiting(now).filter(pk=command.pk).order_by().update(
-        status=Status.FAILED, reason=Reason.CANCELLED
-    )
+    waiting = Command.objects.waiting(now).filter(pk=command.pk).order_by()
+    with transaction.atomic():
+        if waiting.update(status=Status.FAILED, reason=Reason.CANCELLED):
+            audit.record(
+                "command.cancelled",
+                target=command,
+                name=command.command_name,
+                after={"device": command.device.name},
+                now=now,
+            )
     command.refresh_from_db()
     if command.reason != Reason.CANCELLED:
         raise AlreadyFinished

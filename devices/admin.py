@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from accounts.audited import AuditedAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.models import User
 from devices import enrolment, free_json
@@ -51,7 +52,7 @@ class DeviceTokenInline(admin.TabularInline[DeviceToken, Device]):
 
 
 @admin.register(Device)
-class DeviceAdmin(admin.ModelAdmin[Device]):
+class DeviceAdmin(AuditedAdmin[Device]):
     """Every write goes through enrolment, as it does from the API and the pages."""
 
     form = DeviceForm

@@ -14,7 +14,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import secrets
+from accounts import audit, secrets
 from accounts.authentication import bearer
 from accounts.compiled import Compiled
 from accounts.models import User, alive
@@ -47,6 +47,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
         except (secrets.MalformedSecret, DeviceToken.DoesNotExist):
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
         note_use(token, now=now)
+        audit.act_by(audit.Means.DEVICE, user=None, id=token.pk, name=token.device.name)
         return AnonymousUser(), token
 
     def authenticate_header(self, request: Request) -> str:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import secrets
+from accounts import audit, secrets
 from accounts.models import User
 from accounts.tokens import revoke
 from devices import free_json
@@ -17,6 +17,8 @@ from devices.models import Device, DeviceToken
 
 TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
 TOKENS_PER_DEVICE = 10
+RECORDED = ("name", "device_type", "expected_interval", "metadata")
+"""What the audit trail tells of a new device."""
 
 
 class TooManyTokens(Exception):
@@ -32,7 +34,9 @@ def register(user: User, *, name: str, **fields: Any) -> tuple[Device, secrets.S
     _validate(device)
     with transaction.atomic():
         device.save(force_insert=True)
-        secret = issue_token(device, label="first")[1]
+        secret = _issue(device, label="first")[1]
+        about = {field: getattr(device, field) for field in RECORDED}
+        audit.record("device.created", target=device, after=about)
     return device, secret
 
 
@@ -41,25 +45,38 @@ def change(device: Device, **fields: Any) -> Device:
 
     Raises ValidationError, InvalidJSON, Device.DoesNotExist if it was deleted in the meantime.
     """
-    fields["updated_at"] = timezone.now()
     for field, value in fields.items():
         setattr(device, field, value)
     _validate(device)
-    if not Device.objects.filter(pk=device.pk, deleted_at=None).update(**fields):
-        raise Device.DoesNotExist
+    device.updated_at = timezone.now()
+    with transaction.atomic():
+        living = Device.objects.filter(pk=device.pk, deleted_at=None)
+        before = living.select_for_update(no_key=True).get()
+        living.update(**fields, updated_at=device.updated_at)
+        audit.record(
+            "device.changed",
+            target=device,
+            before={field: _recorded(getattr(before, field)) for field in fields},
+            after={field: _recorded(value) for field, value in fields.items()},
+            now=device.updated_at,
+        )
     return device
 
 
 def decommission(device: Device, *, now: datetime) -> None:
     """Hide a device and refuse its tokens at once; the worker clears what is left of it."""
     with transaction.atomic():
-        Device.objects.filter(pk=device.pk, deleted_at=None).update(deleted_at=now, updated_at=now)
+        living = Device.objects.filter(pk=device.pk, deleted_at=None)
+        if living.update(deleted_at=now, updated_at=now):
+            audit.record("device.decommissioned", target=device, now=now)
         device.tokens.update(revoked=True)
 
 
 def forget(device: Device) -> None:
     """Remove a decommissioned device itself, once its readings are gone."""
-    Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()
+    with transaction.atomic():
+        if Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()[0]:
+            audit.record("device.purged", target=device)
 
 
 def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secrets.Secret]:
@@ -67,15 +84,9 @@ def issue_token(device: Device, *, label: str = "") -> tuple[DeviceToken, secret
 
     Raises TooManyTokens.
     """
-    secret = secrets.make(TOKEN_PREFIX)
     with transaction.atomic():
-        # Two issues at once are counted one after the other.
-        Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
-            raise TooManyTokens
-        token = DeviceToken.objects.create(
-            device=device, token_hash=secret.digest, prefix=secret.visible, label=label
-        )
+        token, secret = _issue(device, label=label)
+        audit.record("token.issued", target=token, after={"device": device.name, "label": label})
     return token, secret
 
 
@@ -88,9 +99,28 @@ def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:
     """One new token in place of all others, which are refused from now on."""
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        for token in device.tokens.filter(revoked=False):
-            revoke(token)
-        return issue_token(device, label="rotated")
+        device.tokens.filter(revoked=False).update(revoked=True)
+        token, secret = _issue(device, label="rotated")
+        audit.record("device.rotated", target=device, after={"new": str(token)})
+    return token, secret
+
+
+def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
+    """Within a transaction."""
+    secret = secrets.make(TOKEN_PREFIX)
+    # Two issues at once are counted one after the other.
+    Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+    if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
+        raise TooManyTokens
+    token = DeviceToken.objects.create(
+        device=device, token_hash=secret.digest, prefix=secret.visible, label=label
+    )
+    return token, secret
+
+
+def _recorded(value: Any) -> Any:
+    """A field's value as the audit trail has it: of people the name."""
+    return str(value) if isinstance(value, User) else value
 
 
 def _validate(device: Device) -> None:

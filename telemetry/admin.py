@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from accounts.audited import RecordingAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.read_only import ReadOnlyAdmin
 from devices.models import Device
@@ -47,9 +48,10 @@ class TelemetryAdmin(ReadOnlyAdmin[Telemetry]):
 
 
 @admin.register(RetentionRule)
-class RetentionRuleAdmin(admin.ModelAdmin[RetentionRule]):
+class RetentionRuleAdmin(RecordingAdmin[RetentionRule]):
     """Rules are applied at night; until then the list shows what would go by them."""
 
+    subject = "retention"
     list_display = ("__str__", "readings", "hourly_values", "daily_values")
     list_select_related = ("device",)
     autocomplete_fields = ("device",)

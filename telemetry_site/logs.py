@@ -2,23 +2,21 @@
 
 import json
 import logging
-import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from accounts import secrets
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Of the request that is being answered; every line that is logged meanwhile carries it."""
-
-SECRET = re.compile(r"\b(ts[a-z]_[0-9A-Za-z]{4})[0-9A-Za-z]+")
-"""A secret, or a part of one, and its beginning, by which its owner can tell it."""
 
 
 class WithoutSecrets(logging.Filter):
     """Leaves of every secret only its beginning, wherever somebody has put it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = SECRET.sub(r"\1…", record.getMessage()), None
+        record.msg, record.args = secrets.masked(record.getMessage()), None
         return True
 
 
@@ -37,4 +35,4 @@ class JSONLines(logging.Formatter):
         told |= getattr(record, "fields", {})
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
-        return SECRET.sub(r"\1…", json.dumps(told, ensure_ascii=False, default=str))
+        return secrets.masked(json.dumps(told, ensure_ascii=False, default=str))

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
+from accounts import addresses, audit
 from telemetry.api import express
 from telemetry_site import errors, health, logs, metrics, observed, refused
 
@@ -149,6 +150,17 @@ def express_lane(get_response: Handler) -> Handler:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return express.answer(request) or get_response(request)
+
+    return middleware
+
+
+def who_acts(get_response: Handler) -> Handler:
+    """Tell the audit trail whose session this is, and from where; a token tells more, later."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        address = addresses.of(request)
+        with audit.acting(lambda: request.user, means=audit.Means.SESSION, address=address):
+            return get_response(request)
 
     return middleware
 

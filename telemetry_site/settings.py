@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "telemetry_site.middleware.user_time_zone",
 ]
@@ -130,6 +131,11 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+
+AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
+"""Days that the audit trail is kept."""
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+"""How many proxies stand before the site and add to X-Forwarded-For."""
 
 # The browser
 

@@ -28,6 +28,7 @@ ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE = (
 ROUTES = {
     "auth/login": {"POST": ANYBODY},
     "auth/logout": {"POST": USERS},
+    "audit": {"GET": USERS},
     "schema": {"GET": ANYBODY},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},

@@ -71,6 +71,7 @@ def test_each_task_has_its_time() -> None:
         name: periodic.cron for (name, _), periodic in app.periodic_registry.periodic_tasks.items()
     }
     assert times == {
+        "accounts.tasks.forget_old_audit_events": "37 3 * * *",
         "commands.tasks.expire_commands": "* * * * * */30",
         "devices.tasks.announce_offline": "* * * * * */30",
         "telemetry.tasks.apply_retention": "23 3 * * *",

@@ -1,0 +1,181 @@
+"""The audit trail: who did what, by what, from where. Append-only; the only writer of its table.
+
+A door says who acts (`acting`, `act_by`), a domain function what is done (`record`), within the
+transaction that does it. A trigger refuses every UPDATE, and every DELETE but those made here.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Model, Q
+from django.utils import timezone
+
+from accounts import secrets
+from accounts.actions import ACTIONS
+from accounts.models import AuditEvent, User
+
+Means = AuditEvent.Means
+
+HIDDEN = re.compile(r"pass(word|wd|phrase)|secret|token|hash|psk|api_?key|private_?key", re.I)
+"""Names of values that are in no trail."""
+LOOKS_LIKE_A_NAME = re.compile(r"[\w.+-]+(@[\w.-]+)?")
+"""What may be an account's. Anything else typed as a name may well be a password."""
+FAILED_SIGN_INS_KEPT = timedelta(days=90)
+
+
+class Acting(NamedTuple):
+    """Who acts just now, by what, from where."""
+
+    user: Callable[[], Any]
+    means: AuditEvent.Means
+    means_id: str = ""
+    means_name: str = ""
+    address: str | None = None
+
+
+_acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+@contextmanager
+def acting(
+    user: Callable[[], Any], *, means: AuditEvent.Means, name: str = "", address: str | None = None
+) -> Iterator[None]:
+    """Whoever `user` returns acts in here. It is asked when something is recorded, not before."""
+    before = _acting.set(Acting(user, means, means_name=name, address=address))
+    try:
+        yield
+    finally:
+        _acting.reset(before)
+
+
+def act_by(means: AuditEvent.Means, *, user: User | None, id: object, name: str) -> None:
+    """From here on, to the end of what `acting` encloses, it is this that acts."""
+    _acting.set(
+        _current()._replace(user=lambda: user, means=means, means_id=str(id), means_name=name)
+    )
+
+
+def record(
+    action: str,
+    *,
+    target: Model | None = None,
+    name: str = "",
+    owner: User | None = None,
+    by: User | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Write down that `action` happened to `target`, or to what is only known by `name`.
+
+    It stands in the trail of `owner`, by default whoever the target belongs to; what belongs to
+    nobody only staff see. `by` is given where whoever acts has only just proved who they are. Of
+    `before` and `after` what differs is kept, without secrets; where both are given and nothing
+    differs, nothing happened.
+    """
+    assert action in ACTIONS, action  # noqa: S101 - a mistake in the code, whatever the request
+    if before is not None and after is not None:
+        before, after = _differing(before, after)
+        if not before and not after:
+            return
+    who = _current()
+    actor = by or who.user()
+    actor = actor if isinstance(actor, User) or getattr(actor, "is_authenticated", False) else None
+    signed_in = actor or who.means != Means.SESSION
+    AuditEvent.objects.create(
+        created_at=now or timezone.now(),
+        action=action,
+        owner_id=owner.pk if owner else _owner_of(target),
+        actor_id=actor.pk if actor else None,
+        actor_name=actor.get_username() if actor else "",
+        means=who.means if signed_in else Means.NOTHING,
+        means_id=who.means_id,
+        means_name=who.means_name[:128],
+        address=who.address,
+        target_kind=target._meta.model_name or "" if target else "",
+        target_id=str(target.pk) if target else "",
+        target_name=secrets.masked(name or (str(target) if target else ""))[:254],
+        before=_clean(before),
+        after=_clean(after),
+    )
+
+
+def typed_name(name: str) -> str:
+    """A name that nobody has, as far as it may be written down."""
+    return name if LOOKS_LIKE_A_NAME.fullmatch(name) else ""
+
+
+def forget_user(user: User) -> None:
+    """Remove the trail of somebody who has left, and what was tried in their name before they came.
+
+    What they did to others stays in the others' trails, with their name.
+    """
+    names = Q(target_name__iexact=user.username) | Q(target_name__iexact=user.email)
+    _forget(Q(owner=user) | Q(owner=None, target_kind="") & names)
+
+
+def forget_old(*, now: datetime) -> int:
+    """Remove what is over its age, and count it: AUDIT_DAYS, and 90 for sign-ins that failed."""
+    old = Q(created_at__lt=now - timedelta(days=settings.AUDIT_DAYS))
+    failed = Q(action="sign_in.failed", created_at__lt=now - FAILED_SIGN_INS_KEPT)
+    return _forget(old | failed)
+
+
+def _forget(which: Q) -> int:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('audit.forgetting', 'on', true)")
+        count = AuditEvent.objects.filter(which).delete()[0]
+        cursor.execute("SELECT set_config('audit.forgetting', 'off', true)")
+    return count
+
+
+def _current() -> Acting:
+    return _acting.get() or _process()
+
+
+def _process() -> Acting:
+    """Where nobody has asked for anything: the worker, or a command that somebody typed."""
+    program, command = Path(sys.argv[0]).name, "".join(sys.argv[1:2])
+    worker = program == "manage.py" and command == "procrastinate"
+    means = Means.WORKER if worker else Means.COMMAND_LINE
+    return Acting(lambda: None, means, means_name=command if program == "manage.py" else program)
+
+
+def _owner_of(target: Any) -> UUID | None:
+    if isinstance(target, User):
+        return target.pk
+    if device := getattr(target, "device", None):
+        target = device
+    found: UUID | None = getattr(target, "user_id", None)
+    return found
+
+
+def _differing(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return (
+        {name: before[name] for name in names if name in before},
+        {name: after[name] for name in names if name in after},
+    )
+
+
+def _clean(value: Any) -> Any:
+    """The same without secrets: neither ours nor what goes by the name of one."""
+    if isinstance(value, Mapping):
+        return {
+            secrets.masked(str(name)): "…" if HIDDEN.search(str(name)) else _clean(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(inner) for inner in value]
+    return secrets.masked(value) if isinstance(value, str) else value

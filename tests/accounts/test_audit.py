@@ -1,0 +1,429 @@
+import json
+import sys
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from rest_framework.request import Request
+
+from accounts import audit, passwords, secrets, tokens
+from accounts.models import AuditEvent, Token
+from devices import enrolment
+from devices.authentication import DeviceTokenAuthentication
+from tests.conftest import Api
+from tests.factories import (
+    NOW,
+    PASSWORD,
+    DeviceFactory,
+    UserFactory,
+    device_token,
+    user_token,
+    user_token_and_row,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def trail(user=None):
+    """The actions in somebody's trail, or in nobody's, the oldest first."""
+    return [event.action for event in AuditEvent.objects.filter(owner=user).order_by("created_at")]
+
+
+def record(**given):
+    audit.record("user.changed", **given)
+    return AuditEvent.objects.latest("created_at")
+
+
+class TestAppendOnly:
+    @pytest.mark.parametrize(
+        "statement",
+        ["UPDATE audit_events SET actor_name = 'somebody else'", "DELETE FROM audit_events"],
+    )
+    def test_the_database_refuses_every_change(self, owner, statement):
+        record(target=owner)
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            connection.cursor().execute(statement)
+        assert AuditEvent.objects.count() == 1
+
+    def test_a_user_cannot_be_deleted_over_their_trail(self, owner):
+        record(target=owner)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            owner.delete()
+
+    def test_after_something_was_forgotten_it_is_append_only_again(self, owner, stranger):
+        record(target=owner)
+        record(target=stranger)
+        audit.forget_user(owner)
+        assert AuditEvent.objects.get().owner == stranger
+        with pytest.raises(IntegrityError), transaction.atomic():
+            AuditEvent.objects.all().delete()
+
+    def test_what_a_transaction_takes_back_was_never_done(self, owner):
+        with transaction.atomic():
+            user_token(owner)
+            transaction.set_rollback(True)
+        assert trail(owner) == []
+
+
+class TestForgetting:
+    def test_who_leaves_takes_what_was_tried_in_their_name_before_they_came(self, owner):
+        for name in ("OWNER", owner.email, "another"):
+            audit.record("sign_in.failed", name=name)
+        audit.forget_user(owner)
+        assert AuditEvent.objects.get().target_name == "another"
+
+    def test_what_they_did_to_others_stays_with_their_name(self, staff, owner):
+        record(target=owner, by=staff)
+        audit.forget_user(staff)
+        event = AuditEvent.objects.get()
+        assert (event.actor_name, event.actor_id, event.owner) == ("staff", staff.pk, owner)
+
+    def test_what_is_over_its_age_goes(self, owner, settings):
+        settings.AUDIT_DAYS = 365
+        for days in (364, 366):
+            record(target=owner, now=NOW - timedelta(days=days))
+        for days in (89, 91):
+            audit.record("sign_in.failed", name="x", now=NOW - timedelta(days=days))
+        assert audit.forget_old(now=NOW) == 2
+        assert {NOW - event.created_at for event in AuditEvent.objects.all()} == {
+            timedelta(days=364),
+            timedelta(days=89),
+        }
+
+
+class TestWho:
+    def test_a_token_acts_for_its_user(self, owner, owner_api):
+        owner_api.post("/api/v1/devices", {"name": "pump"})
+        event = AuditEvent.objects.get(action="device.created")
+        token = owner.tokens.get()
+        assert (event.owner, event.actor_id, event.actor_name) == (owner, owner.pk, "owner")
+        assert (event.means, event.means_id, event.means_name) == (
+            "token",
+            str(token.pk),
+            str(token),
+        )
+        assert event.address == "127.0.0.1"
+        assert (event.target_kind, event.target_name) == ("device", "pump")
+
+    def test_a_session_acts_for_its_user(self, owner, owner_client):
+        owner_client.post(
+            "/devices/new", {"name": "pump", "device_type": "pump", "expected_interval": 60}
+        )
+        event = AuditEvent.objects.get(action="device.created")
+        assert (event.means, event.actor_id) == ("session", owner.pk)
+
+    def test_staff_act_in_the_trail_of_whom_it_is_done_to(self, staff_client, staff, owner, device):
+        body = {"action": "rotate_tokens", "_selected_action": [str(device.pk)]}
+        staff_client.post("/admin/devices/device/", body)
+        event = AuditEvent.objects.get(action="device.rotated")
+        assert (event.owner, event.actor_name) == (owner, "staff")
+        assert event.shown_address is None
+
+    def test_a_device_acts_by_its_token_and_for_nobody(self, device, rf):
+        token = device_token(device)
+        with audit.acting(lambda: None, means=audit.Means.SESSION, address="192.0.2.1"):
+            asked = Request(rf.get("/", headers={"Authorization": f"Bearer {token}"}))
+            DeviceTokenAuthentication().authenticate(asked)
+            event = record(target=device)
+        assert (event.means, event.means_name, event.actor_id) == ("device", "greenhouse", None)
+        assert event.address == "192.0.2.1"
+
+    @pytest.mark.parametrize(
+        ("argv", "means", "name"),
+        [
+            (["/srv/manage.py", "sign_in_link", "x"], "command_line", "sign_in_link"),
+            (["manage.py", "procrastinate", "worker"], "worker", "procrastinate"),
+            (["/usr/bin/python-shell"], "command_line", "python-shell"),
+        ],
+    )
+    def test_where_nobody_asked_it_is_the_process(self, owner, monkeypatch, argv, means, name):
+        monkeypatch.setattr(sys, "argv", argv)
+        event = record(target=owner)
+        assert (event.means, event.means_name) == (means, name)
+        assert (event.actor_id, event.actor_name, event.address) == (None, "", None)
+
+    def test_the_next_request_of_a_thread_is_somebody_elses(
+        self, owner_api, stranger, anonymous_api
+    ):
+        owner_api.post("/api/v1/devices", {"name": "pump"})
+        anonymous_api.post("/api/v1/auth/login", {"username": "stranger", "password": "wrong"})
+        event = AuditEvent.objects.get(owner=stranger)
+        assert (event.means, event.means_id, event.actor_id) == ("nothing", "", None)
+
+
+class TestWhat:
+    def test_of_before_and_after_what_differs_is_kept(self, owner):
+        event = record(target=owner, before={"a": 1, "b": 2}, after={"a": 1, "b": 3, "c": 4})
+        assert (event.before, event.after) == ({"b": 2}, {"b": 3, "c": 4})
+
+    def test_where_nothing_differs_nothing_happened(self, owner):
+        audit.record("user.changed", target=owner, before={"a": 1}, after={"a": 1})
+        assert trail(owner) == []
+
+    def test_no_secret_is_written_down(self, owner):
+        secret = secrets.make("tsu").text
+        event = record(
+            target=owner,
+            name=f"the token {secret}",
+            after={
+                "password": "swordfish",
+                "metadata": {"wifi_passphrase": "swordfish", "list": [{"api_key": "swordfish"}]},
+                "note": f"is {secret}",
+                secret: 1,
+            },
+        )
+        written = json.dumps([event.after, event.target_name])
+        assert "swordfish" not in written
+        assert secret not in written
+        assert secret[:8] in written
+
+    def test_an_action_nobody_has_named_is_a_mistake(self, owner):
+        with pytest.raises(AssertionError):
+            audit.record("made.up", target=owner)
+
+
+class TestSignIns:
+    path = "/api/v1/auth/login"
+
+    def test_a_good_one_is_its_users(self, owner, anonymous_api):
+        anonymous_api.post(self.path, {"username": "owner", "password": PASSWORD})
+        assert trail(owner) == ["sign_in.succeeded", "token.issued"]
+        assert AuditEvent.objects.get(action="sign_in.succeeded").actor_id == owner.pk
+
+    def test_a_bad_one_is_in_the_trail_of_who_was_tried(self, owner, anonymous_api):
+        anonymous_api.post(self.path, {"email": owner.email, "password": "wrong"})
+        event = AuditEvent.objects.get()
+        assert (event.action, event.owner, event.actor_id) == ("sign_in.failed", owner, None)
+        assert event.shown_address == "127.0.0.1"
+
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("nobody", "nobody"),
+            ("nobody@example.org", "nobody@example.org"),
+            ("correct horse battery staple", ""),
+            ("Tr0ub4dor&3", ""),
+            ("x" * 254, "x" * 254),
+        ],
+    )
+    def test_of_an_unknown_name_what_can_be_one_is_kept(self, anonymous_api, typed, kept):
+        anonymous_api.post(self.path, {"username": typed, "password": "wrong"})
+        event = AuditEvent.objects.get()
+        assert (event.action, event.owner, event.target_name) == ("sign_in.failed", None, kept)
+
+    def test_a_one_time_link_is_a_sign_in(self, owner):
+        secret = tokens.issue(owner, scope=Token.Scope.SIGN_IN, now=NOW)[1]
+        tokens.redeem(secret.text, scope=Token.Scope.SIGN_IN, now=NOW + timedelta(seconds=1))
+        assert trail(owner) == ["token.issued", "sign_in.succeeded"]
+
+
+def test_the_life_of_a_token_is_told(owner):
+    token, _ = user_token_and_row(owner, now=NOW)
+    tokens.revoke(token)
+    tokens.revoke(token)
+    assert trail(owner) == ["token.issued", "token.revoked"]
+    issued = AuditEvent.objects.get(action="token.issued")
+    assert issued.after["scope"] == "auth"
+    assert issued.target_name == f"{token.prefix}…"
+
+
+def test_a_password_change_is_told_without_the_password(owner):
+    user_token(owner)
+    passwords.change(owner, "a new long passphrase")
+    assert trail(owner)[1:] == ["password.changed", "token.all_revoked"]
+    assert (
+        not AuditEvent.objects.exclude(action="token.issued")
+        .filter(after__has_key="password")
+        .exists()
+    )
+
+
+def test_the_life_of_a_device_is_told(owner):
+    device, _ = enrolment.register(owner, name="pump", metadata={"wifi_psk": "x", "room": 1})
+    enrolment.change(device, name="big pump")
+    enrolment.change(device, name="big pump")
+    token, _ = enrolment.issue_token(device)
+    enrolment.revoke_token(token)
+    enrolment.rotate_token(device)
+    enrolment.decommission(device, now=NOW + timedelta(days=9999))
+    enrolment.decommission(device, now=NOW + timedelta(days=9999))
+    enrolment.forget(device)
+    assert sorted(trail(owner)) == sorted(
+        [
+            "device.created",
+            "device.changed",
+            "token.issued",
+            "token.revoked",
+            "device.rotated",
+            "device.decommissioned",
+            "device.purged",
+        ]
+    )
+    assert AuditEvent.objects.get(action="device.created").after["metadata"] == {
+        "wifi_psk": "…",
+        "room": 1,
+    }
+    changed = AuditEvent.objects.get(action="device.changed")
+    assert (changed.before, changed.after) == ({"name": "pump"}, {"name": "big pump"})
+
+
+def test_commands_are_told_but_not_what_is_in_them(owner_api, device, owner):
+    path = f"/api/v1/devices/{device.pk}/commands"
+    sent = owner_api.post(path, {"command_name": "join", "payload": {"key": "swordfish"}}).json()
+    for _ in range(2):
+        owner_api.post(f"{path}/{sent['id']}/cancel")
+    told = AuditEvent.objects.filter(target_kind="command").order_by("created_at")
+    assert [event.action for event in told] == ["command.issued", "command.cancelled"]
+    assert [event.after for event in told] == [{"device": "greenhouse"}] * 2
+
+
+def test_readings_leave_no_trace(device_api, device):
+    before = AuditEvent.objects.count()
+    reading = {"telemetry_type": "environment", "payload": {"temperature": 21.5}}
+    for body in (reading, [reading, reading]):
+        answer = device_api.post("/api/v1/device/telemetry", body)
+    assert answer.status_code == 201
+    assert AuditEvent.objects.count() == before
+
+
+class TestApi:
+    path = "/api/v1/audit"
+
+    def test_everybody_sees_their_own(self, owner, stranger, owner_api):
+        token = user_token(stranger)
+        events = owner_api.get(self.path).json()["results"]
+        assert [event["action"] for event in events] == ["token.issued"]
+        assert [event["target_name"] for event in Api(token).get(self.path).json()["results"]] == [
+            f"{token[:8]}…"
+        ]
+
+    def test_a_device_sees_none(self, device_api):
+        assert device_api.get(self.path).status_code == 403
+
+    def test_they_come_by_the_page_newest_first(self, owner, owner_api):
+        for number in range(5):
+            record(target=owner, after={"n": number}, now=NOW - timedelta(days=number))
+        seen, cursor = [], None
+        while True:
+            page = owner_api.get(
+                self.path, {"limit": 2, "action": "user", **({"cursor": cursor} if cursor else {})}
+            ).json()
+            seen += [event["after"]["n"] for event in page["results"]]
+            cursor = page["next"]
+            if not cursor:
+                break
+        assert seen == [0, 1, 2, 3, 4]
+
+    def test_an_action_or_all_of_a_kind_can_be_asked_for(self, owner, owner_api):
+        audit.record("sign_in.failed", target=owner)
+        for asked in ("sign_in", "sign_in.failed"):
+            events = owner_api.get(self.path, {"action": asked}).json()["results"]
+            assert [event["action"] for event in events] == ["sign_in.failed"]
+        assert owner_api.get(self.path, {"action": "sign"}).json()["results"] == []
+
+    @pytest.mark.parametrize("query", [{"action": "%"}, {"user": "x"}, {"action": ""}])
+    def test_another_question_is_422(self, owner_api, query):
+        assert owner_api.get(self.path, query).status_code == 422
+
+
+class TestPage:
+    path = "/account/activity"
+
+    def test_it_tells_what_happened(self, owner, owner_client, device):
+        enrolment.change(device, name="<b>shed</b>")
+        page = owner_client.get(self.path).content.decode()
+        assert "Device changed" in page
+        assert "&lt;b&gt;shed&lt;/b&gt;" in page
+
+    def test_it_shows_nobody_elses(self, stranger, owner_client):
+        record(target=stranger)
+        assert b"Nothing here." in owner_client.get(self.path).content
+
+    def test_it_can_be_narrowed_down(self, owner, owner_client):
+        audit.record("sign_in.failed", target=owner)
+        assert b"Sign-in refused" not in owner_client.get(f"{self.path}?about=device").content
+        assert b"Sign-in refused" in owner_client.get(f"{self.path}?about=sign_in").content
+
+    def test_it_is_turned_page_by_page(self, owner, owner_client, monkeypatch):
+        monkeypatch.setattr("accounts.views.EVENTS_SHOWN", 2)
+        for number in range(3):
+            record(target=owner, name=f"number {number}", now=NOW - timedelta(minutes=number // 2))
+        seen, query = "", ""
+        for _ in range(2):
+            answer = owner_client.get(f"{self.path}?about=user{query}")
+            seen += answer.content.decode()
+            query = f"&before={answer.context['older']}".replace("+", "%2B")
+        assert answer.context["older"] is None
+        assert [seen.count(f"number {number}") for number in range(3)] == [1, 1, 1]
+
+    @pytest.mark.parametrize("query", ["about=%00", "before=x", "before=2025-01-01T00:00:00/x"])
+    def test_a_made_up_query_is_the_first_page(self, owner, owner_client, query):
+        record(target=owner, name="this")
+        assert b"this" in owner_client.get(f"{self.path}?{query}").content
+
+
+class TestAdmin:
+    path = "/admin/accounts/auditevent/"
+
+    def test_all_staff_see_everybodys(self, staff, staff_client, owner):
+        staff.is_superuser = False
+        staff.save()
+        event = record(target=owner, before={"a": "<1>"}, after={"a": 2})
+        assert b"User changed" in staff_client.get(self.path).content
+        page = staff_client.get(f"{self.path}{event.pk}/change/").content.decode()
+        assert "&lt;1&gt;" in page
+
+    def test_not_even_superusers_change_it(self, staff_client, owner):
+        event = record(target=owner)
+        for path in ("add/", f"{event.pk}/delete/", f"{event.pk}/change/"):
+            assert staff_client.post(f"{self.path}{path}", {"post": "yes"}).status_code == 403
+        assert AuditEvent.objects.get() == event
+
+    def test_it_is_searched_and_filtered(self, staff_client, owner, stranger):
+        record(target=owner)
+        audit.record("sign_in.failed", target=stranger)
+        for query in ("q=owner", "action=user", "action=user.changed", f"target_id={owner.pk}"):
+            listed = staff_client.get(f"{self.path}?{query}").context["cl"].result_list
+            assert [event.owner for event in listed] == [owner]
+
+    def test_the_history_of_a_row_is_its_part_of_the_trail(self, staff_client, device):
+        answer = staff_client.get(f"/admin/devices/device/{device.pk}/history/")
+        assert answer["Location"] == f"{self.path}?target_id={device.pk}"
+
+    def test_what_staff_change_is_told_with_before_and_after(self, staff_client, staff, owner):
+        group = "/admin/auth/group/"
+        staff_client.post(f"{group}add/", {"name": "night shift"})
+        (made,) = AuditEvent.objects.filter(target_kind="group")
+        assert (made.action, made.actor_name) == ("group.created", "staff")
+        staff_client.post(f"{group}{made.target_id}/change/", {"name": "day shift"})
+        changed = AuditEvent.objects.get(action="group.changed")
+        assert (changed.before, changed.after) == ({"name": "night shift"}, {"name": "day shift"})
+        body = {"action": "delete_selected", "_selected_action": [made.target_id], "post": "yes"}
+        staff_client.post(group, body)
+        assert AuditEvent.objects.get(action="group.deleted").before["name"] == "day shift"
+
+    def test_a_change_of_rights_is_in_the_trail_of_whose_they_are(self, staff_client, owner):
+        path = f"/admin/accounts/user/{owner.pk}/change/"
+        body = {"username": "owner", "email": owner.email, "time_zone": "UTC", "is_staff": "on"}
+        staff_client.post(path, body)
+        event = AuditEvent.objects.get(action="user.changed")
+        assert event.owner == owner
+        assert event.after == {"is_active": False, "is_staff": True, "email_verified_at": None}
+
+    def test_a_catalogue_belongs_to_nobody(self, staff_client):
+        body = {"device_type": "pump", "command_name": "go", "title": "Go", "payload_schema": "{}"}
+        staff_client.post("/admin/commands/commandtype/add/", body)
+        event = AuditEvent.objects.get()
+        assert (event.action, event.owner) == ("catalogue.created", None)
+        assert event.after["title"] == "Go"
+
+    def test_a_rule_for_a_device_is_its_owners_business(self, staff_client, device, owner):
+        body = {"device": device.pk, "raw_days": 30}
+        staff_client.post("/admin/telemetry/retentionrule/add/", body)
+        assert trail(owner) == ["retention.created"]
+
+
+def test_a_trail_costs_a_request_one_query(owner, django_assert_num_queries):
+    device = DeviceFactory.create(user=UserFactory.create())
+    with django_assert_num_queries(1):
+        audit.record("device.changed", target=device)
