@@ -106,7 +106,8 @@ def store_one(device: Device, reading: Reading, *, digest: bytes, now: datetime)
     """Store a reading whose sender was known a while ago, if the token with this digest lives.
 
     One statement asks for the one and does the other. None when it does not live, or when
-    anything else is out of the ordinary; nothing is stored then.
+    anything else is out of the ordinary; nothing is stored then. But what has waited for its turn
+    in vain must not wait again: that is raised.
     """
     if not keys.is_noted(device, reading.telemetry_type, reading.keys(), reading.recorded_at):
         return None
@@ -115,7 +116,9 @@ def store_one(device: Device, reading: Reading, *, digest: bytes, now: datetime)
         with _by_itself(), connection.cursor() as cursor:
             cursor.execute(_insert_statement(alone=True, by_token=True), arguments)
             row = cursor.fetchone()
-    except Error:
+    except Error as error:
+        if isinstance(error.__cause__, errors.LockNotAvailable | errors.QueryCanceled):
+            raise
         return None
     return Stored(row[0], 1 - row[0], row[1]) if row else None
 

@@ -86,10 +86,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], OperationalError):
-        response = answer(request, 503, detail=DATABASE_AWAY)
-        response["Retry-After"] = "1"
-        return response
+        return database_away(request)
     return answer(request, 500)
+
+
+def database_away(request: HttpRequest) -> HttpResponse:
+    """503 to whoever asked for what only the database knows."""
+    response = answer(request, 503, detail=DATABASE_AWAY)
+    response["Retry-After"] = "1"
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
@@ -149,7 +150,11 @@ def express_lane(get_response: Handler) -> Handler:
     """Let devices pass that have one reading to hand in."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return express.answer(request) or get_response(request)
+        try:
+            return express.answer(request) or get_response(request)
+        except OperationalError:
+            # Of the express lane's own: behind it every error has become an answer.
+            return errors.database_away(request)
 
     return middleware
 

@@ -98,6 +98,8 @@ else:
 # A request never waits longer for the database; a migration or an import may.
 SERVES_REQUESTS = env.bool("SERVES_REQUESTS", default=False)
 STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=5000) if SERVES_REQUESTS else 0
+# Who cannot have a row or a table is told so within a second; a job has more time.
+LOCK_TIMEOUT_MS = 800 if SERVES_REQUESTS else 2000
 DATABASES = {
     "default": {
         **DATABASE,
@@ -108,7 +110,9 @@ DATABASES = {
             "connect_timeout": 3,
             "server_side_binding": True,
             "prepare_threshold": 5,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout=2000",
+            "options": (
+                f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+            ),
         },
     }
 }
