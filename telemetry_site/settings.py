@@ -238,6 +238,8 @@ DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=0)
 """As long the site goes on after it was told to end, and says so at /readyz."""
 DISK_RESERVE = env.int("DISK_RESERVE", default=200 * 1024 * 1024)
 """Bytes; with less room below DATA_DIR the site is not ready."""
+SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
+"""`mailto:…` or `https://…`: whom to tell of a weakness, at /.well-known/security.txt."""
 LOG_FORMAT = env.str("LOG_FORMAT", default="line")
 """`line`, or `json`: an object a line."""
 LOG_REQUESTS = env.bool("LOG_REQUESTS", default=LOG_FORMAT == "json")

@@ -8,7 +8,7 @@ import accounts.urls
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import pages
+from telemetry_site import pages, well_known
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -30,6 +30,7 @@ urlpatterns = [
     *devices.urls.pages,
     *telemetry.urls.pages,
     *commands.urls.pages,
+    path(".well-known/security.txt", well_known.security_txt),
     path("", pages.home, name="home"),
     path("devices/rows", pages.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),

@@ -174,6 +174,7 @@ class Senders:
     site: Site
     count: int = 4
     batch: int = 1
+    first: int = 0
     pause: float = 0.0
     retry: bool = True
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -212,7 +213,7 @@ class Senders:
         }
 
     def _send(self, which: int) -> None:
-        client = Client(self.site.port, self.site.cast["devices"][which % 8])
+        client = Client(self.site.port, self.site.cast["devices"][(self.first + which) % 8])
         offset = which // 8 * 10_000_000
         number = 0
         while not self.stopped.is_set():
@@ -252,7 +253,7 @@ class Senders:
             rows = ask(
                 "SELECT (payload->>'n')::bigint, count(*) FROM telemetry WHERE device_id = %s"
                 " AND telemetry_type = 'fire' GROUP BY 1",
-                self.site.cast["ids"][which % 8],
+                self.site.cast["ids"][(self.first + which) % 8],
             )
             there = dict(rows)
             if lost := numbers - set(there):
