@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,7 @@ class Client:
     port: int
     token: str = ""
     timeout: float = 30
+    context: ssl.SSLContext | None = None
     connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str) -> Answer:
@@ -147,8 +149,12 @@ class Client:
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """Raises OSError when there is no whole answer."""
         if self.connection is None:
-            self.connection = http.client.HTTPConnection(
-                "127.0.0.1", self.port, timeout=self.timeout
+            self.connection = (
+                http.client.HTTPConnection("localhost", self.port, timeout=self.timeout)
+                if self.context is None
+                else http.client.HTTPSConnection(
+                    "localhost", self.port, timeout=self.timeout, context=self.context
+                )
             )
         given = {"Host": "localhost", **{k.replace("_", "-"): v for k, v in headers.items()}}
         if self.token:
