@@ -11,7 +11,7 @@ from benchmarks.places import FOLDER, HOST, PEERS, PORT, ROOT
 from benchmarks.servers import NotHere, Server
 
 BIN = Path(sys.executable).parent
-NAIVE, INFLUX = "naive DRF", "InfluxDB 1.6"
+NAIVE, GO, INFLUX = "naive DRF", "Go chi + pgx", "InfluxDB 1.6"
 GO_PATH = "/usr/share/gocode"
 """Where Debian's golang-…-dev packages put their sources."""
 
@@ -61,7 +61,7 @@ def go_chi() -> Server:
         env=os.environ | environment,
         check=True,
     )
-    return _peer("Go chi + pgx", port, [str(program)])
+    return _peer(GO, port, [str(program)])
 
 
 def influxdb() -> Server:

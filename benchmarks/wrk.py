@@ -1,12 +1,15 @@
 """The load generator: wrk, with the scripts in load/."""
 
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from benchmarks.bodies import Batch
 from benchmarks.places import FOLDER, HOST, LOAD
 from benchmarks.servers import Server
 
@@ -38,13 +41,33 @@ def singles(server: Server, tokens: Sequence[str], *, start: datetime, seconds: 
     """Single readings over CONNECTIONS kept connections for so many seconds."""
     told = FOLDER / "tokens"
     told.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    arguments = [str(told), server.single_path, str(int(start.timestamp()))]
+    return _run("single.lua", server, arguments, connections=CONNECTIONS, seconds=seconds)
+
+
+def batches(server: Server, requests: Path, *, connections: int, seconds: int) -> Load:
+    """The requests that `write` has put into a file, as many as there is time for."""
+    arguments = [server.batch_path, str(requests)]
+    return _run("batches.lua", server, arguments, connections=connections, seconds=seconds)
+
+
+def write(target: Path, batches: Iterable[Batch], tokens: Sequence[str]) -> None:
+    """Put batches into a file, each with its device's token."""
+    with target.open("wb") as file:
+        for batch in batches:
+            file.write(f"{tokens[batch.device]} {len(batch.body)}\n".encode() + batch.body)
+
+
+def _run(
+    script: str, server: Server, arguments: list[str], *, connections: int, seconds: int
+) -> Load:
     command = [
-        *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"),
-        *("-s", str(LOAD / "single.lua"), f"http://{HOST}:{server.port}/", "--"),
-        *(str(told), server.single_path, str(int(start.timestamp()))),
+        *("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout=10s"),
+        *("-s", str(LOAD / script), f"http://{HOST}:{server.port}/", "--", *arguments),
     ]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return parse(output)
+    environment = os.environ | {"WRK_RESULT": str(LOAD / "result.lua")}
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return parse(ran.stdout)
 
 
 def parse(output: str) -> Load:

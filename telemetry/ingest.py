@@ -19,7 +19,7 @@ from psycopg import errors
 from devices.authentication import living_tokens
 from devices.models import Device, waiting
 from devices.presence import MARK_SEEN, contact_arguments
-from telemetry import keys, partitions
+from telemetry import binary, keys, partitions
 from telemetry.readings import EPOCH, Reading, microseconds_of
 
 COPY_FROM = 250
@@ -45,8 +45,6 @@ COPY = """
     COPY telemetry (id, device_id, telemetry_type, payload, recorded_at, created_at)
     FROM STDIN (FORMAT binary)
 """
-ROW = b"\0\6\0\0\0\x10%b\0\0\0\x10%b%b%b%b\1%b\0\0\0\x08%b\0\0\0\x08%b"
-"""Six fields, each after its length; jsonb comes after the version of its form, 1."""
 ROLLED_UP = "GREATEST(%(open)s, (SELECT hour FROM telemetry_rolled_until))"
 """What comes from before is late; also if the clock was ahead when that was written down."""
 MARK = f"""
@@ -54,8 +52,6 @@ MARK = f"""
     SELECT %(device)s, hour FROM unnest(%(hours)s::timestamptz[]) AS hour WHERE hour < {ROLLED_UP}
 """  # noqa: S608 - put together of constants
 MICROSECONDS_IN_HOUR = 3_600_000_000
-MICROSECONDS_TO_2000 = microseconds_of(datetime(2000, 1, 1, tzinfo=UTC))
-"""Where PostgreSQL counts from."""
 
 
 class DeviceGone(Exception):
@@ -102,25 +98,29 @@ def store(
     raise AssertionError("the last try has returned or raised")
 
 
-def store_one(device: Device, reading: Reading, *, digest: bytes, now: datetime) -> Stored | None:
-    """Store a reading whose sender was known a while ago, if the token with this digest lives.
+def store_quickly(
+    device: Device, readings: Sequence[Reading], *, digest: bytes, now: datetime
+) -> Stored | None:
+    """Store what somebody sends who was known a while ago, if the token with this digest lives.
 
     One statement asks for the one and does the other. None when it does not live, or when
     anything else is out of the ordinary; nothing is stored then. But what has waited for its turn
     in vain must not wait again: that is raised.
     """
-    if not keys.is_noted(device, reading.telemetry_type, reading.keys(), reading.recorded_at):
+    if len(readings) >= COPY_FROM or not all(
+        keys.is_noted(device, one.telemetry_type, one.keys(), one.recorded_at) for one in readings
+    ):
         return None
-    arguments = _arguments(device, [reading], now, contact=True) | {"digest": digest}
+    arguments = _arguments(device, readings, now, contact=True) | {"digest": digest}
     try:
         with _by_itself(), connection.cursor() as cursor:
-            cursor.execute(_insert_statement(alone=True, by_token=True), arguments)
+            cursor.execute(_insert_statement(alone=len(readings) == 1, by_token=True), arguments)
             row = cursor.fetchone()
     except Error as error:
         if isinstance(error.__cause__, errors.LockNotAvailable | errors.QueryCanceled):
             raise
         return None
-    return Stored(row[0], 1 - row[0], row[1]) if row else None
+    return Stored(row[0], len(readings) - row[0], row[1]) if row else None
 
 
 def _insert(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> Stored:
@@ -139,13 +139,20 @@ def _by_itself() -> AbstractContextManager[Any]:
 def _arguments(
     device: Device, readings: Sequence[Reading], now: datetime, contact: bool
 ) -> dict[str, Any]:
-    rows = [(one.id, one.telemetry_type, one.json.decode(), one.recorded_at) for one in readings]
-    # To take a list apart costs PostgreSQL and psycopg more than to store what is alone in it.
-    columns = rows[0] if len(rows) == 1 else ([row[i] for row in rows] for i in range(4))
     return {
         **contact_arguments(device, now=now, contact=contact),
         "open": _open_from(now),
-        **dict(zip(("id", "type", "payload", "time"), columns, strict=True)),
+        # To take a list apart costs PostgreSQL more than to store what is alone in it.
+        **(_alone(readings[0]) if len(readings) == 1 else binary.arrays(readings)),
+    }
+
+
+def _alone(reading: Reading) -> dict[str, Any]:
+    return {
+        "id": reading.id,
+        "type": reading.telemetry_type,
+        "payload": reading.json.decode(),
+        "time": reading.recorded_at,
     }
 
 
@@ -216,11 +223,11 @@ def _look_up(
 
 
 def _encoded(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> Iterator[bytes]:
-    """The readings that are not yet known, and from now on are, in the binary form of COPY
-    (PostgreSQL, COPY, "Binary Format"), some at a time.
+    """The readings that are not yet known, and from now on are, as COPY takes them, some at a
+    time.
     """
-    created_at = _timestamp(microseconds_of(now))
-    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    created_at = binary.timestamp(microseconds_of(now))
+    yield binary.COPY_HEAD
     start = 0
     while start < len(ordered):
         end = start + CHUNK
@@ -229,32 +236,13 @@ def _encoded(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> It
             end += 1
         rows = []
         with_ids = [(one.microseconds, one.id_bytes(), one) for one in ordered[start:end]]
-        for microseconds, id, reading in sorted(with_ids, key=itemgetter(0, 1)):
-            if id in known:
-                continue
-            known.add(id)
-            kind = reading.telemetry_type.encode()
-            rows.append(
-                ROW
-                % (
-                    id,
-                    reading.device,
-                    len(kind).to_bytes(4, "big"),
-                    kind,
-                    (len(reading.json) + 1).to_bytes(4, "big"),
-                    reading.json,
-                    _timestamp(microseconds),
-                    created_at,
-                )
-            )
+        for _, id, reading in sorted(with_ids, key=itemgetter(0, 1)):
+            if id not in known:
+                known.add(id)
+                rows.append(binary.row(id, reading, created_at))
         yield b"".join(rows)
         start = end
-    yield b"\xff\xff"
-
-
-def _timestamp(microseconds: int) -> bytes:
-    """What COPY wants of an instant that is so long after 1970."""
-    return (microseconds - MICROSECONDS_TO_2000).to_bytes(8, "big", signed=True)
+    yield binary.COPY_END
 
 
 def _mark_late(device: Device, readings: Sequence[Reading], now: datetime) -> None:

@@ -1,25 +1,29 @@
 """Readings sent many at a time."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import bodies, client, database, fleet
+from benchmarks import bodies, client, database, fleet, wrk
 from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
 from benchmarks.database import Connection
 from benchmarks.peers import raw_copy
+from benchmarks.places import FOLDER
 from benchmarks.progress import say
 from benchmarks.rows import Goal, Row, ratio_of
-from benchmarks.servers import NotHere, Server, running
+from benchmarks.servers import NotHere, Server, all_running, running
 
 UNIT = "readings/s"
 CONNECTIONS = 4
-NAIVE_BATCHES = 4
-"""The naive peer takes a thousand times as long as a reading is worth waiting for."""
+NAIVE_TAKES = 3
+"""As many times longer the naive peer is loaded, or it would hardly answer twice."""
+FASTEST, INFLUX_FASTEST = 500_000, 2_000_000
+"""Readings a second that nobody is expected to reach here."""
 
 
 class Attempt(NamedTuple):
@@ -44,42 +48,38 @@ def against_copy(bench: Bench) -> Iterator[Row]:
             start, number = bodies.now(), bench.readings // size
             rows = bodies.rows(size, number, devices=devices, start=start)
             attempts = {
-                "ours": poster(bench, ours, size, start, connections=1),
+                "ours": poster(bench, ours, size, start),
                 "raw COPY": Attempt(number * size, partial(raw_copy.copy, copying, rows)),
             }
             work = f"batch of {size:,}, one connection"
             figures = rounds(bench, connection, work, attempts)
-            yield row(size, "one connection", figures, "raw COPY", goals.get(size))
+            yield row(size, "one connection", figures, "ours", "raw COPY", goals.get(size))
 
 
 def against_servers(bench: Bench) -> Iterator[Row]:
-    """The same batches over HTTP on four connections, to every server."""
+    """The same batches over HTTP on four connections, to every server, as many as there is time
+    for.
+    """
+    if not wrk.here():
+        yield Row("batches", UNIT, note=wrk.MISSING)
+        return
     goals = {1_000: ratio_of(1.1), 10_000: ratio_of(1.3)}
-    peers: list[tuple[Server, bool]] = []
+    peers: list[Server] = []
     for peer_of in (fleet.go_chi, fleet.fastapi, fleet.naive_drf, fleet.influxdb):
         try:
-            peers.append((peer_of(), peer_of is fleet.go_chi))
+            peers.append(peer_of())
         except NotHere as reason:
             goal = goals[1_000] if peer_of is fleet.go_chi else None
             yield Row("batches", UNIT, peer=peer_of.__name__, goal=goal, note=str(reason))
     ours = fleet.ours()
-    with ExitStack() as stack:
-        connection = stack.enter_context(database.connect(database.EMPTY))
-        for server in (ours, *(peer for peer, _ in peers)):
-            stack.enter_context(running(server))
+    with database.connect(database.EMPTY) as connection, all_running([ours, *peers]):
         for size in (*bench.small_batches, 1_000, 10_000):
-            start = bodies.now()
-            attempts = {"ours": poster(bench, ours, size, start, connections=CONNECTIONS)}
-            for peer, _ in peers:
-                if peer.name == fleet.NAIVE and size != 1_000:
-                    continue
-                attempts[peer.name] = poster(bench, peer, size, start, connections=CONNECTIONS)
-            work = f"batch of {size:,}, {CONNECTIONS} connections"
-            figures = rounds(bench, connection, work, attempts)
-            for peer, has_goal in peers:
-                if peer.name in figures:
-                    goal = goals.get(size) if has_goal else None
-                    yield row(size, f"{CONNECTIONS} connections", figures, peer.name, goal)
+            compared = [one for one in (ours, *peers) if one.name != fleet.NAIVE or size == 1_000]
+            figures = loads(bench, connection, compared, size)
+            for peer in compared[1:]:
+                goal = goals.get(size) if peer.name == fleet.GO else None
+                how = f"{CONNECTIONS} connections"
+                yield row(size, how, figures, ours.name, peer.name, goal)
 
 
 def sent_again(bench: Bench) -> Iterator[Row]:
@@ -131,10 +131,9 @@ def rounds(
         for name, (readings, send) in attempts.items():
             database.forget_readings(connection)
             seconds = send()
-            if name != fleet.INFLUX:
-                stored = database.count(connection, bench.empty_cast.devices)
-                if stored != readings:
-                    raise Refused(f"{name}: {stored} readings in the table, not {readings}")
+            stored = database.count(connection, bench.empty_cast.devices)
+            if stored != readings:
+                raise Refused(f"{name}: {stored} readings in the table, not {readings}")
             # The first round only warms up.
             if number:
                 found[name].append(readings / seconds)
@@ -142,24 +141,63 @@ def rounds(
     return {name: median(figures) for name, figures in found.items()}
 
 
-def poster(
-    bench: Bench, server: Server, size: int, start: datetime, *, connections: int
-) -> Attempt:
-    """Sends a round's readings to a server, in batches of this size."""
-    cast, number = bench.empty_cast, bench.readings // size
-    if server.name == fleet.NAIVE:
-        number = min(number, NAIVE_BATCHES)
-    if server.name == fleet.INFLUX:
-        client.post(server.port, "/query", b"q=CREATE+DATABASE+bench")
-        sent = bodies.lines(size, number, devices=cast.devices, start=start)
-    else:
-        sent = bodies.batches(size, number, devices=len(cast.devices), start=start)
-    requests = client.posts(server.batch_path, sent, cast.tokens)
-    return Attempt(
-        number * size,
-        lambda: client.send(server.port, requests, connections=connections)[0],
+def loads(
+    bench: Bench, connection: Connection, servers: list[Server], size: int
+) -> dict[str, float]:
+    """The median readings/s of each, loaded in turn, each on an empty table. Raises Refused
+    unless every answer was 2xx and the readings of each are in the table.
+    """
+    found: dict[str, list[float]] = {server.name: [] for server in servers}
+    files = requests(bench, servers, size)
+    for number in range(bench.rounds + 1):
+        for server in servers:
+            database.forget_readings(connection)
+            # The first round warms up: every device has sent through each process then.
+            seconds = bench.seconds * (NAIVE_TAKES if server.name == fleet.NAIVE else 1)
+            load = wrk.batches(server, files[server.name], connections=CONNECTIONS, seconds=seconds)
+            # What was on its way when the time was up.
+            time.sleep(0.5)
+            if load.refused or load.broken:
+                raise Refused(f"{server.name}: {load}")
+            stored = database.count(connection, bench.empty_cast.devices) / size
+            in_flight = 2 * CONNECTIONS
+            if (
+                server.name != fleet.INFLUX
+                and not load.requests <= stored <= load.requests + in_flight
+            ):
+                raise Refused(f"{server.name}: {load.requests} answers, {stored} batches stored")
+            if number:
+                found[server.name].append(load.per_second * size)
+                say(f"batch of {size:,}, {server.name}: {load.per_second * size:,.0f} {UNIT}")
+    return {name: median(figures) for name, figures in found.items()}
+
+
+def requests(bench: Bench, servers: list[Server], size: int) -> dict[str, Path]:
+    """Files of more requests than a server can answer while it is loaded."""
+    cast, start = bench.empty_cast, bodies.now()
+    json_file, lines_file = FOLDER / "batches.json", FOLDER / "batches.lines"
+    number = bench.seconds * FASTEST // size
+    sent = bodies.batches(size, number, devices=len(cast.devices), start=start)
+    wrk.write(json_file, sent, cast.tokens)
+    number = bench.seconds * INFLUX_FASTEST // size
+    wrk.write(
+        lines_file, bodies.lines(size, number, devices=cast.devices, start=start), cast.tokens
     )
+    for server in servers:
+        if server.name == fleet.INFLUX:
+            client.post(server.port, "/query", b"q=CREATE+DATABASE+bench")
+    return {one.name: lines_file if one.name == fleet.INFLUX else json_file for one in servers}
 
 
-def row(size: int, how: str, figures: dict[str, float], peer: str, goal: Goal | None) -> Row:
-    return Row(f"batch of {size:,}, {how}", UNIT, figures["ours"], peer, figures[peer], goal)
+def poster(bench: Bench, server: Server, size: int, start: datetime) -> Attempt:
+    """Sends a round's readings to a server over one connection, in batches of this size."""
+    cast, number = bench.empty_cast, bench.readings // size
+    sent = bodies.batches(size, number, devices=len(cast.devices), start=start)
+    posts = client.posts(server.batch_path, sent, cast.tokens)
+    return Attempt(number * size, lambda: client.send(server.port, posts)[0])
+
+
+def row(
+    size: int, how: str, figures: dict[str, float], ours: str, peer: str, goal: Goal | None
+) -> Row:
+    return Row(f"batch of {size:,}, {how}", UNIT, figures[ours], peer, figures[peer], goal)

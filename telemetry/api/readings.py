@@ -1,7 +1,9 @@
 """Readings: devices send them, programs page through them."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -189,7 +191,7 @@ def accept(device: Device, request: Request) -> HttpResponse:
         raise readings.InvalidReadings([fault for faults in rejected.values() for fault in faults])
     stored = ingest.store(device, valid, now=now)
     if body.is_list:
-        return _of_many(stored, rejected)
+        return of_many(stored, rejected)
     return of_one(device, valid[0], stored, now)
 
 
@@ -213,7 +215,10 @@ def of_one(
     return made
 
 
-def _of_many(stored: ingest.Stored, rejected: dict[int, list[Fault]]) -> HttpResponse:
+def of_many(
+    stored: ingest.Stored, rejected: Mapping[int, list[Fault]] = MappingProxyType({})
+) -> HttpResponse:
+    """The answer to readings that were sent together; `rejected` has the faults of some."""
     answer = {
         "accepted": stored.accepted,
         "duplicates": stored.duplicates,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from telemetry_site.embedded import memory
+
 with warnings.catch_warnings():
     # Without a session's runtime folder (a service, a container) it takes one below /tmp.
     warnings.simplefilter("ignore")
@@ -35,7 +37,11 @@ def _start(folder: Path) -> PostgresServer:
     folder.mkdir(mode=0o700, exist_ok=True)
     # The wheel would hand out its own object again, though what that knew has died.
     PostgresServer._instances.pop(folder, None)
-    server = get_server(folder)
+    server = get_server(folder, start=False)
+    with PostgresServer._lock:
+        server.ensure_pgdata_inited()
+        memory.settle(folder)
+    server.start()
     # Last in, first out: all is put right before the wheel looks whether it is the last.
     atexit.register(forget_dead_users, folder)
     atexit.register(_meet_again, server)

@@ -1,9 +1,12 @@
 """Django's PostgreSQL backend, with a check of the connection that costs no round trip."""
 
 import select
+from typing import Any
 
 from django.db.backends.postgresql import base
 from psycopg import pq
+
+from telemetry import binary
 
 BROKEN = {pq.TransactionStatus.INERROR, pq.TransactionStatus.UNKNOWN}
 """A transaction in which something has failed; a connection that is closed."""
@@ -11,6 +14,11 @@ BROKEN = {pq.TransactionStatus.INERROR, pq.TransactionStatus.UNKNOWN}
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Connections last, and each request first sees whether its own still does."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        binary.register(connection)
+        return connection
 
     def is_usable(self) -> bool:
         """Whether the server still holds its end, and would carry a statement out.

@@ -70,6 +70,28 @@ def test_both_doors_answer_alike(device, known_api, passed, monkeypatch):
     assert "X-Request-Id" in quick
 
 
+@pytest.mark.parametrize("form", [list, lambda batch: {"readings": batch}])
+def test_a_few_take_it_together_and_are_answered_as_at_the_other_door(
+    known_api, passed, monkeypatch, form
+):
+    batch = form([one_more(number) for number in range(1, 30)])
+    quick = known_api.post(OWN, batch)
+    again = known_api.post(OWN, batch)
+    assert passed() == 2
+    Telemetry.objects.all().delete()
+    monkeypatch.setattr(express, "LONGEST", 0)
+    slow = known_api.post(OWN, batch)
+    assert quick.status_code == slow.status_code == again.status_code == 201
+    assert quick.json() == slow.json()
+    assert (quick.json()["accepted"], again.json()["duplicates"]) == (29, 29)
+
+
+def test_many_are_copied_at_the_other_door(known_api, passed, monkeypatch):
+    monkeypatch.setattr(ingest, "COPY_FROM", 3)
+    answer = known_api.post(OWN, [one_more(number) for number in range(1, 4)])
+    assert (answer.json()["accepted"], passed()) == (3, 0)
+
+
 def test_a_name_that_is_not_ours_is_refused_at_both_doors(known_api, passed):
     answer = known_api.post(OWN, one_more(1), headers={"Host": "evil.example"})
     assert (answer.status_code, passed()) == (400, 0)
@@ -108,11 +130,12 @@ def test_a_token_that_has_ended_is_refused_on_the_next_request(device, known_api
     [
         ({**READING, "payload": {}}, {}, 422),
         ({**READING, "recorded_at": "1970-01-01T00:00:00Z"}, {}, 422),
-        ([READING], {}, 201),
+        ([READING, {**READING, "payload": {}}], {}, 201),
+        ([], {}, 201),
         (b"{", {}, 400),
         (READING, {"Idempotency-Key": "k"}, 200),
         (READING, {"Content-Encoding": "br"}, 415),
-        ({**READING, "payload": {"text": "x" * 5000}}, {}, 201),
+        ({**READING, "payload": {"text": "x" * 5000, "a": "y" * 30_000}}, {}, 422),
         ({**READING, "recorded_at": "2003-04-05T00:00:00Z"}, {}, 201),
     ],
 )

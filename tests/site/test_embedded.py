@@ -1,0 +1,56 @@
+"""The embedded PostgreSQL and the memory it is given."""
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from telemetry_site.embedded import memory
+
+GIGABYTE = 1024 * memory.MEGABYTE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "postgresql.conf").write_text("max_connections = 100\n")
+    return tmp_path
+
+
+def given(folder: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(memory, "available", lambda: size)
+    memory.settle(folder)
+    return (folder / "machine.conf").read_text().splitlines()[0]
+
+
+def test_an_eighth_of_the_machine_is_for_the_tables_within_bounds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert given(folder, GIGABYTE // 2, monkeypatch) == "shared_buffers = 128MB"
+    assert given(folder, 4 * GIGABYTE, monkeypatch) == "shared_buffers = 512MB"
+    assert given(folder, 64 * GIGABYTE, monkeypatch) == "shared_buffers = 1024MB"
+
+
+def test_the_servers_own_file_is_kept_and_gets_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(folder, GIGABYTE, monkeypatch)
+    given(folder, GIGABYTE, monkeypatch)
+    assert (folder / "postgresql.conf").read_text() == (
+        "max_connections = 100\n\ninclude_if_exists = 'machine.conf'\n"
+    )
+
+
+def test_a_container_has_what_it_is_allowed(tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    limit.write_text(f"{64 * memory.MEGABYTE}\n")
+    assert memory.available(limit) == 64 * memory.MEGABYTE
+    limit.write_text("max\n")
+    assert memory.available(limit) == memory.available(tmp_path / "no such file")
+
+
+@pytest.mark.skipif(settings.DATABASE["ENGINE"] != "telemetry_site.embedded", reason="not ours")
+def test_the_server_runs_with_it(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sourcefile FROM pg_settings WHERE name = 'shared_buffers'")
+        assert cursor.fetchone()[0].endswith("machine.conf")
