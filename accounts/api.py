@@ -7,13 +7,13 @@ from django.contrib.auth.models import update_last_login
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import tokens
+from accounts import audit, second_factor, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
 from accounts.strict import StrictSerializer
 
@@ -25,6 +25,13 @@ class LoginBody(StrictSerializer):
     label = serializers.CharField(  # type: ignore[assignment]
         max_length=100, required=False, default=""
     )
+    code = serializers.CharField(
+        max_length=40,
+        required=False,
+        default="",
+        help_text="Of the authenticator, or a recovery code, where there is a second factor.",
+    )
+    access = serializers.ChoiceField(Token.Access.choices, default=Token.Access.FULL)
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         if ("username" in attrs) == ("email" in attrs):
@@ -52,14 +59,39 @@ class Login(APIView):
         user = authenticate(request, username=name, password=given["password"])
         if not isinstance(user, User):
             raise AuthenticationFailed("Name and password do not belong together.")
+        _ask_for_second_factor(user, given["code"])
+        audit.record("sign_in.succeeded", target=user, by=user)
         token, secret = tokens.issue(
-            user, scope=tokens.Scope.AUTH, now=timezone.now(), label=given["label"]
+            user,
+            scope=tokens.Scope.AUTH,
+            now=timezone.now(),
+            label=given["label"],
+            access=given["access"],
         )
         update_last_login(User, user)
         return Response({"token": secret.text, "expires_at": token.expires_at})
 
     def get_authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+class SecondFactorRequired(AuthenticationFailed):
+    """The password is right, and not enough."""
+
+    problem = "second-factor-required"
+
+
+def _ask_for_second_factor(user: User, code: str) -> None:
+    if second_factor.is_on(user):
+        if not code:
+            audit.record("second_factor.asked", target=user)
+            raise SecondFactorRequired("Send a code of your authenticator, too, as `code`.")
+        try:
+            second_factor.check(user, code, now=timezone.now())
+        except second_factor.WrongCode:
+            raise SecondFactorRequired("This code is wrong, or it was used already.") from None
+    elif second_factor.is_demanded_of(user):
+        raise PermissionDenied("Set up your second factor in the browser first.")
 
 
 class Logout(APIView):

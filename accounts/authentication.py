@@ -1,20 +1,27 @@
 """Who is speaking to the API: a user's token."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django.http import HttpRequest
 from django.utils import timezone
+from drf_spectacular.authentication import SessionScheme as FrameworkSessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import BasePermission
+from rest_framework.authentication import SessionAuthentication as FrameworkSessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts import audit, tokens
+from accounts import audit, second_factor, tokens
 from accounts.models import Token, User
 
 if TYPE_CHECKING:
     # The framework's views import this module while they are being made.
     from rest_framework.views import APIView
+
+
+SECOND_FACTOR_PASSED = "second_factor_passed"
+"""In the session of somebody who has shown the second factor."""
 
 
 def bearer(request: Request, prefix: str) -> str | None:
@@ -38,12 +45,35 @@ class UserTokenAuthentication(BaseAuthentication):
             token = tokens.find(secret, scope=tokens.Scope.AUTH, now=now)
         except tokens.TokenRefused:
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
+        if token.access == Token.Access.READ and request.method not in SAFE_METHODS:
+            # Here, where every view of the API comes by, whatever permissions it asks for itself.
+            raise PermissionDenied("This token may only read.")
         tokens.note_use(token, now=now)
         audit.act_by(audit.Means.TOKEN, user=token.user, id=token.pk, name=str(token))
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def lacks_second_factor(request: HttpRequest) -> bool:
+    """Whether this session may do nothing until its user has shown or set up a second factor."""
+    user = request.user
+    return (
+        isinstance(user, User)
+        and second_factor.is_demanded_of(user)
+        and not request.session.get(SECOND_FACTOR_PASSED)
+    )
+
+
+class SessionAuthentication(FrameworkSessionAuthentication):
+    """The session of our own pages, with CSRF."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        found: tuple[Any, None] | None = super().authenticate(request)
+        if found and lacks_second_factor(request._request):
+            raise PermissionDenied("Set up your second factor first.")
+        return found
 
 
 class UserTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -54,6 +84,13 @@ class UserTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untype
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "description": "A user's token, `tsu_…`."}
+
+
+class SessionScheme(FrameworkSessionScheme):  # type: ignore[no-untyped-call]
+    """How the schema tells of the session."""
+
+    target_class = SessionAuthentication  # type: ignore[assignment]
+    priority = 0
 
 
 class IsUser(BasePermission):

@@ -19,7 +19,9 @@ class UsernameOrEmailBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The active user these credentials belong to, or None. Either is in the audit trail."""
+        """The active user these credentials belong to, or None, which is in the audit trail.
+        That they came in is written down once they have (signing_in).
+        """
         if username is None or password is None or "\0" in username:
             return None
         user = User.objects.called(username)
@@ -27,7 +29,6 @@ class UsernameOrEmailBackend(ModelBackend):
             # An unknown name costs the same time as a wrong password.
             User().set_password(password)
         elif user.check_password(password) and self.user_can_authenticate(user):
-            audit.record("sign_in.succeeded", target=user, by=user)
             return user
         audit.record("sign_in.failed", target=user, name=audit.typed_name(username))
         return None

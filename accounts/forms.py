@@ -1,8 +1,11 @@
 """What people type about themselves."""
 
+from typing import Any
+
 from django import forms
 from django.contrib.auth.forms import AdminPasswordChangeForm, AuthenticationForm
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from accounts import passwords
 from accounts.models import User
@@ -31,6 +34,51 @@ class SignInForm(AuthenticationForm):
             max_length=passwords.LONGEST_PASSWORD,
             widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         )
+
+
+class CodeForm(forms.Form):
+    """A code of the authenticator, or one of those that are kept for when it is lost."""
+
+    code = forms.CharField(max_length=40)
+
+    def __init__(self, *args: Any, recovery: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        attributes = {"autocomplete": "one-time-code", "autofocus": True, "autocapitalize": "none"}
+        field = self.fields["code"]
+        field.label = _("Recovery code") if recovery else _("Code")
+        if not recovery:
+            attributes["inputmode"] = "numeric"
+        field.widget = forms.TextInput(attrs={"maxlength": 40, "class": "code", **attributes})
+
+
+class ProofForm(forms.Form):
+    """Whoever is signed in shows again who they are: by the password, or, where they have none,
+    by a code.
+    """
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if user.has_usable_password():
+            self.fields["password"] = forms.CharField(
+                label=_("Your password"),
+                strip=False,
+                max_length=passwords.LONGEST_PASSWORD,
+                widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+            )
+        else:
+            self.fields["code"] = CodeForm().fields["code"]
+
+
+class SetUpForm(ProofForm):
+    """The first code of a new authenticator, and the password where there is one."""
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        code = CodeForm().fields["code"]
+        code.label = _("The code that it shows")
+        code.widget.attrs.pop("autofocus")
+        self.fields.pop("code", None)
+        self.fields = {"code": code, **self.fields}
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]

@@ -3,11 +3,15 @@
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, tokens
+from accounts import audit, sessions, tokens
 from accounts.models import User
 
 LONGEST_PASSWORD = 1024
 """Characters; a longer one only costs time to hash."""
+
+
+class WrongPassword(Exception):
+    """Not the password of the user who is signed in."""
 
 
 class MaximumLengthValidator:
@@ -23,15 +27,22 @@ class MaximumLengthValidator:
         return f"Your password can have {LONGEST_PASSWORD} characters at the most."
 
 
+def confirm(user: User, password: str) -> None:
+    """Make sure that it is the user who is signed in. Raises WrongPassword."""
+    if not user.check_password(password):
+        raise WrongPassword
+
+
 def change(user: User, password: str | None) -> None:
     """Store a new password, already judged by the validators, and end all that the old one opened.
     With None nobody can sign in with a password any more.
 
-    Sessions end because Django ties them to the password; tokens and unused links are revoked
-    here. Devices keep their own tokens, or the fleet would go dark.
+    Sessions end, as do tokens and unused links; whoever changes their own password signs this
+    browser in again. Devices keep their own tokens, or the fleet would go dark.
     """
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password", "updated_at"])
         audit.record("password.removed" if password is None else "password.changed", target=user)
         tokens.revoke_all(user)
+        sessions.end_all(user)

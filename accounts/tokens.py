@@ -11,6 +11,7 @@ from accounts import audit, secrets
 from accounts.models import StoredSecret, Token, User, alive
 
 Scope = Token.Scope
+Access = Token.Access
 PREFIXES = {
     Scope.AUTH: "tsu",
     Scope.EMAIL_VERIFICATION: "tsv",
@@ -23,6 +24,7 @@ LIFETIMES = {
     Scope.PASSWORD_RESET: timedelta(hours=1),
     Scope.SIGN_IN: timedelta(hours=1),
 }
+LONGEST_LIFETIME = timedelta(days=5 * 365)
 LAST_USED_PRECISION = timedelta(minutes=10)
 """`last_used_at` is written at most this often, or each request would write a row."""
 
@@ -32,9 +34,18 @@ class TokenRefused(Exception):
 
 
 def issue(
-    user: User, *, scope: Token.Scope, now: datetime, label: str = ""
+    user: User,
+    *,
+    scope: Token.Scope,
+    now: datetime,
+    label: str = "",
+    access: str = Access.FULL,
+    lifetime: timedelta | None = None,
 ) -> tuple[Token, secrets.Secret]:
-    """Store a new token of the user; the secret is in the answer and nowhere else."""
+    """Store a new token of the user; the secret is in the answer and nowhere else.
+
+    Without a lifetime it has the one of its scope.
+    """
     secret = secrets.make(PREFIXES[scope])
     with transaction.atomic():
         token = Token.objects.create(
@@ -43,9 +54,10 @@ def issue(
             token_hash=secret.digest,
             prefix=secret.visible,
             label=label,
-            expires_at=now + LIFETIMES[scope],
+            access=access,
+            expires_at=now + (lifetime or LIFETIMES[scope]),
         )
-        about = {"scope": scope, "label": label, "expires_at": token.expires_at}
+        about = {"scope": scope, "access": access, "label": label, "expires_at": token.expires_at}
         audit.record("token.issued", target=token, after=about, now=now)
     return token, secret
 
@@ -71,12 +83,30 @@ def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
     Raises TokenRefused.
     """
     token = find(text, scope=scope, now=now)
-    action = "sign_in.succeeded" if scope == Scope.SIGN_IN else "token.used"
     with transaction.atomic():
         if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
             raise TokenRefused
-        audit.record(action, target=token, by=token.user, after={"scope": scope}, now=now)
+        audit.record("token.used", target=token, by=token.user, after={"scope": scope}, now=now)
     return token.user
+
+
+def rotate(token: Token, *, now: datetime) -> tuple[Token, secrets.Secret]:
+    """One like it in its place, for as long again; the old one is refused from now on.
+
+    Raises TokenRefused when it has ended already.
+    """
+    with transaction.atomic():
+        if not Token.objects.filter(alive(now), pk=token.pk).update(revoked=True):
+            raise TokenRefused
+        audit.record("token.revoked", target=token, now=now)
+        return issue(
+            token.user,
+            scope=Scope(token.scope),
+            now=now,
+            label=token.label,
+            access=token.access,
+            lifetime=token.expires_at - token.created_at if token.expires_at else None,
+        )
 
 
 def revoke(token: StoredSecret) -> None:

@@ -1,15 +1,16 @@
 """Signing in and out, the password, and what happened to the account."""
 
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login, update_session_auth_hash
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm, SetPasswordForm
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -23,18 +24,36 @@ from accounts import passwords, tokens
 from accounts.actions import SUBJECTS
 from accounts.forms import SignInForm
 from accounts.models import AuditEvent, User
+from accounts.signing_in import enter
 
 LINK_SECRET = "sign_in_link"  # noqa: S105 - a key of the session
 NO_PASSWORD_NOTICE_READ = "no_password_notice_read"  # noqa: S105 - a key of the session
 
 EVENTS_SHOWN = 50
-SUBJECTS_OF_USERS = ["sign_in", "password", "token", "device", "command", "user", "retention"]
+SUBJECTS_OF_USERS = [
+    "sign_in",
+    "session",
+    "second_factor",
+    "password",
+    "token",
+    "device",
+    "command",
+    "user",
+    "retention",
+]
 
 
 class SignedInRequest(HttpRequest):
     """A request that `login_required` has let in."""
 
     user: User
+
+
+class SignInView(LoginView):
+    """Django's, up to the right password."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        return enter(self.request, form.get_user(), to=self.get_success_url())
 
 
 def sign_in(request: HttpRequest) -> HttpResponseBase:
@@ -44,7 +63,7 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
         shown = request.headers.get("HX-Current-URL", "").partition("://")[2].partition("/")[2]
         query = urlencode({"next": f"/{shown}"})
         return HttpResponse(status=204, headers={"HX-Redirect": f"{reverse('sign-in')}?{query}"})
-    door = LoginView.as_view(
+    door = SignInView.as_view(
         template_name="accounts/sign_in.html",
         authentication_form=SignInForm,
         redirect_authenticated_user=True,
@@ -82,8 +101,15 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
         request.session.pop(LINK_SECRET, None)
         return render(request, "accounts/sign_in_link_refused.html", status=410)
     del request.session[LINK_SECRET]
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    return redirect("home")
+    return enter(request, user, to=reverse("home"))
+
+
+def sign_in_to_admin(request: HttpRequest) -> HttpResponse:
+    """The admin has no door of its own, which would know nothing of a second factor."""
+    if request.user.is_authenticated:
+        # Signed in, and no member of staff: asking again would lead here again.
+        raise PermissionDenied
+    return redirect_to_login(request.GET.get("next", reverse("admin:index")))
 
 
 @sensitive_post_parameters()

@@ -54,7 +54,7 @@ def make(devices: int) -> dict[str, object]:
     for number in range(user.devices.filter(name__startswith="sender ").count(), devices):
         enrolment.register(user, name=f"sender {number:04}")
     senders = Device.objects.filter(user=user, name__startswith="sender ").order_by("name")
-    secrets = [enrolment.rotate_token(device)[1] for device in senders]
+    secrets = [enrolment.rotate_token(device, now=now)[1] for device in senders]
     user_token = tokens.issue(user, scope=tokens.Scope.AUTH, now=now)[1]
     return {
         "user_token": user_token.text,

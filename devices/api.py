@@ -200,11 +200,15 @@ class RefusalList(APIView):
 
 
 class DeviceTokenRotation(APIView):
-    """One new token in place of all others."""
+    """One new token in place of all others. The one that is in use works until an hour after the
+    new one was first used.
+    """
 
     @extend_schema(request=None, responses={201: NewTokenAnswer})
     def post(self, request: Request, device_id: UUID) -> Response:
-        token, secret = enrolment.rotate_token(reachable_device(request, device_id))
+        token, secret = enrolment.rotate_token(
+            reachable_device(request, device_id), now=timezone.now()
+        )
         answer = {**TokenAnswer(token).data, "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
 

@@ -18,8 +18,8 @@ from accounts import audit, secrets
 from accounts.authentication import bearer
 from accounts.compiled import Compiled
 from accounts.models import User, alive
-from accounts.tokens import LAST_USED_PRECISION, note_use
-from devices.enrolment import TOKEN_PREFIX
+from accounts.tokens import LAST_USED_PRECISION
+from devices.enrolment import TOKEN_PREFIX, note_use
 from devices.models import Device, DeviceToken
 
 if TYPE_CHECKING:

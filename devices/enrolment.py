@@ -2,21 +2,26 @@
 presence apart.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts import audit, secrets
-from accounts.models import User
-from accounts.tokens import revoke
+from accounts import audit, secrets, tokens
+from accounts.models import User, alive
+from accounts.tokens import TokenRefused, revoke
 from devices import free_json
-from devices.models import Device, DeviceToken
+from devices.models import Device, DeviceToken, DeviceTokenQuerySet
 
 TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
 TOKENS_PER_DEVICE = 10
+ROTATION_GRACE = timedelta(hours=1)
+"""How long the old token works after the first use of the new: the device may be several programs,
+and a request may be on its way.
+"""
 RECORDED = ("name", "device_type", "expected_interval", "metadata")
 """What the audit trail tells of a new device."""
 
@@ -95,14 +100,61 @@ def revoke_token(token: DeviceToken) -> None:
     revoke(token)
 
 
-def rotate_token(device: Device) -> tuple[DeviceToken, secrets.Secret]:
-    """One new token in place of all others, which are refused from now on."""
+def rotate_token(device: Device, *, now: datetime) -> tuple[DeviceToken, secrets.Secret]:
+    """One new token in place of all others, of which the one the device speaks with lives on
+    until it has changed over; see `replace_token`.
+    """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        device.tokens.filter(revoked=False).update(revoked=True)
-        token, secret = _issue(device, label="rotated")
-        audit.record("device.rotated", target=device, after={"new": str(token)})
-    return token, secret
+        last_used_first = F("last_used_at").desc(nulls_last=True)
+        in_use = _lasting(device, now).order_by(last_used_first, "-created_at").first()
+        if in_use is None:
+            token, secret = _issue(device, label="rotated")
+            audit.record("device.rotated", target=device, after={"new": str(token)}, now=now)
+            return token, secret
+        for token in device.tokens.filter(alive(now)).exclude(pk=in_use.pk):
+            revoke(token)
+        return replace_token(in_use, now=now)
+
+
+def replace_token(token: DeviceToken, *, now: datetime) -> tuple[DeviceToken, secrets.Secret]:
+    """A new token in place of this one, which lives until ROTATION_GRACE after the first use of
+    the new: a device that never hears of it is not locked out. The two are all that live: what
+    this one replaced, and an earlier replacement that was never used, end now.
+
+    Raises TokenRefused when the token has ended or is ending.
+    """
+    with transaction.atomic():
+        Device.objects.select_for_update(no_key=True).get(pk=token.device_id)
+        lasting = _lasting(token.device, now)
+        old = lasting.filter(pk=token.pk).first()
+        if old is None:
+            raise TokenRefused
+        if old.last_used_at is None:
+            # The device may never have got it, and speaks with the one before.
+            old = lasting.filter(replaced_by=old).first() or old
+        for other in token.device.tokens.filter(Q(replaced_by=old) | Q(pk=old.replaced_by_id)):
+            revoke(other)
+        new, secret = _issue(token.device, label=old.label or "rotated")
+        DeviceToken.objects.filter(pk=old.pk).update(replaced_by=new)
+        about = {"old": str(old), "new": str(new)}
+        audit.record("device.rotated", target=token.device, after=about, now=now)
+    return new, secret
+
+
+def note_use(token: DeviceToken, *, now: datetime) -> None:
+    """Remember that a token was used; the first use of one that replaces another ends that one
+    after ROTATION_GRACE.
+    """
+    if token.last_used_at is None:
+        ends = now + ROTATION_GRACE
+        DeviceToken.objects.filter(alive(ends), replaced_by=token.pk).update(expires_at=ends)
+    tokens.note_use(token, now=now)
+
+
+def _lasting(device: Device, now: datetime) -> DeviceTokenQuerySet:
+    """Its living tokens, without those that are ending because their successor was used."""
+    return device.tokens.filter(alive(now)).exclude(replaced_by__last_used_at__isnull=False)
 
 
 def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
@@ -110,7 +162,7 @@ def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
     secret = secrets.make(TOKEN_PREFIX)
     # Two issues at once are counted one after the other.
     Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-    if device.tokens.filter(revoked=False).count() >= TOKENS_PER_DEVICE:
+    if device.tokens.filter(alive(timezone.now())).count() >= TOKENS_PER_DEVICE:
         raise TooManyTokens
     token = DeviceToken.objects.create(
         device=device, token_hash=secret.digest, prefix=secret.visible, label=label

@@ -19,6 +19,8 @@ from django.db.models import (
     Value,
     When,
 )
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThan
 
 from accounts.compiled import Compiled
 from accounts.models import StoredSecret, User
@@ -135,10 +137,38 @@ def waiting() -> Compiled:
     return Compiled(commands, device=device.pk, now=now)
 
 
+UNUSED_AFTER = timedelta(days=90)
+
+
+def _unused(now: datetime) -> LessThan:
+    return LessThan(Coalesce("last_used_at", "created_at"), now - UNUSED_AFTER)
+
+
+class DeviceTokenQuerySet(models.QuerySet["DeviceToken"]):
+    """The tokens of devices, and which of them nobody seems to need."""
+
+    def visible_to(self, user: User) -> Self:
+        """Those of the devices that the user may see."""
+        return self.filter(device__in=Device.objects.visible_to(user))
+
+    def with_use(self, now: datetime) -> Self:
+        """Annotate `is_unused`: for 90 days, as of a device that is lost or was replaced."""
+        return self.annotate(is_unused=_unused(now))
+
+    def unused(self, now: datetime) -> Self:
+        """Those not used for 90 days."""
+        return self.filter(_unused(now))
+
+
 class DeviceToken(StoredSecret):
     """A secret of one device, so that a stolen sensor is not its owner's whole account."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="tokens")
+    replaced_by = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="replaces", editable=False
+    )
+
+    objects = DeviceTokenQuerySet.as_manager()
 
     class Meta(StoredSecret.Meta):
         db_table = "device_tokens"

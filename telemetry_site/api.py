@@ -17,6 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.second_factor import TooManyCodes
 from commands import lifecycle
 from devices import enrolment, free_json, times
 from devices.bodies import BodyTooLarge
@@ -72,6 +73,11 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case export.Busy():
             detail = "Another export is on its way."
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
+        case TooManyCodes():
+            detail = "Too many wrong codes. Try again later."
+            return problem(
+                request, 429, detail=detail, headers={"Retry-After": str(exc.retry_after)}
+            )
         case PermissionDenied():
             return problem(request, 403)
         case OperationalError():
@@ -90,7 +96,8 @@ def _of_framework(request: Any, exc: exceptions.APIException) -> HttpResponse:
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(exc, "wait", None)) is not None:
         headers["Retry-After"] = str(math.ceil(wait))
-    return problem(request, exc.status_code, detail=str(exc.detail), headers=headers)
+    code = getattr(exc, "problem", "")
+    return problem(request, exc.status_code, code=code, detail=str(exc.detail), headers=headers)
 
 
 def _of_model(exc: ModelValidationError) -> list[Fault]:

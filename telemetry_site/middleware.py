@@ -7,10 +7,12 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.shortcuts import redirect
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 
-from accounts import addresses, audit
+from accounts import addresses, audit, sessions
+from accounts.authentication import lacks_second_factor
 from telemetry.api import express
 from telemetry_site import errors, health, logs, metrics, observed, refused
 
@@ -29,6 +31,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Sent with every answer that does not bring its own."""
+
+OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
 
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
@@ -159,6 +163,18 @@ def express_lane(get_response: Handler) -> Handler:
     return middleware
 
 
+def session_origin(get_response: Handler) -> Handler:
+    """Tell the session where its browser is, for whoever looks at the list of their sessions."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        session = sessions.of_request(request)
+        session.address = addresses.of(request)
+        session.user_agent = request.headers.get("User-Agent", "").replace("\0", "")
+        return get_response(request)
+
+    return middleware
+
+
 def who_acts(get_response: Handler) -> Handler:
     """Tell the audit trail whose session this is, and from where; a token tells more, later."""
 
@@ -166,6 +182,24 @@ def who_acts(get_response: Handler) -> Handler:
         address = addresses.of(request)
         with audit.acting(lambda: request.user, means=audit.Means.SESSION, address=address):
             return get_response(request)
+
+    return middleware
+
+
+def second_factor_of_staff(get_response: Handler) -> Handler:
+    """Where it is demanded of them, staff without a second factor see only how to set it up. The
+    API, where most have tokens, asks for itself (accounts.authentication).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if (
+            settings.STAFF_SECOND_FACTOR
+            and not request.path_info.startswith("/api/")
+            and request.path_info not in map(reverse, OPEN_WITHOUT_SECOND_FACTOR)
+            and lacks_second_factor(request)
+        ):
+            return redirect("second-factor")
+        return get_response(request)
 
     return middleware
 

@@ -47,7 +47,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
@@ -64,11 +63,13 @@ MIDDLEWARE = [
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "telemetry_site.middleware.session_origin",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "telemetry_site.middleware.second_factor_of_staff",
     "telemetry_site.middleware.user_time_zone",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
@@ -120,6 +121,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # People
 
+STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=False)
+"""Whether staff may do nothing before they have set up a second factor."""
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.UsernameOrEmailBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
@@ -143,7 +146,11 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
 # The browser
 
+SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+"""Seconds after which a session ends whatever happens."""
+SESSION_IDLE = 12 * 3600
+"""Seconds without a request after which it ends, too."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Each copy on one machine has its own sign-in: browsers share cookies between ports.
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
@@ -174,7 +181,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.UserTokenAuthentication",
         "devices.authentication.DeviceTokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "accounts.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsUser"],
     "DEFAULT_PARSER_CLASSES": ["devices.parsers.JSONParser"],

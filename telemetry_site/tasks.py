@@ -1,16 +1,17 @@
 """What the worker does about its own table and about sessions."""
 
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 from procrastinate import JobContext, builtin_tasks
 from procrastinate.contrib.django import app
+
+from accounts import sessions
 
 
 @app.periodic(cron="17 * * * *")
 @app.task(queueing_lock="clear_sessions")
 def clear_sessions(timestamp: int) -> None:
     """Every hour: forget sessions that have ended."""
-    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+    sessions.forget_ended(timezone.now())
 
 
 @app.periodic(cron="27 * * * *")

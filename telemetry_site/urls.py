@@ -5,10 +5,11 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 import accounts.urls
+import accounts.views
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import pages, well_known
+from telemetry_site import pages, token_pages, well_known
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -25,12 +26,31 @@ admin.site.index_title = "Tables"
 urlpatterns = [
     path("api/v1/", include(api)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    # Before the admin's own, which would let people in by the password alone, and change it.
+    path("admin/login/", accounts.views.sign_in_to_admin),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="set-password")),
     path("admin/", admin.site.urls),
     *accounts.urls.pages,
     *devices.urls.pages,
     *telemetry.urls.pages,
     *commands.urls.pages,
     path(".well-known/security.txt", well_known.security_txt),
+    path("tokens", token_pages.tokens_page, name="tokens"),
+    path("tokens/new", token_pages.new, name="token-new"),
+    path("tokens/<uuid:token_id>/rotate", token_pages.rotate, name="token-rotate"),
+    path("tokens/<uuid:token_id>/revoke", token_pages.revoke, name="token-revoke"),
+    path("devices/<uuid:device_id>/tokens", token_pages.tokens_of_device, name="device-tokens"),
+    path("devices/<uuid:device_id>/tokens/new", token_pages.new_of_device, name="device-token-new"),
+    path(
+        "devices/<uuid:device_id>/tokens/<uuid:token_id>/rotate",
+        token_pages.rotate_of_device,
+        name="device-token-rotate",
+    ),
+    path(
+        "devices/<uuid:device_id>/tokens/<uuid:token_id>/revoke",
+        token_pages.revoke_of_device,
+        name="device-token-revoke",
+    ),
     path("", pages.home, name="home"),
     path("devices/rows", pages.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),

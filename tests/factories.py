@@ -7,12 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import factory
+import pyotp
 from django.contrib.auth.hashers import make_password
+from django.test import Client
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from accounts import tokens
-from accounts.models import Token, User
+from accounts import second_factor, tokens
+from accounts.models import Session, Token, User
 from commands.models import Command, CommandType
 from devices import enrolment
 from devices.models import Device, DeviceToken
@@ -85,6 +87,21 @@ def user_token(user: User, *, now: datetime | None = None) -> str:
 def user_token_and_row(user: User, *, now: datetime | None = None) -> tuple[Token, str]:
     token, secret = tokens.issue(user, scope=Token.Scope.AUTH, now=now or timezone.now())
     return token, secret.text
+
+
+def second_factor_of(user: User, *, now: datetime) -> pyotp.TOTP:
+    """Switch on a second factor of the user with the code of this instant; the authenticator."""
+    seed = second_factor.new_seed()
+    twin = second_factor.authenticator(seed, user)
+    second_factor.switch_on(user, seed=seed, code=twin.at(now), now=now)
+    return twin
+
+
+def session_of(user: User) -> Session:
+    """A browser in which the user is signed in."""
+    client = Client()
+    client.force_login(user)
+    return Session.objects.filter(user=user).latest("created_at")
 
 
 def device_token(device: Device) -> str:

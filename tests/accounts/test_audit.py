@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts import audit, passwords, secrets, tokens
@@ -213,8 +215,13 @@ class TestSignIns:
 
     def test_a_one_time_link_is_a_sign_in(self, owner):
         secret = tokens.issue(owner, scope=Token.Scope.SIGN_IN, now=NOW)[1]
-        tokens.redeem(secret.text, scope=Token.Scope.SIGN_IN, now=NOW + timedelta(seconds=1))
-        assert trail(owner) == ["token.issued", "sign_in.succeeded"]
+        with pytest.raises(tokens.TokenRefused):
+            tokens.redeem(secret.text, scope=Token.Scope.SIGN_IN, now=NOW + timedelta(days=1))
+        secret = tokens.issue(owner, scope=Token.Scope.SIGN_IN, now=timezone.now())[1]
+        browser = Client()
+        browser.get(f"/sign-in/link/{secret.text}")
+        browser.post("/sign-in/link")
+        assert trail(owner)[1:] == ["token.issued", "token.used", "sign_in.succeeded"]
 
 
 def test_the_life_of_a_token_is_told(owner):
@@ -244,7 +251,7 @@ def test_the_life_of_a_device_is_told(owner):
     enrolment.change(device, name="big pump")
     token, _ = enrolment.issue_token(device)
     enrolment.revoke_token(token)
-    enrolment.rotate_token(device)
+    enrolment.rotate_token(device, now=timezone.now())
     enrolment.decommission(device, now=NOW + timedelta(days=9999))
     enrolment.decommission(device, now=NOW + timedelta(days=9999))
     enrolment.forget(device)

@@ -3,12 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
 from accounts import tokens
-from accounts.models import User
+from accounts.models import Session, User
 from tests.factories import PASSWORD, user_token_and_row
 
 SIGN_IN = "/sign-in"

@@ -1,8 +1,13 @@
+from datetime import timedelta
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
+from django.utils import timezone
 
 from accounts import secrets
+from accounts.models import alive
+from accounts.tokens import TokenRefused
 from devices import enrolment
 from devices.free_json import InvalidJSON
 from devices.models import Device, DeviceToken
@@ -108,19 +113,133 @@ def test_even_at_once_a_device_gets_no_more_than_ten_tokens():
     assert device.tokens.count() == LIMIT
 
 
-def test_rotation_leaves_one_token_and_refuses_the_old_ones_at_once(device):
+GRACE = enrolment.ROTATION_GRACE
+
+
+def rotate(device, now=NOW):
+    return enrolment.rotate_token(device, now=now)
+
+
+def living(device, now=NOW):
+    return set(device.tokens.filter(alive(now)))
+
+
+def test_rotation_leaves_the_token_in_use_and_the_new_one(device):
     old = [device_token(device) for _ in range(LIMIT)]
-    assert is_let_in(old[0])
-    new = enrolment.rotate_token(device)[1].text
+    assert is_let_in(old[3])
+    new = enrolment.rotate_token(device, now=timezone.now())[1].text
+    assert [is_let_in(secret) for secret in old] == [number == 3 for number in range(LIMIT)]
     assert is_let_in(new)
-    assert not any(map(is_let_in, old))
-    assert device.tokens.filter(revoked=False).count() == 1
+
+
+def test_the_old_token_lives_until_some_time_after_the_first_use_of_the_new(device):
+    old, _ = device_token_and_row(device)
+    new, _ = rotate(device)
+    much_later = NOW + timedelta(days=400)
+    assert living(device, much_later) == {old, new}
+    enrolment.note_use(new, now=much_later)
+    assert living(device, much_later + GRACE - timedelta(seconds=1)) == {old, new}
+    assert living(device, much_later + GRACE) == {new}
+
+
+def test_further_uses_of_the_new_token_do_not_prolong_the_old(device):
+    old, _ = device_token_and_row(device)
+    new, _ = rotate(device)
+    for minutes in (0, 30, 59):
+        enrolment.note_use(new, now=NOW + timedelta(minutes=minutes))
+    # Another process, which has not heard of the first use, notes it as the first again.
+    new.last_used_at = None
+    enrolment.note_use(new, now=NOW + timedelta(minutes=59))
+    old.refresh_from_db()
+    assert old.expires_at == NOW + GRACE
+
+
+def test_a_use_of_the_old_token_ends_nothing(device):
+    old, _ = device_token_and_row(device)
+    new, _ = rotate(device)
+    enrolment.note_use(old, now=NOW)
+    assert living(device, NOW + timedelta(days=400)) == {old, new}
+
+
+def test_a_lost_new_token_is_replaced_and_the_one_in_use_stays(device):
+    old, _ = device_token_and_row(device)
+    enrolment.note_use(old, now=NOW)
+    lost, _ = rotate(device)
+    new, _ = rotate(device)
+    assert living(device) == {old, new}
+    enrolment.note_use(new, now=NOW)
+    assert living(device, NOW + GRACE) == {new}
+    lost.refresh_from_db()
+    assert lost.revoked
+
+
+def test_to_replace_the_new_one_before_its_first_use_leaves_the_one_in_use(device):
+    old, _ = device_token_and_row(device)
+    lost, _ = enrolment.replace_token(old, now=NOW)
+    new, _ = enrolment.replace_token(lost, now=NOW)
+    assert living(device) == {old, new}
+
+
+def test_two_tokens_live_at_most_however_often_it_is_rotated(device):
+    device_token(device)
+    for number in range(LIMIT + 3):
+        now = NOW + timedelta(minutes=number)
+        new, _ = rotate(device, now)
+        assert len(living(device, now)) == 2
+        if number % 3:
+            enrolment.note_use(new, now=now)
+
+
+def test_a_token_that_is_ending_is_not_replaced_once_more(device):
+    old, _ = device_token_and_row(device)
+    new, _ = rotate(device)
+    enrolment.note_use(new, now=NOW)
+    with pytest.raises(TokenRefused):
+        enrolment.replace_token(old, now=NOW)
+    assert living(device) == {old, new}
+
+
+def test_to_replace_one_token_leaves_the_others_of_the_device(device):
+    other, _ = device_token_and_row(device)
+    old, _ = device_token_and_row(device)
+    new, _ = enrolment.replace_token(old, now=NOW)
+    assert living(device) == {other, old, new}
+
+
+def test_a_device_without_a_token_gets_one(device):
+    new, _ = rotate(device)
+    assert living(device) == {new}
 
 
 def test_rotation_leaves_other_devices_alone(device):
     other = device_token(DeviceFactory.create(user=device.user))
-    enrolment.rotate_token(device)
+    rotate(device)
     assert is_let_in(other)
+
+
+def test_a_request_costs_nothing_for_the_rotation_but_the_first_of_a_token(
+    device, django_assert_num_queries
+):
+    token, _ = device_token_and_row(device)
+    with django_assert_num_queries(2):
+        enrolment.note_use(token, now=NOW)
+    with django_assert_num_queries(0):
+        enrolment.note_use(token, now=NOW + timedelta(minutes=10))
+    with django_assert_num_queries(1):
+        enrolment.note_use(token, now=NOW + timedelta(minutes=11))
+
+
+@pytest.mark.parametrize(
+    ("used", "unused"),
+    [(timedelta(days=91), True), (timedelta(days=89), False), (None, True)],
+)
+def test_a_token_is_unused_after_ninety_days(device, used, unused):
+    token, _ = device_token_and_row(device)
+    last_used = NOW - used if used else None
+    created = NOW - timedelta(days=100)
+    DeviceToken.objects.update(last_used_at=last_used, created_at=created)
+    assert DeviceToken.objects.unused(NOW).filter(pk=token.pk).exists() == unused
+    assert DeviceToken.objects.with_use(NOW).get().is_unused == unused
 
 
 def test_a_decommissioned_device_is_refused_at_once_and_seen_no_more(owner, device):
@@ -183,10 +302,10 @@ def test_a_device_that_was_deleted_in_the_meantime_cannot_be_changed(device):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_rotations_at_once_one_token_is_left():
+def test_of_many_rotations_at_once_two_tokens_are_left():
     device = DeviceFactory.create()
-    at_once(*[lambda: enrolment.rotate_token(device)] * 8)
-    assert device.tokens.filter(revoked=False).count() == 1
+    at_once(*[lambda: rotate(device)] * 8)
+    assert len(living(device)) == 2
 
 
 def test_the_use_of_a_token_is_noted(device):

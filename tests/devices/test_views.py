@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.test import Client
 
 from accounts import secrets
+from accounts.models import Session
+from accounts.sessions import SessionStore
 from devices.models import Device, DeviceToken
 from tests.conftest import Api
 
@@ -37,7 +38,7 @@ def test_the_shown_token_sends_readings(owner_client: Client) -> None:
 
 def test_the_token_is_in_no_session(owner_client: Client) -> None:
     token = token_in(owner_client.post("/devices/new", FORM).content.decode())
-    assert all(token not in str(row.get_decoded()) for row in Session.objects.all())
+    assert all(token not in str(SessionStore().decode(row.data)) for row in Session.objects.all())
 
 
 def test_the_line_to_paste_names_this_site(owner_client: Client, settings: object) -> None:

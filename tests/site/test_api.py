@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import get_resolver
 
+from accounts.models import Token
 from tests.conftest import Api
 from tests.factories import (
     CommandFactory,
@@ -15,7 +16,9 @@ from tests.factories import (
     device_token,
     device_token_and_row,
     register_key,
+    session_of,
     store_reading,
+    user_token_and_row,
 )
 
 API = "/api/v1/"
@@ -28,6 +31,10 @@ ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE = (
 ROUTES = {
     "auth/login": {"POST": ANYBODY},
     "auth/logout": {"POST": USERS},
+    "tokens": {"GET": USERS, "POST": USERS},
+    "tokens/<uuid:token_id>": {"DELETE": USERS},
+    "sessions": {"GET": USERS},
+    "sessions/<uuid:session_id>": {"DELETE": USERS},
     "audit": {"GET": USERS},
     "schema": {"GET": ANYBODY},
     "device": {"GET": DEVICES},
@@ -91,10 +98,14 @@ def path(device):
         "reading_id": store_reading(device).pk,
         "command_id": CommandFactory.create(device=device).pk,
         "key": register_key(device),
+        "session_id": session_of(device.user).pk,
     }
+    own_token = user_token_and_row(device.user)[0].pk
 
     def path(route, **others):
         given = {**things, **others}
+        if route.startswith("tokens/"):
+            given["token_id"] = own_token
         return API + re.sub(r"<\w+:(\w+)>", lambda match: str(given[match[1]]), route)
 
     return path
@@ -163,7 +174,21 @@ def test_another_device_of_the_owners_gets_nowhere(path, device, route, method, 
 @pytest.mark.parametrize(("route", "method", "who"), CLOSED)
 def test_the_owner_gets_everywhere_but_where_only_devices_may(path, owner_api, route, method, who):
     answer = owner_api.send(method, path(route))
+    # Or an export would go on until it is collected, and keep the next one waiting.
+    answer.close()
     if who == DEVICES:
+        told(answer, 403)
+    else:
+        assert answer.status_code not in (401, 403, 404)
+
+
+@pytest.mark.parametrize(("route", "method", "who"), CLOSED)
+def test_a_token_that_may_only_read_gets_no_further(path, owner, route, method, who):
+    token, secret = user_token_and_row(owner)
+    Token.objects.filter(pk=token.pk).update(access="read")
+    answer = Api(secret).send(method, path(route))
+    answer.close()
+    if method != "GET" or who == DEVICES:
         told(answer, 403)
     else:
         assert answer.status_code not in (401, 403, 404)

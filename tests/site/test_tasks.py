@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.utils import timezone
 from procrastinate.contrib.django import app
 
@@ -11,6 +10,7 @@ import commands.tasks
 import devices.tasks
 import telemetry.tasks
 import telemetry_site.tasks
+from accounts.models import Session
 from devices import enrolment
 from devices.models import Device
 from telemetry.models import Telemetry
@@ -60,10 +60,17 @@ def test_what_is_over_its_age_goes(device: Device) -> None:
 
 
 def test_ended_sessions_are_forgotten() -> None:
-    ended = timezone.now() - timedelta(seconds=1)
-    Session.objects.create(session_key="old", session_data="", expire_date=ended)
+    now = timezone.now()
+
+    def session(number: int, *, seen: timedelta, left: timedelta) -> Session:
+        times = {"created_at": now - seen, "last_seen_at": now - seen, "expires_at": now + left}
+        return Session.objects.create(key_hash=bytes([number]) * 32, **times)
+
+    session(1, seen=timedelta(0), left=timedelta(seconds=-1))
+    session(2, seen=timedelta(hours=12), left=timedelta(days=1))
+    living = session(3, seen=timedelta(hours=11), left=timedelta(seconds=60))
     telemetry_site.tasks.clear_sessions(timestamp=0)
-    assert not Session.objects.exists()
+    assert Session.objects.get() == living
 
 
 def test_each_task_has_its_time() -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, connections
+from django.utils import timezone
 
 from accounts.models import User
 from devices import authentication, enrolment
@@ -107,13 +108,20 @@ def test_it_is_contact_with_the_device(device, known_api, passed):
 
 ENDS = {
     "revoked": lambda device: enrolment.revoke_token(device.tokens.get()),
-    "rotated": enrolment.rotate_token,
+    "replaced": lambda device: replaced(device),
     "expired": lambda device: device.tokens.update(expires_at="2025-01-01T00:00:00Z"),
     "deleted": lambda device: DeviceToken.objects.all().delete(),
     "decommissioned": lambda device: enrolment.decommission(device, now=device.created_at),
     "gone": lambda device: (Telemetry.objects.all().delete(), device.delete()),
     "owner deactivated": lambda device: User.objects.update(is_active=False),
 }
+
+
+def replaced(device):
+    """By a token whose first use is longer ago than the time of grace."""
+    now = timezone.now()
+    new, _ = enrolment.rotate_token(device, now=now)
+    enrolment.note_use(new, now=now - enrolment.ROTATION_GRACE)
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)

@@ -1,0 +1,184 @@
+"""The second factor of a sign-in: codes of an authenticator (TOTP, RFC 6238), and recovery codes
+for when it is lost. The only writer of both tables.
+
+A copy of the database makes no codes: what is stored is a seed, and the authenticator's key is made
+of it with the site's SECRET_KEY. Each code is used up by a conditional UPDATE.
+"""
+
+import re
+from base64 import b32encode
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from secrets import token_bytes
+
+import pyotp
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Q, When
+from django.utils.crypto import salted_hmac
+from pyotp.exceptions import OTPVerificationError
+
+from accounts import audit
+from accounts.models import RecoveryCode, SecondFactor, User
+
+SEED_LENGTH = 32
+"""Bytes."""
+KEY_LENGTH = 20
+"""Bytes; what authenticators expect of SHA-1, the only kind that all of them know."""
+DRIFT = 1
+"""Steps of 30 s that the authenticator's clock may be off, either way."""
+RECOVERY_CODES = 10
+RECOVERY_CODE_LENGTH = 16
+"""Base32 characters, 80 bit: more than can be guessed from a hash."""
+
+TRIES = 5
+TRY_WINDOW = timedelta(minutes=15)
+"""How many codes are looked at in how long: of a million codes three are right at a time."""
+
+TOTP_CODE = re.compile(r"[0-9]{6}", re.ASCII)
+RECOVERY_CODE = re.compile(rf"[A-Z2-7]{{{RECOVERY_CODE_LENGTH}}}", re.ASCII)
+
+
+class WrongCode(Exception):
+    """Not a code of this user's, or one that was used already."""
+
+
+class TooManyCodes(Exception):
+    """Wrong codes, one after the other: none is looked at before `retry_after` seconds."""
+
+    retry_after = TRY_WINDOW // timedelta(seconds=1)
+
+
+class AlreadyOn(Exception):
+    """The user has a second factor; it is switched off before there is another."""
+
+
+def is_on(user: User) -> bool:
+    """Whether this user is asked for a code."""
+    return SecondFactor.objects.filter(user=user).exists()
+
+
+def is_demanded_of(user: User) -> bool:
+    """Whether this user may do nothing without one (STAFF_SECOND_FACTOR)."""
+    return bool(settings.STAFF_SECOND_FACTOR and user.is_staff)
+
+
+def new_seed() -> bytes:
+    """What a new authenticator's key is made of."""
+    return token_bytes(SEED_LENGTH)
+
+
+def authenticator(seed: bytes, user: User) -> pyotp.TOTP:
+    """The twin of what is on the user's phone."""
+    key = salted_hmac("accounts.second_factor", seed, algorithm="sha256").digest()[:KEY_LENGTH]
+    return pyotp.TOTP(
+        b32encode(key).decode(), name=user.username, issuer=f"Telemetry {settings.PUBLIC.hostname}"
+    )
+
+
+def switch_on(user: User, *, seed: bytes, code: str, now: datetime) -> list[str]:
+    """Ask for a code at every sign-in from now on; returns the recovery codes, shown this once.
+
+    Raises WrongCode unless the authenticator that was given this seed has made the code, and
+    AlreadyOn.
+    """
+    step = _step(authenticator(seed, user), code, now)
+    try:
+        with transaction.atomic():
+            SecondFactor.objects.create(user=user, seed=seed, last_step=step, created_at=now)
+            audit.record("second_factor.switched_on", target=user, now=now)
+            return new_recovery_codes(user)
+    except IntegrityError:
+        raise AlreadyOn from None
+
+
+def check(user: User, code: str, *, now: datetime) -> None:
+    """Use up one code of the user's, from the authenticator or a recovery code; of many at once
+    one succeeds. Raises WrongCode, and TooManyCodes for somebody who guesses.
+    """
+    _count_try(user, now)
+    text = re.sub(r"[\s-]", "", code).upper()
+    try:
+        if RECOVERY_CODE.fullmatch(text):
+            _use_recovery_code(user, text, now)
+        else:
+            _use_step(user, text, now)
+    except WrongCode:
+        audit.record("second_factor.refused", target=user, now=now)
+        raise
+    SecondFactor.objects.filter(user=user).update(tries=0, tries_until=None)
+
+
+def switch_off(user: User) -> None:
+    """Ask for a password alone again."""
+    with transaction.atomic():
+        RecoveryCode.objects.filter(user=user).delete()
+        if SecondFactor.objects.filter(user=user).delete()[0]:
+            audit.record("second_factor.switched_off", target=user)
+
+
+def new_recovery_codes(user: User) -> list[str]:
+    """Ten codes in place of those there were; returned this once, as people write them down."""
+    codes = [b32encode(token_bytes(10)).decode() for _ in range(RECOVERY_CODES)]
+    with transaction.atomic():
+        RecoveryCode.objects.filter(user=user).delete()
+        RecoveryCode.objects.bulk_create(
+            RecoveryCode(user=user, code_hash=_digest(code)) for code in codes
+        )
+        audit.record("second_factor.recovery_made", target=user)
+    return ["-".join(_fours(code.lower())) for code in codes]
+
+
+def recovery_codes_left(user: User) -> int:
+    """How many of them were not used."""
+    return RecoveryCode.objects.filter(user=user, used_at=None).count()
+
+
+def _count_try(user: User, now: datetime) -> None:
+    """Counted before it is looked at, so that none of many at once slips through."""
+    running = Q(tries_until__gt=now)
+    mine = SecondFactor.objects.filter(user=user)
+    counted = mine.filter(~running | Q(tries_until=None) | Q(tries__lt=TRIES)).update(
+        tries=Case(When(running, then=F("tries") + 1), default=1),
+        tries_until=Case(When(running, then=F("tries_until")), default=now + TRY_WINDOW),
+    )
+    if not counted and mine.exists():
+        raise TooManyCodes
+
+
+def _use_step(user: User, code: str, now: datetime) -> None:
+    factor = SecondFactor.objects.filter(user=user).first()
+    if factor is None:
+        raise WrongCode
+    step = _step(authenticator(bytes(factor.seed), user), code, now)
+    # Neither this code again, nor one from before it that somebody may have looked at.
+    if not SecondFactor.objects.filter(user=user, last_step__lt=step).update(last_step=step):
+        raise WrongCode
+
+
+def _use_recovery_code(user: User, code: str, now: datetime) -> None:
+    unused = RecoveryCode.objects.filter(user=user, used_at=None)
+    with transaction.atomic():
+        if not unused.filter(code_hash=_digest(code)).update(used_at=now):
+            raise WrongCode
+        audit.record("second_factor.recovery_used", target=user, by=user, now=now)
+
+
+def _step(twin: pyotp.TOTP, code: str, now: datetime) -> int:
+    """The step of time that the code is of. Raises WrongCode."""
+    text = re.sub(r"[\s-]", "", code)
+    if not TOTP_CODE.fullmatch(text):
+        raise WrongCode
+    try:
+        return twin.verify_and_get_timecode(text, for_time=now, valid_window=DRIFT)
+    except OTPVerificationError:
+        raise WrongCode from None
+
+
+def _digest(code: str) -> bytes:
+    return sha256(code.encode()).digest()
+
+
+def _fours(text: str) -> Iterable[str]:
+    return (text[at : at + 4] for at in range(0, len(text), 4))

@@ -1,0 +1,136 @@
+"""Setting up the second factor, and switching it off."""
+
+import segno
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import passwords, second_factor, sessions
+from accounts.authentication import SECOND_FACTOR_PASSED, lacks_second_factor
+from accounts.forms import ProofForm, SetUpForm
+from accounts.models import SecondFactor
+from accounts.signing_in import TOO_MANY
+from accounts.views import SignedInRequest
+
+SEED = "second_factor_seed"
+"""In the session of somebody who is setting it up. It says nothing without the site's key."""
+
+
+@login_required
+@require_safe
+def second_factor_page(request: SignedInRequest) -> HttpResponse:
+    """Whether it is on, since when, and what can be done about it."""
+    factor = SecondFactor.objects.filter(user=request.user).first()
+    if factor and lacks_second_factor(request):
+        # Signed in before it was set up in another browser: now that is not enough.
+        logout(request)
+        return redirect("sign-in")
+    context = {
+        "factor": factor,
+        "demanded": second_factor.is_demanded_of(request.user),
+        "left": second_factor.recovery_codes_left(request.user),
+    }
+    return render(request, "accounts/second_factor.html", context)
+
+
+@sensitive_post_parameters()
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def set_up(request: SignedInRequest) -> HttpResponse:
+    """Show a QR code, and switch it on with the first code that comes of it."""
+    if second_factor.is_on(request.user):
+        return redirect("second-factor")
+    seed = bytes.fromhex(request.session.setdefault(SEED, second_factor.new_seed().hex()))
+    form = SetUpForm(request.user, request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            _prove(request, form)
+            code = form.cleaned_data["code"]
+            codes = second_factor.switch_on(request.user, seed=seed, code=code, now=timezone.now())
+        except passwords.WrongPassword:
+            form.add_error("password", _("This is not your password."))
+        except second_factor.WrongCode:
+            form.add_error("code", _("This is not the code that is shown now."))
+        except second_factor.AlreadyOn:
+            return redirect("second-factor")
+        else:
+            del request.session[SEED]
+            request.session[SECOND_FACTOR_PASSED] = True
+            sessions.end_others(request.user, current=sessions.of_request(request))
+            return render(request, "accounts/recovery_codes.html", {"codes": codes, "first": True})
+    twin = second_factor.authenticator(seed, request.user)
+    context = {
+        "form": form,
+        "picture": segno.make(twin.provisioning_uri(), error="m").svg_data_uri(scale=5, border=3),
+        "key": twin.secret,
+    }
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/second_factor_set_up.html", context, status=status)
+
+
+@sensitive_post_parameters()
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def recovery_codes(request: SignedInRequest) -> HttpResponse:
+    """Ask who it is, then show ten new codes in place of the old."""
+    if not second_factor.is_on(request.user):
+        return redirect("second-factor")
+    form = _asked(request)
+    if not form.is_valid() or not _is_proven(request, form):
+        return _ask(request, form, "recovery-codes")
+    codes = second_factor.new_recovery_codes(request.user)
+    return render(request, "accounts/recovery_codes.html", {"codes": codes})
+
+
+@sensitive_post_parameters()
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def switch_off(request: SignedInRequest) -> HttpResponse:
+    """Ask who it is, then switch it off."""
+    if not second_factor.is_on(request.user):
+        return redirect("second-factor")
+    form = _asked(request)
+    if not form.is_valid() or not _is_proven(request, form):
+        return _ask(request, form, "switch-off")
+    second_factor.switch_off(request.user)
+    request.session.pop(SECOND_FACTOR_PASSED, None)
+    messages.success(request, _("The second factor is switched off."))
+    return redirect("second-factor")
+
+
+def _asked(request: SignedInRequest) -> ProofForm:
+    return ProofForm(request.user, request.POST if request.method == "POST" else None)
+
+
+def _ask(request: SignedInRequest, form: ProofForm, what: str) -> HttpResponse:
+    context = {"form": form, "what": what}
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/second_factor_proof.html", context, status=status)
+
+
+def _is_proven(request: SignedInRequest, form: ProofForm) -> bool:
+    try:
+        _prove(request, form)
+    except passwords.WrongPassword:
+        form.add_error("password", _("This is not your password."))
+    except second_factor.WrongCode:
+        form.add_error("code", _("This code is wrong, or it was used already."))
+    except second_factor.TooManyCodes:
+        form.add_error("code", TOO_MANY)
+    return form.is_valid()
+
+
+def _prove(request: SignedInRequest, form: ProofForm) -> None:
+    """Make sure that it is the user who is signed in: by the password, or by a code where there
+    is no password. Raises WrongPassword, WrongCode, TooManyCodes.
+    """
+    if "password" in form.cleaned_data:
+        passwords.confirm(request.user, form.cleaned_data["password"])
+    elif not isinstance(form, SetUpForm):
+        second_factor.check(request.user, form.cleaned_data["code"], now=timezone.now())

@@ -1,0 +1,65 @@
+"""Where somebody is signed in, as they see it themselves."""
+
+from typing import Any
+from uuid import UUID
+
+import ua_parser
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import sessions
+from accounts.models import Session
+from accounts.views import SignedInRequest
+
+
+@login_required
+@require_safe
+def sessions_page(request: SignedInRequest) -> HttpResponse:
+    """This browser and all others."""
+    shown = [_shown(request, one) for one in sessions.of(request.user, now=timezone.now())]
+    shown.sort(key=lambda one: not one["current"])
+    return render(request, "accounts/sessions.html", {"sessions": shown})
+
+
+@login_required
+@require_POST
+def end(request: SignedInRequest, session_id: UUID) -> HttpResponse:
+    """Sign one of them out."""
+    try:
+        sessions.end(request.user, session_id)
+    except Session.DoesNotExist:
+        raise Http404 from None
+    messages.success(request, _("That browser is signed out."))
+    return redirect("sessions")
+
+
+@login_required
+@require_POST
+def end_others(request: SignedInRequest) -> HttpResponse:
+    """Sign all of them out but this one."""
+    sessions.end_others(request.user, current=sessions.of_request(request))
+    messages.success(request, _("Everywhere else you have been signed out."))
+    return redirect("sessions")
+
+
+def _shown(request: SignedInRequest, session: Session) -> dict[str, Any]:
+    return {
+        "session": session,
+        "current": bytes(session.key_hash) == sessions.of_request(request).key_hash,
+        "device": in_words(session.user_agent),
+    }
+
+
+def in_words(user_agent: str) -> str:
+    """What a User-Agent says: `Firefox on Linux`."""
+    found = ua_parser.parse(user_agent)
+    browser = found.user_agent.family if found.user_agent else ""
+    system = found.os.family if found.os else ""
+    if browser and system:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return browser or system or _("Unknown browser")

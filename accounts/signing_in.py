@@ -1,0 +1,89 @@
+"""From the right password, or the right link, to being signed in: the second factor is between.
+
+Every way in ends in `enter`; nothing else signs anybody in.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from accounts import audit, second_factor
+from accounts.authentication import SECOND_FACTOR_PASSED
+from accounts.forms import CodeForm
+from accounts.models import User
+
+PENDING = "pending_sign_in"
+"""In the session of somebody who has shown the first factor: who, until when, where to."""
+PENDING_FOR = timedelta(minutes=10)
+TOO_MANY = gettext_lazy("Too many wrong codes. Wait a quarter of an hour.")
+
+
+def enter(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
+    """Sign in somebody who has shown that they are this user, and lead on; where they have a
+    second factor, ask for it first.
+    """
+    if not second_factor.is_on(user):
+        _sign_in(request, user)
+        return redirect(to)
+    audit.record("second_factor.asked", target=user)
+    request.session[PENDING] = {
+        "user": str(user.pk),
+        # Ends with the password, as a session does.
+        "hash": user.get_session_auth_hash(),
+        "until": (timezone.now() + PENDING_FOR).isoformat(),
+        "to": to,
+    }
+    return redirect("sign-in-code")
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_code(request: HttpRequest) -> HttpResponse:
+    """Ask for a code of the authenticator, or a recovery code."""
+    now = timezone.now()
+    pending = request.session.get(PENDING, {})
+    user = _pending_user(pending, now)
+    if user is None:
+        request.session.pop(PENDING, None)
+        return redirect("sign-in")
+    recovery = "recovery" in request.GET
+    form = CodeForm(request.POST if request.method == "POST" else None, recovery=recovery)
+    if form.is_valid():
+        try:
+            second_factor.check(user, form.cleaned_data["code"], now=now)
+        except second_factor.WrongCode:
+            form.add_error("code", _("This code is wrong, or it was used already."))
+        except second_factor.TooManyCodes:
+            form.add_error("code", TOO_MANY)
+        else:
+            del request.session[PENDING]
+            _sign_in(request, user)
+            request.session[SECOND_FACTOR_PASSED] = True
+            return redirect(pending["to"])
+    context = {"form": form, "recovery": recovery}
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/sign_in_code.html", context, status=status)
+
+
+def _sign_in(request: HttpRequest, user: User) -> None:
+    audit.record("sign_in.succeeded", target=user, by=user)
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+
+
+def _pending_user(pending: dict[str, str], now: datetime) -> User | None:
+    if not pending or now >= datetime.fromisoformat(pending["until"]):
+        return None
+    user = User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
+    if user and constant_time_compare(pending["hash"], user.get_session_auth_hash()):
+        return user
+    return None

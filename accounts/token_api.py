@@ -1,0 +1,152 @@
+"""A user's tokens and sessions, for programs."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import sessions, tokens
+from accounts.models import Session, Token, User
+from accounts.strict import StrictSerializer
+
+USUAL, LONGEST = (
+    life // timedelta(seconds=1)
+    for life in (tokens.LIFETIMES[tokens.Scope.AUTH], tokens.LONGEST_LIFETIME)
+)
+"""Seconds that a token lives."""
+
+
+class UserTokenBody(StrictSerializer):
+    label = serializers.CharField(  # type: ignore[assignment]
+        max_length=100, required=False, default=""
+    )
+    access = serializers.ChoiceField(Token.Access.choices, default=Token.Access.FULL)
+    expires_in = serializers.IntegerField(
+        min_value=60,
+        max_value=LONGEST,
+        default=USUAL,
+        help_text="Seconds.",
+    )
+
+
+class UserTokenAnswer(serializers.ModelSerializer[Token]):
+    class Meta:
+        model = Token
+        fields = (
+            "id",
+            "label",
+            "prefix",
+            "scope",
+            "access",
+            "revoked",
+            "expires_at",
+            "last_used_at",
+            "created_at",
+        )
+
+
+class NewUserTokenAnswer(UserTokenAnswer):
+    token = serializers.CharField(help_text="Shown once.")
+
+    class Meta(UserTokenAnswer.Meta):
+        fields = (*UserTokenAnswer.Meta.fields, "token")  # type: ignore[assignment]
+
+
+class SessionAnswer(serializers.ModelSerializer[Session]):
+    current = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Session
+        fields = (
+            "id",
+            "current",
+            "address",
+            "user_agent",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
+        )
+
+    def get_current(self, session: Session) -> bool:
+        """Whether it is the one that asks."""
+        asking = sessions.of_request(self.context["request"]._request)
+        return bytes(session.key_hash) == asking.key_hash
+
+
+class TokenList(GenericAPIView[Token]):
+    """The user's tokens for the API; hashes are never shown."""
+
+    serializer_class = UserTokenAnswer
+
+    def get_queryset(self) -> QuerySet[Token]:
+        if isinstance(self.request.user, AnonymousUser):
+            return Token.objects.none()
+        return Token.objects.filter(user=self.request.user, scope=tokens.Scope.AUTH)
+
+    @extend_schema(operation_id="tokens_list")
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=UserTokenBody, responses={201: NewUserTokenAnswer})
+    def post(self, request: Request) -> Response:
+        body = UserTokenBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = dict(body.validated_data)
+        token, secret = tokens.issue(
+            _user(request),
+            scope=tokens.Scope.AUTH,
+            now=timezone.now(),
+            lifetime=timedelta(seconds=given.pop("expires_in")),
+            **given,
+        )
+        answer = {**UserTokenAnswer(token).data, "token": secret.text}
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class TokenDetail(APIView):
+    """One token of the user's."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, token_id: UUID) -> Response:
+        tokens.revoke(_user(request).tokens.get(pk=token_id, scope=tokens.Scope.AUTH))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SessionList(GenericAPIView[Session]):
+    """Where the user is signed in with a browser."""
+
+    serializer_class = SessionAnswer
+
+    def get_queryset(self) -> QuerySet[Session]:
+        if isinstance(self.request.user, AnonymousUser):
+            return Session.objects.none()
+        return sessions.of(_user(self.request), now=timezone.now())
+
+    @extend_schema(operation_id="sessions_list")
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class SessionDetail(APIView):
+    """One session of the user's."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, session_id: UUID) -> Response:
+        sessions.end(_user(request), session_id)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _user(request: Any) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+    return request.user

@@ -1,0 +1,194 @@
+"""The second factor: what is a right code, once, and what of it is stored."""
+
+from datetime import timedelta
+
+import pyotp
+import pytest
+from django.db import IntegrityError
+
+from accounts import second_factor
+from accounts.models import RecoveryCode, SecondFactor
+from tests.concurrency import at_once
+from tests.factories import NOW, UserFactory, second_factor_of
+
+STEP = timedelta(seconds=30)
+
+
+def is_right(user, code, now=NOW):
+    try:
+        second_factor.check(user, code, now=now)
+    except (second_factor.WrongCode, second_factor.TooManyCodes):
+        return False
+    return True
+
+
+@pytest.fixture
+def twin(owner):
+    """The owner's authenticator, set up a minute ago."""
+    return second_factor_of(owner, now=NOW - 2 * STEP)
+
+
+def test_the_code_that_is_shown_now_is_right(owner, twin):
+    assert is_right(owner, twin.at(NOW))
+
+
+@pytest.mark.parametrize("typed", ["{0}{1}", "{0} {1}", " {0}-{1}\t"])
+def test_it_may_be_typed_as_people_do(owner, twin, typed):
+    code = twin.at(NOW)
+    assert is_right(owner, typed.format(code[:3], code[3:]))
+
+
+@pytest.mark.parametrize(("off", "right"), [(-2, False), (-1, True), (0, True), (1, True)])
+def test_the_clock_of_the_phone_may_be_half_a_minute_off(owner, twin, off, right):
+    assert is_right(owner, twin.at(NOW + off * STEP)) == right
+
+
+def test_the_codes_are_those_of_any_other_implementation(owner):
+    seed = second_factor.new_seed()
+    uri = second_factor.authenticator(seed, owner).provisioning_uri()
+    phone = pyotp.parse_uri(uri)
+    assert (phone.name, phone.issuer) == ("owner", "Telemetry localhost")
+    assert second_factor.switch_on(owner, seed=seed, code=phone.at(NOW), now=NOW)
+
+
+def test_a_code_works_once(owner, twin):
+    assert is_right(owner, twin.at(NOW))
+    assert not is_right(owner, twin.at(NOW))
+    assert not is_right(owner, twin.at(NOW), NOW + STEP)
+    assert is_right(owner, twin.at(NOW + STEP), NOW + STEP)
+
+
+def test_nor_does_one_from_before_it(owner, twin):
+    assert is_right(owner, twin.at(NOW))
+    assert not is_right(owner, twin.at(NOW - STEP))
+
+
+def test_the_code_it_was_set_up_with_is_used_up(owner):
+    twin = second_factor_of(owner, now=NOW)
+    assert not is_right(owner, twin.at(NOW))
+
+
+@pytest.mark.parametrize(
+    "code", ["", "12345", "1234567", "٠١٢٣٤٥", "abcdef", "\0" * 6, "x" * 5000, "7" * 16, "a" * 16]
+)
+def test_what_is_no_code_is_wrong(owner, twin, code):
+    assert not is_right(owner, code)
+
+
+def test_a_code_of_somebody_else_is_wrong(owner, stranger, twin):
+    theirs = second_factor_of(stranger, now=NOW - 2 * STEP)
+    assert not is_right(owner, theirs.at(NOW))
+
+
+def test_without_a_second_factor_no_code_is_right(owner):
+    twin = second_factor.authenticator(second_factor.new_seed(), owner)
+    assert not is_right(owner, twin.at(NOW))
+    assert not is_right(owner, "a" * 16)
+
+
+def test_it_is_not_switched_on_without_the_right_code(owner):
+    with pytest.raises(second_factor.WrongCode):
+        second_factor.switch_on(owner, seed=second_factor.new_seed(), code="000000", now=NOW)
+    assert not second_factor.is_on(owner)
+
+
+def test_it_is_not_set_up_twice(owner, twin):
+    seed = second_factor.new_seed()
+    code = second_factor.authenticator(seed, owner).at(NOW)
+    with pytest.raises(second_factor.AlreadyOn):
+        second_factor.switch_on(owner, seed=seed, code=code, now=NOW)
+    assert is_right(owner, twin.at(NOW))
+
+
+def test_a_copy_of_the_database_makes_no_codes(owner, settings):
+    twin = second_factor_of(owner, now=NOW - 2 * STEP)
+    seed = bytes(SecondFactor.objects.get().seed)
+    settings.SECRET_KEY = "another key, which the thief of the database does not know either"
+    assert second_factor.authenticator(seed, owner).at(NOW) != twin.at(NOW)
+
+
+def test_recovery_codes_are_nowhere_in_the_table(owner):
+    seed = second_factor.new_seed()
+    code = second_factor.authenticator(seed, owner).at(NOW)
+    codes = second_factor.switch_on(owner, seed=seed, code=code, now=NOW)
+    assert len(set(codes)) == 10
+    stored = " ".join(
+        repr(bytes(one.code_hash)) + str(vars(one)) for one in RecoveryCode.objects.all()
+    )
+    assert not [one for one in codes if one in stored or one.replace("-", "") in stored]
+
+
+def test_each_recovery_code_works_once(owner, twin):
+    codes = second_factor.new_recovery_codes(owner)
+    assert second_factor.recovery_codes_left(owner) == 10
+    assert is_right(owner, codes[0])
+    assert not is_right(owner, codes[0])
+    assert is_right(owner, codes[1].upper().replace("-", " "))
+    assert second_factor.recovery_codes_left(owner) == 8
+
+
+def test_new_recovery_codes_take_the_place_of_the_old(owner, stranger, twin):
+    old = second_factor.new_recovery_codes(owner)
+    hers = second_factor.new_recovery_codes(stranger)
+    new = second_factor.new_recovery_codes(owner)
+    assert not is_right(owner, old[0])
+    assert not is_right(owner, hers[0])
+    assert is_right(owner, new[0])
+
+
+def test_switched_off_nothing_of_it_is_left(owner, stranger, twin):
+    second_factor_of(stranger, now=NOW)
+    code = second_factor.new_recovery_codes(owner)[0]
+    second_factor.switch_off(owner)
+    assert not second_factor.is_on(owner)
+    assert second_factor.is_on(stranger)
+    assert not RecoveryCode.objects.filter(user=owner).exists()
+    assert not is_right(owner, code)
+
+
+def test_after_five_wrong_codes_none_is_looked_at_for_a_quarter_of_an_hour(owner, stranger, twin):
+    for _ in range(5):
+        with pytest.raises(second_factor.WrongCode):
+            second_factor.check(owner, "000000", now=NOW)
+    later = NOW + timedelta(minutes=14)
+    with pytest.raises(second_factor.TooManyCodes):
+        second_factor.check(owner, twin.at(later), now=later)
+    theirs = second_factor_of(stranger, now=NOW - 2 * STEP)
+    assert is_right(stranger, theirs.at(NOW))
+    later = NOW + timedelta(minutes=15)
+    assert is_right(owner, twin.at(later), later)
+
+
+def test_a_right_code_begins_the_count_anew(owner, twin):
+    for number in range(12):
+        now = NOW + number * STEP
+        assert is_right(owner, "000000" if number % 3 else twin.at(now), now) == (not number % 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_guesses_at_once_five_are_looked_at():
+    user = UserFactory.create()
+    second_factor_of(user, now=NOW - 2 * STEP)
+    outcomes = at_once(*[lambda: second_factor.check(user, "000000", now=NOW)] * 20)
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds.count(second_factor.WrongCode) == 5
+    assert kinds.count(second_factor.TooManyCodes) == 15
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["authenticator", "recovery"])
+def test_of_twenty_sign_ins_with_one_code_at_once_one_succeeds(kind):
+    user = UserFactory.create()
+    twin = second_factor_of(user, now=NOW - 2 * STEP)
+    code = second_factor.new_recovery_codes(user)[0] if kind == "recovery" else twin.at(NOW)
+    assert sorted(at_once(*[lambda: is_right(user, code)] * 20)) == [False] * 19 + [True]
+
+
+def test_the_database_refuses_what_is_no_seed_and_no_hash(owner):
+    with pytest.raises(IntegrityError, match="second_factor_seed_is_32_bytes"):
+        SecondFactor.objects.create(user=owner, seed=b"short", last_step=0, created_at=NOW)
+
+
+def test_the_database_refuses_a_recovery_code_that_is_no_hash(owner):
+    with pytest.raises(IntegrityError, match="recovery_code_hash_is_sha256"):
+        RecoveryCode.objects.create(user=owner, code_hash=b"short")

@@ -1,0 +1,66 @@
+"""The page on which people see where they are signed in."""
+
+import pytest
+from django.test import Client
+
+from accounts.models import Session, User
+from accounts.session_views import in_words
+from tests.conftest import signed_in
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
+)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "words"),
+    [
+        (FIREFOX, "Firefox on Linux"),
+        (IPHONE, "Mobile Safari on iOS"),
+        ("curl/8.5.0", "curl"),
+        ("", "Unknown browser"),
+        ("\N{SNOWMAN}(((", "Unknown browser"),
+    ],
+)
+def test_a_browser_is_told_in_words(user_agent: str, words: str) -> None:
+    assert in_words(user_agent) == words
+
+
+def test_the_page_tells_this_browser_from_the_others(
+    owner: User, owner_client: Client, stranger_client: Client
+) -> None:
+    elsewhere = signed_in(owner)
+    Session.objects.filter(user=owner).update(user_agent=FIREFOX, address="2001:db8::7")
+    page = owner_client.get("/account/sessions").content.decode()
+    assert page.count("Firefox on Linux</strong>") == 2
+    assert page.count("This browser") == 1
+    assert "2001:db8::7" in page
+    other = next(one for one in Session.objects.filter(user=owner) if f"{one.pk}/end" in page)
+    assert owner_client.post(f"/account/sessions/{other.pk}/end").status_code == 302
+    assert elsewhere.get("/").status_code == 302
+    assert owner_client.get("/").status_code == 200
+
+
+def test_everywhere_else_is_ended_at_once(
+    owner: User, owner_client: Client, stranger_client: Client
+) -> None:
+    others = [signed_in(owner) for _ in range(2)]
+    assert owner_client.post("/account/sessions/end-others").status_code == 302
+    assert [browser.get("/").status_code for browser in others] == [302, 302]
+    assert owner_client.get("/").status_code == 200
+    assert stranger_client.get("/").status_code == 200
+
+
+def test_somebody_elses_session_is_not_there(
+    stranger: User, stranger_client: Client, owner_client: Client
+) -> None:
+    hers = Session.objects.get(user=stranger)
+    assert owner_client.post(f"/account/sessions/{hers.pk}/end").status_code == 404
+    assert stranger_client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/account/sessions"])
+def test_nobody_is_sent_to_sign_in(client: Client, db: None, path: str) -> None:
+    assert client.get(path).headers["Location"].startswith("/sign-in?next=")
