@@ -43,7 +43,7 @@ class PostgreSQL:
         self.folder.chmod(0o755)
         command = ["initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         command[0] = str(self.programs / command[0])
-        subprocess.run(self._as_user(*command), check=True, capture_output=True, cwd="/")
+        subprocess.run(self.as_user(*command), check=True, capture_output=True, cwd="/")
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in self.settings.items())
         self.start()
@@ -60,7 +60,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """As a child of this process, so that it is buried when it has been killed."""
-        command = self._as_user(str(self.programs / "postgres"), "-D", str(self.data))
+        command = self.as_user(str(self.programs / "postgres"), "-D", str(self.data))
         deadline = time.monotonic() + 30
         while True:
             with (self.folder / "log").open("ab") as log:
@@ -107,7 +107,7 @@ class PostgreSQL:
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def _as_user(self, *command: str) -> list[str]:
+    def as_user(self, *command: str) -> list[str]:
         if os.geteuid() != 0:
             return list(command)
         return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
