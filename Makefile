@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH := var/bench/venv
 FIRE := var/fire/venv
 
-.PHONY: run test check bench fire fix schema clean
+.PHONY: run test check bench fire fix schema shots clean
 
 run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
 	@exec $(BIN)/python manage.py run
@@ -44,6 +44,10 @@ fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
 
 schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml from the code
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+shots: $(VENV)/develop.stamp ## Pictures of every page below var/shots, and those of the README
+	$(BIN)/python -m tests.browser
+	$(BIN)/python -m tests.shots
 
 clean: ## Remove what was set up; the data in var/ stays
 	rm -rf $(VENV) .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,29 +1,91 @@
 """What people type about a device."""
 
+import json
+from typing import Any
+
 from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from devices.models import LONGEST_INTERVAL
+from devices import free_json
+from devices.models import LONGEST_INTERVAL, Device
+
+LONGEST_METADATA = 64 * 1024
+"""Characters; what it may be once it is read, the domain says."""
 
 
-class NewDeviceForm(forms.Form):
-    """Only the shape of what was typed: `enrolment.register` judges and stores it."""
+class DeviceForm(forms.Form):
+    """Only the shape of what was typed: `devices.enrolment` judges and stores it."""
 
     name = forms.CharField(
+        label=gettext_lazy("Name"),
         max_length=200,
-        help_text="What you will look for in the list, such as “Greenhouse, north end”.",
-        widget=forms.TextInput(attrs={"autofocus": True, "autocomplete": "off"}),
+        help_text=gettext_lazy(
+            "What you will look for in the list, such as “Greenhouse, north end”."
+        ),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     device_type = forms.CharField(
-        label="Type",
+        label=gettext_lazy("Type"),
         max_length=64,
         initial="generic",
-        help_text="Devices of one type understand the same commands.",
+        help_text=gettext_lazy("Devices of one type understand the same commands."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
     expected_interval = forms.IntegerField(
-        label="Seconds between readings",
+        label=gettext_lazy("Seconds between readings"),
         min_value=1,
         max_value=LONGEST_INTERVAL,
         initial=60,
-        help_text="A device that is silent for longer is shown as offline.",
+        help_text=gettext_lazy("A device that is silent for longer is shown as offline."),
     )
+    metadata = forms.CharField(
+        label=gettext_lazy("Metadata"),
+        required=False,
+        strip=False,
+        max_length=LONGEST_METADATA,
+        help_text=gettext_lazy('Whatever you want to know about it, as JSON: {"room": "attic"}.'),
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "class": "mono"}),
+    )
+
+    @classmethod
+    def of(cls, device: Device, data: Any = None) -> "DeviceForm":
+        """What is known of a device, to be changed."""
+        metadata = json.dumps(device.metadata, ensure_ascii=False, indent=2)
+        known = {name: getattr(device, name) for name in cls.base_fields if name != "metadata"}
+        return cls(data, initial={**known, "metadata": metadata if device.metadata else ""})
+
+    def clean_metadata(self) -> Any:
+        typed = self.cleaned_data["metadata"]
+        try:
+            return free_json.decode(typed.encode() if typed.strip() else b"{}")
+        except free_json.NotJSON as error:
+            raise ValidationError(str(error)) from None
+
+    def add_faults(self, error: free_json.InvalidJSON) -> None:
+        """Show each fault where it is in the metadata."""
+        for fault in error.faults:
+            inside = fault.pointer.removeprefix("/metadata")
+            at = _("At {place}: ").format(place=inside) if inside else ""
+            self.add_error("metadata", at + fault.detail)
+
+
+class DeletionForm(forms.Form):
+    """The name, typed once more by whoever means it."""
+
+    typed = forms.CharField(
+        label=gettext_lazy("Its name"),
+        strip=True,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, device: Device, data: Any = None) -> None:
+        super().__init__(data, prefix="delete")
+        self.device = device
+
+    def clean_typed(self) -> str:
+        typed: str = self.cleaned_data["typed"]
+        if typed != self.device.name.strip():
+            raise ValidationError(_("This is not its name."))
+        return typed

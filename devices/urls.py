@@ -14,4 +14,7 @@ api = [
 ]
 pages = [
     path("devices/new", views.new, name="device-new"),
+    path("devices/<uuid:device_id>/connect", views.connect, name="device-connect"),
+    path("devices/<uuid:device_id>/settings", views.settings, name="device-settings"),
+    path("devices/<uuid:device_id>/delete", views.delete, name="device-delete"),
 ]

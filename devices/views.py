@@ -1,15 +1,22 @@
-"""Adding a device."""
+"""Adding a device, connecting it, changing it, deleting it."""
 
-from django.conf import settings
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_http_methods
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.views import SignedInRequest
-from devices import enrolment
-from devices.forms import NewDeviceForm
+from devices import enrolment, snippets
+from devices.forms import DeletionForm, DeviceForm
+from devices.free_json import InvalidJSON
+from devices.models import Device
 
 
 @login_required
@@ -20,14 +27,90 @@ def new(request: SignedInRequest) -> HttpResponse:
     The token is in this answer and nowhere else. A redirect to a page that shows it would have to
     keep it meanwhile: in the URL, or in a session, whose row in the database is no place for it.
     """
-    form = NewDeviceForm(request.POST if request.method == "POST" else None)
+    form = DeviceForm(request.POST if request.method == "POST" else None)
+    form.fields["name"].widget.attrs["autofocus"] = True
     if form.is_valid():
         try:
             device, secret = enrolment.register(request.user, **form.cleaned_data)
+        except InvalidJSON as error:
+            form.add_faults(error)
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            context = {"device": device, "token": secret.text, "site": settings.PUBLIC_URL}
-            return render(request, "devices/created.html", context)
+            return _connect(request, device, token=secret.text, added=True)
     status = 422 if form.is_bound else 200
     return render(request, "devices/new.html", {"form": form}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def connect(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+    """How to send: without a token, or with a new one, which is shown this once."""
+    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    if request.method != "POST":
+        return _connect(request, device)
+    try:
+        _token, secret = enrolment.issue_token(device, label="connect")
+    except enrolment.TooManyTokens:
+        most = enrolment.TOKENS_PER_DEVICE
+        fault = _("It has {number} tokens, and may have no more.").format(number=most)
+        return _connect(request, device, fault=fault)
+    return _connect(request, device, token=secret.text)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def settings(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+    """Change what is known of a device."""
+    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    form = DeviceForm.of(device, request.POST if request.method == "POST" else None)
+    name = device.name
+    if form.is_valid():
+        try:
+            enrolment.change(device, **form.cleaned_data)
+        except InvalidJSON as error:
+            form.add_faults(error)
+        except ValidationError as error:
+            form.add_error(None, error)
+        except Device.DoesNotExist:
+            raise Http404 from None
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("device", device.pk)
+    device.name = name
+    return _settings(request, device, form=form)
+
+
+@login_required
+@require_POST
+def delete(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+    """Delete a device, for whoever types its name."""
+    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    form = DeletionForm(device, request.POST)
+    if not form.is_valid():
+        return _settings(request, device, deletion=form)
+    enrolment.decommission(device, now=timezone.now())
+    messages.success(request, _("{name} is deleted.").format(name=device.name))
+    return redirect("home")
+
+
+def _connect(request: SignedInRequest, device: Device, **more: Any) -> HttpResponse:
+    token = more.get("token")
+    context = {
+        "device": device,
+        "snippets": snippets.of(device, token) if token else snippets.of(device),
+        "qr": snippets.qr(token) if token else "",
+        **more,
+    }
+    return render(request, "devices/connect.html", context, status=422 if "fault" in more else 200)
+
+
+def _settings(request: SignedInRequest, device: Device, **forms: Any) -> HttpResponse:
+    bound = any(form.is_bound for form in forms.values())
+    context = {
+        "device": device,
+        "form": DeviceForm.of(device),
+        "deletion": DeletionForm(device),
+        **forms,
+    }
+    return render(request, "devices/settings.html", context, status=422 if bound else 200)

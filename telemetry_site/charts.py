@@ -1,5 +1,6 @@
 """Which charts a device page shows, and of what time."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -7,12 +8,13 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 from zlib import crc32
 
-from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from devices.models import Device
 from telemetry import readings, series
 from telemetry.keys import Display, Shown, place
 from telemetry.models import Telemetry
+from telemetry_site import windows
 
 RECENT = timedelta(hours=1)
 """With a newer reading than this a device is alive, and its charts end now."""
@@ -22,15 +24,6 @@ OF_THE_PAST = "24h"
 """The range that the charts of a device open on which has fallen silent."""
 UNFOLDED_CHARTS = 24
 """Types whose charts would be more than this many are folded, and fetched when unfolded."""
-
-RANGES = {
-    "10m": ("10 min", timedelta(minutes=10), "The last 10 minutes"),
-    "1h": ("1 h", timedelta(hours=1), "The last hour"),
-    "6h": ("6 h", timedelta(hours=6), "The last 6 hours"),
-    "24h": ("24 h", timedelta(hours=24), "The last 24 hours"),
-    "7d": ("7 d", timedelta(days=7), "The last 7 days"),
-    "30d": ("30 d", timedelta(days=30), "The last 30 days"),
-}
 
 
 class Value(NamedTuple):
@@ -60,23 +53,47 @@ class Group(NamedTuple):
         return [value for value in self.values if value.series]
 
 
-class Range(NamedTuple):
-    """A choice of how much time the charts show, and that time in words."""
-
-    name: str
-    label: str
-    seconds: int
-    words: str
-
-
 class Charts(NamedTuple):
     """What the charts of a device are rendered from."""
 
     groups: list[Group]
-    ranges: list[Range]
-    chosen: Range
+    ranges: list[windows.Range]
+    window: windows.Window
     end: datetime | None
-    """None: they end now, whenever that is."""
+    """Where what ends now ends, of a device that has fallen silent."""
+    now: datetime
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """From when until before when they are."""
+        return self.window.span(self.latest)
+
+    @property
+    def latest(self) -> datetime:
+        """The last instant worth looking at."""
+        return self.end or self.now
+
+    @property
+    def chosen(self) -> windows.Range | None:
+        """The choice that is shown, if it is one."""
+        seconds = self.window.length.total_seconds()
+        found = (r for r in self.ranges if r.seconds == seconds and not self.window.end)
+        return next(found, None)
+
+    @property
+    def words(self) -> str:
+        """The part of time in words."""
+        return self.chosen.words if self.chosen else windows.between(*self.span)
+
+    @property
+    def seconds(self) -> int:
+        """How long it is."""
+        return int(self.window.length.total_seconds())
+
+    @property
+    def say(self) -> str:
+        """See `sentences`."""
+        return sentences()
 
     @property
     def version(self) -> int:
@@ -117,41 +134,48 @@ def groups(newest: list[Telemetry], display: Display) -> list[Group]:
     ]
 
 
-def charts(device: Device, found: list[Group], *, wanted: str, now: datetime) -> Charts:
-    """The charts of these values over the wanted range, or over one that suits the device."""
+def charts(
+    device: Device, found: list[Group], *, wanted: Mapping[str, str], now: datetime
+) -> Charts:
+    """The charts of these values over the window asked for, or over one that suits the device."""
     newest = max((group.recorded_at for group in found), default=None)
     interval = timedelta(seconds=device.expected_interval)
     recent = newest is None or newest >= now - max(RECENT, series.SILENCES * interval)
     end = None if recent or newest is None else newest
-    ranges = [
-        Range(name, label, int(length.total_seconds()), _words(words, length, end))
-        for name, (label, length, words) in RANGES.items()
-    ]
+    ranges = windows.ranges(end)
     enough = FIRST_READINGS * device.expected_interval
-    suiting = next((r for r in ranges if r.seconds >= enough), ranges[-1]) if recent else None
-    by_name = {r.name: r for r in ranges}
-    chosen = by_name.get(wanted) or suiting or by_name[OF_THE_PAST]
-    return Charts([group for group in found if group.numeric], ranges, chosen, end)
+    suiting = next((r.name for r in ranges if r.seconds >= enough), ranges[-1].name)
+    window = windows.asked(wanted, now)
+    opening = windows.Window(windows.RANGES[suiting if recent else OF_THE_PAST][1])
+    return Charts([group for group in found if group.numeric], ranges, window or opening, end, now)
 
 
-def wanted_range(query: Mapping[str, str], current_url: str) -> str:
-    """The range in the address of the page, or of the page that refreshes a part of itself."""
-    asked = parse_qs(current_url.partition("?")[2].partition("#")[0]).get("range", [""])
-    return query.get("range") or asked[0]
+def wanted(query: Mapping[str, str], current_url: str) -> Mapping[str, str]:
+    """The query of the page, or of the page that refreshes a part of itself."""
+    if "range" in query or "from" in query:
+        return query
+    shown = parse_qs(current_url.partition("?")[2].partition("#")[0])
+    return {name: values[0] for name, values in shown.items()}
+
+
+def sentences() -> str:
+    """What the charts say, for the browser, which fills the blanks."""
+    return json.dumps(
+        {
+            "empty": _("No values in this range"),
+            "summary": _("{min} to {max}, mean {mean}"),
+            "throughout": _("{min} throughout"),
+            "band": _("{min} to {max}"),
+            "mean": _("Line: mean per {step}. Band: least to greatest."),
+            "each": _("Every reading, to {step}."),
+            "time": _("Time"),
+            "signed_out": _("You have been signed out. Reload this page to sign in again."),
+            "refused": _("The history could not be loaded; it is tried again."),
+            "away": _("The site cannot be reached; it is tried again."),
+        }
+    )
 
 
 def _series(telemetry_type: str, key: str, value: object) -> str:
     name = f"{telemetry_type}.{key}"
     return name if isinstance(value, int | float) and series.KEY.fullmatch(name) else ""
-
-
-def _words(words: str, length: timedelta, end: datetime | None) -> str:
-    if end is None:
-        return words
-    first, last = timezone.localtime(end - length), timezone.localtime(end)
-    shown = f"{last:%H:%M %Z}" if first.date() == last.date() else f"{_day(last)}, {last:%H:%M %Z}"
-    return f"{_day(first)}, {first:%H:%M} to {shown}"
-
-
-def _day(time: datetime) -> str:
-    return f"{time.day} {time:%b %Y}"

@@ -8,18 +8,31 @@ from typing import Any
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _noop
 
 from devices import refusals
 from devices.free_json import Fault
 
-NOT_FOUND = "There is nothing here, or nothing that you may see."
-DATABASE_AWAY = "The database cannot answer just now; nothing was stored."
+NOT_FOUND = _noop("There is nothing here, or nothing that you may see.")
+DATABASE_AWAY = _noop("The database cannot answer just now; nothing was stored.")
 SENTENCES = {
-    400: "The request could not be understood.",
-    403: "You may not do this.",
+    400: _noop("The request could not be understood."),
+    403: _noop("You may not do this."),
     404: NOT_FOUND,
-    500: "Something went wrong on our side. It has been noted.",
+    429: _noop("That was too often. Wait a little, then try again."),
+    500: _noop("Something went wrong on our side. It has been noted."),
+    503: _noop("The site cannot answer just now. Try again in a moment."),
 }
+TITLES = {
+    400: _noop("Not understood"),
+    403: _noop("Not allowed"),
+    404: _noop("Not found"),
+    429: _noop("Too many requests"),
+    500: _noop("Something went wrong"),
+    503: _noop("Back in a moment"),
+}
+"""Of pages. The API keeps to the phrases of HTTP, and to English."""
 
 
 class Problem(JsonResponse):
@@ -64,8 +77,8 @@ def answer(request: HttpRequest, status: int, *, detail: str = "") -> HttpRespon
         "error.html",
         {
             "status": status,
-            "title": HTTPStatus(status).phrase,
-            "detail": detail or SENTENCES.get(status, ""),
+            "title": _(TITLES.get(status, HTTPStatus(status).phrase)),
+            "detail": _(detail or SENTENCES.get(status, HTTPStatus(status).description)),
             "request_id": getattr(request, "request_id", ""),
         },
         status=status,
@@ -99,5 +112,5 @@ def database_away(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return answer(
-        request, 403, detail="This form was opened too long ago. Go back, reload, try again."
+        request, 403, detail=_noop("This form was opened too long ago. Go back, reload, try again.")
     )

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.utils.text import compress_string
 
 from accounts import addresses, audit, sessions
 from accounts.authentication import lacks_second_factor
@@ -32,6 +34,9 @@ HEADERS = {
 }
 """Sent with every answer that does not bring its own."""
 
+WORTH_COMPRESSING = 1000
+"""Bytes of an answer."""
+RANDOM_BYTES = 100
 OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
 
 LONGEST_LENGTH = 20
@@ -148,6 +153,32 @@ def limit_of_view(path: str) -> int:
     except Resolver404:
         view = None
     return int(getattr(settings, getattr(view, "body_limit_setting", "BODY_LIMIT")))
+
+
+def compressed(get_response: Handler) -> Handler:
+    """Send pages and JSON deflated to those who can read it.
+
+    With a few random bytes, so that the length tells nothing of a secret on a page. What is
+    streamed is left alone: events would wait for each other.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        patch_vary_headers(response, ["Accept-Encoding"])
+        if (
+            response.streaming
+            or len(response.content) < WORTH_COMPRESSING
+            or response.has_header("Content-Encoding")
+            or "gzip" not in request.headers.get("Accept-Encoding", "")
+        ):
+            return response
+        response.content = compress_string(response.content, max_random_bytes=RANDOM_BYTES)
+        response.headers["Content-Encoding"] = "gzip"
+        if response.has_header("Content-Length"):
+            response.headers["Content-Length"] = str(len(response.content))
+        return response
+
+    return middleware
 
 
 def express_lane(get_response: Handler) -> Handler:

@@ -1,60 +1,46 @@
-"""The pages that show several apps at once: the list of devices and the page of one."""
+"""The page of a device, which shows several apps at once, and the one that helps."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Page, Paginator
-from django.db.models import Count, Q
-from django.db.models.functions import Lower
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 import commands.views
 from accounts.models import User
-from accounts.views import NO_PASSWORD_NOTICE_READ, SignedInRequest
-from commands.models import Command
+from accounts.views import SignedInRequest
 from devices import refusals
 from devices.models import Device
-from telemetry import history, keys
-from telemetry_site import charts
+from telemetry import buckets, history, keys, series, sparklines
+from telemetry.rollups import Kept
+from telemetry.sparklines import Point
+from telemetry_site import charts, sparks
 
-DEVICES_PER_PAGE = 50
-VALUES_PER_ROW = 3
-LATEST_DEPTH = 20
-"""Of each device in the list, how many of its newest readings are searched for its types."""
 READINGS_SHOWN = 20
-STATUSES = {"": Q(), "online": Q(online=True), "offline": Q(online=False)}
+CARDS = 60
+"""Of how many values of a device is shown how they went."""
+DAY = timedelta(hours=24)
+PATIENCE = timedelta(minutes=1)
+"""After so long without a reading there is a list of what may be wrong."""
 
 
-class Row(NamedTuple):
-    """One device in the list."""
+class Card(NamedTuple):
+    """A value, and how it went over the last day of its device."""
 
-    device: Device
-    values: list[charts.Value]
-    waiting: int
+    value: charts.Value
+    spark: str = ""
+    least: float | None = None
+    greatest: float | None = None
 
 
-@login_required
 @require_safe
-def home(request: SignedInRequest) -> HttpResponse:
-    """All of one's devices and how they are doing."""
-    user = request.user
-    remind = not (user.has_usable_password() or request.session.get(NO_PASSWORD_NOTICE_READ))
-    context = {**_device_list(request, timezone.now()), "no_password": remind}
-    return render(request, "home.html", context)
-
-
-@login_required
-@require_safe
-def device_rows(request: SignedInRequest) -> HttpResponse:
-    """The list alone: asked for again and again while someone looks."""
-    return render(request, "_devices.html", _device_list(request, timezone.now()))
+def help_page(request: HttpRequest) -> HttpResponse:
+    """What the states mean and what can be done with charts."""
+    return render(request, "help.html")
 
 
 @login_required
@@ -97,8 +83,12 @@ def first_reading(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     """Whether a new device has been heard of: asked for while its owner connects it."""
     device = _device(request.user, device_id, timezone.now())
     newest = history.latest([device], depth=1, rare=False)[device.pk]
-    found = charts.groups(newest, keys.Display())
-    return render(request, "devices/_first_reading.html", {"device": device, "groups": found})
+    context = {
+        "device": device,
+        "groups": charts.groups(newest, keys.Display()),
+        "late": timezone.now() - device.created_at > PATIENCE,
+    }
+    return render(request, "devices/_first_reading.html", context)
 
 
 def _device(user: User, device_id: UUID, now: datetime) -> Device:
@@ -108,80 +98,42 @@ def _device(user: User, device_id: UUID, now: datetime) -> Device:
 def _now(request: SignedInRequest, device: Device, now: datetime) -> dict[str, Any]:
     newest = history.latest([device])[device.pk]
     found = charts.groups(newest, keys.displays([device])[device.pk])
-    wanted = charts.wanted_range(request.GET, request.headers.get("HX-Current-URL", ""))
+    wanted = charts.wanted(request.GET, request.headers.get("HX-Current-URL", ""))
+    shown = charts.charts(device, found, wanted=wanted, now=now)
+    cards = _cards(device, shown)
     return {
         "device": device,
-        "groups": found,
-        "charts": charts.charts(device, found, wanted=wanted, now=now),
+        "groups": [
+            (group, [cards.get(v.series, Card(v)) for v in group.values]) for group in found
+        ],
+        "charts": shown,
     }
 
 
-def _device_list(request: SignedInRequest, now: datetime) -> dict[str, Any]:
-    # PostgreSQL takes no NUL, and no name has one.
-    query = request.GET.get("q", "").replace("\0", "").strip()[:200]
-    asked = request.GET.get("status", "")
-    status = asked if asked in STATUSES else ""
-    matching = (
-        Device.objects.visible_to(request.user)
-        .with_presence(now)
-        .filter(Q(name__icontains=query) | Q(device_type__icontains=query))
+def _cards(device: Device, shown: charts.Charts) -> dict[str, Card]:
+    """By key, how each went in the day up to now, or up to when its device fell silent."""
+    numeric = {value.series: value for group in shown.groups for value in group.numeric}
+    names = list(numeric)[:CARDS]
+    if not names:
+        return {}
+    end = shown.latest + timedelta(seconds=1)
+    day = series.in_steps(
+        device, keys=names, start=end - DAY, end=end, step=buckets.HOUR, kept=Kept.of(device)
     )
-    devices = matching.filter(STATUSES[status]).order_by(Lower("name"), "id")
-    page = Paginator(devices, DEVICES_PER_PAGE).get_page(request.GET.get("page"))
+    young = len(day.t) < sparklines.ENOUGH_HOURS
+    wanted = [sparklines.Wanted(device.pk, *name.split(".", 1)) for name in names if young]
+    newest = sparklines.recent(wanted, now=end)
     return {
-        "query": query,
-        "chips": _chips(matching, query, status),
-        "status": status,
-        "page": page,
-        "rows": _rows(page, now),
-        "filters": _address(query, status),
+        name: Card(
+            numeric[name],
+            sparks.path(newest[wanted[number]] if young else _means(day, name)),
+            min((v for v in day.columns[name].min if v is not None), default=None),
+            max((v for v in day.columns[name].max if v is not None), default=None),
+        )
+        for number, name in enumerate(names)
     }
 
 
-def _chips(matching: Any, query: str, status: str) -> list[dict[str, Any]]:
-    counts = matching.aggregate(
-        **{f"with_{name}": Count("pk", filter=which) for name, which in STATUSES.items()}
-    )
-    return [
-        {
-            "label": (name or "all").capitalize(),
-            "count": counts[f"with_{name}"],
-            "filters": _address(query, name),
-            "status": name,
-            "chosen": name == status,
-        }
-        for name in STATUSES
-    ]
-
-
-def _address(query: str, status: str) -> str:
-    given = {"q": query, "status": status}
-    return "?" + urlencode({name: value for name, value in given.items() if value})
-
-
-def _rows(page: Page[Device], now: datetime) -> list[Row]:
-    devices = list(page.object_list)
-    latest = history.latest(devices, depth=LATEST_DEPTH, rare=False)
-    displays = keys.displays(devices)
-    waiting = dict(
-        Command.objects.waiting(now)
-        .filter(device__in=devices)
-        .order_by()
-        .values_list("device")
-        .annotate(Count("pk"))
-    )
-    return [
-        Row(
-            device,
-            _telling(charts.groups(latest[device.pk], displays[device.pk])),
-            waiting.get(device.pk, 0),
-        )
-        for device in devices
-    ]
-
-
-def _telling(found: Iterable[charts.Group]) -> list[charts.Value]:
-    """The few values that stand for a device: of its newest reading first, numbers first."""
-    newest_first = sorted(found, key=lambda group: group.recorded_at, reverse=True)
-    values = [value for group in newest_first for value in group.values]
-    return sorted(values, key=lambda value: not value.series)[:VALUES_PER_ROW]
+def _means(day: series.Series, name: str) -> list[Point]:
+    found = zip(day.t, day.columns[name].avg, strict=True)
+    return [(time, mean) for time, mean in found if mean is not None]

@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.response_headers",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "telemetry_site.middleware.compressed",
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.refusals",
     "telemetry_site.middleware.body_limit",
@@ -168,7 +169,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "telemetry_site.static_files.Storage"},
 }
 
 LANGUAGE_CODE = "en"

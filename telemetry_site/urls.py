@@ -9,7 +9,7 @@ import accounts.views
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import pages, token_pages, well_known
+from telemetry_site import device_list, history_page, pages, reference, token_pages, well_known
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -51,9 +51,12 @@ urlpatterns = [
         token_pages.revoke_of_device,
         name="device-token-revoke",
     ),
-    path("", pages.home, name="home"),
-    path("devices/rows", pages.device_rows, name="device-rows"),
+    path("", device_list.home, name="home"),
+    path("help", pages.help_page, name="help"),
+    path("help/api", reference.reference, name="reference"),
+    path("devices/rows", device_list.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),
+    path("devices/<uuid:device_id>/history", history_page.history_page, name="device-history"),
     path("devices/<uuid:device_id>/now", pages.device_now, name="device-now"),
     path("devices/<uuid:device_id>/readings", pages.device_readings, name="device-readings"),
     path("devices/<uuid:device_id>/first", pages.first_reading, name="device-first-reading"),

@@ -1,7 +1,7 @@
 """What is measured: one file for each kind of work, one function for each kind of row."""
 
 from benchmarks.bench import Measurement
-from benchmarks.work import batches, charts, exports, first_start, history, large, singles
+from benchmarks.work import batches, charts, exports, first_start, history, large, looking, singles
 
 MEASUREMENTS: dict[str, Measurement] = {
     "singles": singles.measure,
@@ -10,6 +10,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "again": batches.sent_again,
     "stored": large.ingest,
     "charts": charts.measure,
+    "list": looking.device_list,
+    "drawn": looking.drawn,
     "newest": history.newest,
     "pages": history.pages,
     "thousand": history.thousand,

@@ -1,203 +1,45 @@
-// <telemetry-history>: a chart for each key, of the range in the address, alive when it ends now.
+// <telemetry-history>: a chart for each key, of the part of time in the address.
 
-const HEIGHT = 172;
-const KEYS_PER_REQUEST = 20;
-const SILENCES = 2.5; // a longer gap than this many intervals breaks the line
+import { Chart } from "./charts/chart.js";
+import { duration, fill } from "./charts/numbers.js";
+import { fetchSeries, Refused } from "./charts/series.js";
+import { fillTable } from "./charts/table.js";
+import { between, fromAddress, iso, moved, presetOf, same, span, toAddress, zoomed } from "./charts/view.js";
+
 const REFRESH = { shortest: 5000, longest: 60000 }; // milliseconds
-const AXIS_FONT = '12px system-ui, sans-serif';
-
-// Rows as uPlot takes them: step, then labels by default and where year, month, day, hour, … change.
-const TIME_LABELS = [
-  [31536000, "{YYYY}", null, null, null, null, null, null, 1],
-  [2419200, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [86400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
-  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
-];
-
-// As templatetags/shown.py says numbers.
-function number(value) {
-  const size = Math.abs(value);
-  if (size && (size < 0.00005 || size >= 1e15)) return Number(value.toPrecision(3)).toString();
-  const decimals = size < 1 ? 4 : size < 10 ? 3 : size < 1000 ? 2 : 1;
-  return grouped(String(Number(value.toFixed(decimals))));
-}
-
-function fixed(value, decimals) {
-  return grouped((Number(value.toFixed(decimals)) || 0).toFixed(decimals)); // no -0.0
-}
-
-function inUnit(text, unit) {
-  if (!unit) return text;
-  return unit === "°" ? text + unit : `${text}\u202f${unit}`;
-}
-
-function grouped(text) {
-  const [whole, part] = text.split(".");
-  const digits = whole.replace(/\B(?=(\d{3})+$)/g, "\u202f");
-  return part ? `${digits}.${part}` : digits;
-}
-
-// Labels of an axis, all with the decimals of the step between them.
-function labels(_, values, axis, space, step) {
-  const decimals = (String(step).split(".")[1] ?? "").length;
-  const plain = step >= 1e-6 && Math.max(...values.map(Math.abs)) < 1e15;
-  return values.map((value) => (plain ? grouped(value.toFixed(decimals)) : number(value)));
-}
-
-function say(element, ...parts) {
-  element.replaceChildren(...parts);
-}
-
-function strong(text) {
-  const element = document.createElement("b");
-  element.textContent = text;
-  return element;
-}
-
-// From `rgb(1, 2, 3)`, which is how browsers tell a colour.
-function translucent(color) {
-  return color.replaceAll(",", " ").replace(")", " / 0.2)");
-}
-
-// The buckets in which a key has a value, of those that it shares with others.
-function ofKey(t, columns) {
-  const filled = columns.count.flatMap((count, i) => (count ? [i] : []));
-  const pick = (column) => filled.map((i) => column[i]);
-  return { t: pick(t), avg: pick(columns.avg), min: pick(columns.min), max: pick(columns.max), count: pick(columns.count) };
-}
-
-// A null between two buckets that lie further apart than `longest` seconds.
-function withGaps({ t, avg, min, max }, longest) {
-  const columns = [[], [], [], []];
-  t.forEach((time, i) => {
-    if (i && time - t[i - 1] > longest) {
-      [t[i - 1] + longest / 2, null, null, null].forEach((value, c) => columns[c].push(value));
-    }
-    [time, avg[i], min[i], max[i]].forEach((value, c) => columns[c].push(value));
-  });
-  return columns;
-}
-
-function summary({ avg, min, max, count }, number) {
-  const total = count.reduce((sum, n) => sum + n, 0);
-  const mean = avg.reduce((sum, value, i) => sum + value * count[i], 0) / total;
-  const least = min.reduce((a, b) => Math.min(a, b));
-  const most = max.reduce((a, b) => Math.max(a, b));
-  if (least === most) return `${number(least)} throughout`;
-  return `${number(least)} to ${number(most)}, mean ${number(mean)}`;
-}
-
-// Pixels that the longest label of an axis takes.
-function roomFor(_, labels) {
-  return 16 + 7 * Math.max(4, ...(labels ?? []).map((label) => label.length));
-}
-
-function duration(seconds) {
-  const [unit, name] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([unit]) => seconds >= unit);
-  return `${seconds / unit} ${name}`;
-}
-
-class Chart {
-  constructor(figure, zone) {
-    this.figure = figure;
-    this.key = figure.dataset.key;
-    const { label, unit, decimals } = figure.dataset;
-    this.label = label || this.key;
-    this.number = (value) => inUnit(decimals && Math.abs(value) < 1e15 ? fixed(value, decimals) : number(value), unit);
-    this.plot = figure.querySelector(".plot");
-    this.readout = figure.querySelector(".readout");
-    this.zone = zone;
-    this.time = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  }
-
-  color(part) {
-    return getComputedStyle(this.plot)[part];
-  }
-
-  options() {
-    const axis = {
-      font: AXIS_FONT,
-      stroke: () => this.color("fill"),
-      grid: { stroke: () => this.color("stroke"), width: 1 },
-      ticks: { show: false },
-    };
-    return {
-      width: this.plot.clientWidth,
-      height: HEIGHT,
-      legend: { show: false },
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
-      cursor: { y: false, drag: { x: false, y: false }, sync: { key: "history" }, points: { size: 8 } },
-      scales: { x: { range: () => this.range }, y: { range: (_, low, high) => this.verticalRange(low, high) } },
-      axes: [
-        { ...axis, values: TIME_LABELS, space: 72, size: 46, gap: 8, grid: { show: false } },
-        { ...axis, size: roomFor, space: 28, values: labels },
-      ],
-      series: [
-        {},
-        { stroke: () => this.color("color"), width: 1.75, points: { show: true, size: 4, width: 0, fill: () => this.color("color"), filter: (plot) => this.alone(plot) } },
-        { points: { show: false } },
-        { points: { show: false } },
-      ],
-      bands: [{ series: [3, 2], fill: () => translucent(this.color("color")) }],
-      hooks: { setCursor: [(plot) => this.read(plot.cursor.idx)] },
-    };
-  }
-
-  // A flat line lies in the middle, not on the edge.
-  verticalRange(low, high) {
-    if (low === null) return [0, 1];
-    if (low === high) {
-      const room = Math.abs(low) * 0.05 || 1.2;
-      return [low - room, high + room];
-    }
-    return uPlot.rangeNum(low, high, 0.1, true);
-  }
-
-  // A bucket between two gaps has no line to be seen by.
-  alone(plot) {
-    const values = plot.data[1];
-    return values.flatMap((value, i) => (value !== null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
-  }
-
-  show(columns, { range, longest }) {
-    this.columns = columns;
-    this.range = range;
-    this.buckets = withGaps(columns, longest);
-    const empty = columns.t.length === 0;
-    if (empty) this.plot.dataset.empty = "No values in this range";
-    else delete this.plot.dataset.empty;
-    if (this.uplot) this.uplot.setData(this.buckets);
-    else this.uplot = new uPlot(this.options(), this.buckets, this.plot);
-    const words = empty ? "" : summary(columns, this.number);
-    this.plot.setAttribute("role", "img");
-    this.plot.setAttribute("aria-label", `${this.label}: ${words || "no values in this range"}`);
-    this.read(this.uplot.cursor.idx);
-  }
-
-  read(index) {
-    const [t, avg, min, max] = this.buckets;
-    if (!this.columns.t.length) return say(this.readout);
-    if (index == null || avg[index] == null) return say(this.readout, summary(this.columns, this.number));
-    const band = min[index] < max[index] ? ` (${this.number(min[index])} to ${this.number(max[index])})` : "";
-    say(this.readout, strong(this.number(avg[index])), `${band}  ${this.time.format(t[index] * 1000)}`);
-  }
-
-  resize() {
-    if (this.uplot && this.plot.clientWidth) this.uplot.setSize({ width: this.plot.clientWidth, height: HEIGHT });
-  }
-
-  redraw() {
-    this.uplot?.redraw(false);
-  }
-}
+const ONE_STEP = 1000; // milliseconds in which several moves are one entry of the browser's history
+const MOVE = 0.25; // of what is shown, by an arrow key
+const KEYS = {
+  ArrowLeft: { move: -MOVE },
+  ArrowRight: { move: MOVE },
+  "+": { zoom: 0.5 },
+  "=": { zoom: 0.5 },
+  "-": { zoom: 2 },
+  "−": { zoom: 2 },
+};
 
 class TelemetryHistory extends HTMLElement {
   connectedCallback() {
     this.gone = new AbortController();
     const { signal } = this.gone;
-    this.charts = [...this.querySelectorAll("[data-key]")].map((figure) => new Chart(figure, this.dataset.zone));
-    this.addEventListener("click", (event) => this.choose(event), { signal });
+    const { zone, say } = this.dataset;
+    this.say = JSON.parse(say);
+    const parts = { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+    const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+    this.clocks = {
+      fine: new Intl.DateTimeFormat(language, { ...parts, second: "2-digit" }),
+      words: new Intl.DateTimeFormat(language, { ...parts, year: "numeric" }),
+      field: new Intl.DateTimeFormat("sv-SE", { ...parts, year: "numeric", month: "2-digit", day: "2-digit" }),
+    };
+    this.presets = new Map([...this.querySelectorAll(".ranges a")].map(({ dataset }) => [dataset.name, Number(dataset.seconds)]));
+    this.initial = { seconds: Number(this.dataset.seconds), end: null };
+    this.initialKeys = this.keys();
+    this.view = fromAddress(location.search, this.presets, this.initial);
+    this.charts = [...this.querySelectorAll("figure[data-key]")].map((figure) => this.chart(figure));
+    this.addEventListener("click", (event) => this.press(event), { signal });
+    this.addEventListener("keydown", (event) => this.type(event), { signal });
+    this.addEventListener("wheel", (event) => this.wheel(event), { signal, passive: false });
+    this.addEventListener("pointerdown", (event) => this.grab(event), { signal, capture: true });
     this.addEventListener("toggle", () => this.load(), { signal, capture: true });
     addEventListener("popstate", () => this.follow(), { signal });
     document.addEventListener("visibilitychange", () => this.load(), { signal });
@@ -205,6 +47,7 @@ class TelemetryHistory extends HTMLElement {
     this.sizes.observe(this);
     this.watchColors(signal);
     this.load();
+    this.tell();
   }
 
   disconnectedCallback() {
@@ -213,7 +56,17 @@ class TelemetryHistory extends HTMLElement {
     this.sizes.disconnect();
     this.themes.disconnect();
     clearTimeout(this.timer);
-    this.charts.forEach((chart) => chart.uplot?.destroy());
+    this.charts.forEach((chart) => chart.destroy());
+  }
+
+  chart(figure) {
+    return new Chart(figure, {
+      zone: this.dataset.zone,
+      say: this.say,
+      clock: this.clocks.fine,
+      selected: (from, to) => this.select(from, to),
+      reset: () => this.go(zoomed(this.view, 2, undefined, this.now)),
+    });
   }
 
   watchColors(signal) {
@@ -221,29 +74,183 @@ class TelemetryHistory extends HTMLElement {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw, { signal });
     this.themes = new MutationObserver(redraw);
     this.themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    // On paper they are dark on light.
+    const { dataset } = document.documentElement;
+    addEventListener("beforeprint", () => ([this.theme, dataset.theme] = [dataset.theme, "light"]), { signal });
+    addEventListener("afterprint", () => (dataset.theme = this.theme), { signal });
   }
 
-  choose(event) {
-    const link = event.target.closest(".ranges a");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  // Where "now" is: a device that fell silent is looked at where it did.
+  get now() {
+    return this.dataset.end ? Math.floor(this.dataset.end) + 1 : Math.ceil(Date.now() / 1000);
+  }
+
+  keys() {
+    return [...this.querySelectorAll("figure[data-key]")].map((figure) => figure.dataset.key);
+  }
+
+  // What leads elsewhere in time, or to other keys, does so without the page being left.
+  press(event) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    const target = event.target.closest("a:is([data-seconds], [data-move], [data-zoom], [data-live], [data-key], [data-export])");
+    if (!target) return;
+    const { seconds, move, zoom, live, key } = target.dataset;
+    if ("export" in target.dataset) return this.aim(target);
     event.preventDefault();
-    history.pushState(null, "", link.href);
-    this.select(link);
+    if (key) return this.choose(key);
+    if (seconds) this.go({ seconds: Number(seconds), end: null });
+    if (move) this.go(moved(this.view, Number(move), this.now));
+    if (zoom) this.go(zoomed(this.view, Number(zoom), undefined, this.now));
+    if (live !== undefined) this.go({ seconds: this.view.seconds, end: null });
+  }
+
+  type(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    const plot = event.target.closest(".plot");
+    if (event.shiftKey && plot && event.key.startsWith("Arrow")) {
+      event.preventDefault();
+      this.charts.find((chart) => chart.plot === plot)?.step(event.key === "ArrowLeft" ? -1 : 1);
+      return;
+    }
+    const wish = KEYS[event.key];
+    if (!wish) return;
+    event.preventDefault();
+    this.go(wish.move ? moved(this.view, wish.move, this.now) : zoomed(this.view, wish.zoom, undefined, this.now));
+  }
+
+  wheel(event) {
+    const chart = this.charts.find(({ plot }) => plot.contains(event.target));
+    if (!chart?.uplot || !event.ctrlKey) return;
+    event.preventDefault();
+    const at = chart.uplot.posToVal(event.clientX - chart.uplot.over.getBoundingClientRect().left, "x");
+    this.go(zoomed(this.view, event.deltaY > 0 ? 1.25 : 0.8, at, this.now));
+  }
+
+  // A finger, or a mouse with Shift held, takes hold of time and moves it.
+  grab(event) {
+    const chart = this.charts.find(({ plot }) => plot.contains(event.target));
+    if (!chart?.uplot || event.button || !(event.shiftKey || event.pointerType === "touch")) return;
+    event.stopPropagation();
+    const over = chart.uplot.over;
+    const grabbed = new AbortController();
+    const { signal } = grabbed;
+    const share = ({ clientX }) => (event.clientX - clientX) / over.clientWidth;
+    const block = (mouse) => mouse.stopPropagation();
+    this.addEventListener("mousedown", block, { signal, capture: true });
+    addEventListener("pointermove", (move) => this.turn(moved(this.view, share(move), this.now)), { signal });
+    addEventListener("pointercancel", () => grabbed.abort(this.turn(this.view)), { signal });
+    addEventListener("pointerup", (up) => {
+      grabbed.abort();
+      if (Math.abs(share(up)) > 0.01) this.go(moved(this.view, share(up), this.now));
+    }, { signal });
+  }
+
+  // Charts that move in step tell of one selection several times.
+  select(from, to) {
+    if (this.selecting) return;
+    this.selecting = true;
+    queueMicrotask(() => (this.selecting = false));
+    this.go(between(from, to, this.now));
+  }
+
+  choose(key) {
+    const chosen = this.keys();
+    const next = chosen.includes(key) ? chosen.filter((other) => other !== key) : [...chosen, key];
+    if (!next.length) return;
+    const asked = new URLSearchParams(location.search);
+    asked.delete("key");
+    next.forEach((other) => asked.append("key", other));
+    history.pushState(null, "", `?${asked}`.replaceAll("%3A", ":"));
+    this.showKeys(next);
+    this.load();
+  }
+
+  // A figure for each of the keys, in the order of the chips.
+  showKeys(keys) {
+    const grid = this.querySelector(".grid");
+    const template = this.querySelector("template");
+    if (!template) return;
+    for (const chip of this.querySelectorAll("a[data-key]")) {
+      const { key, label, unit, decimals } = chip.dataset;
+      const at = this.charts.findIndex((chart) => chart.key === key);
+      chip.toggleAttribute("aria-current", false);
+      if (keys.includes(key)) {
+        chip.setAttribute("aria-current", "true");
+        if (at >= 0) {
+          grid.append(this.charts[at].figure);
+          continue;
+        }
+        const figure = template.content.cloneNode(true).querySelector("figure");
+        Object.assign(figure.dataset, { key, label, unit, decimals });
+        figure.querySelector(".key").textContent = [label, unit].filter(Boolean).join(" ");
+        grid.append(figure);
+        this.charts.push(this.chart(figure));
+      } else if (at >= 0) {
+        this.charts[at].destroy();
+        this.charts[at].figure.remove();
+        this.charts.splice(at, 1);
+      }
+    }
+  }
+
+  // To another part of time, by way of the address.
+  go(view) {
+    if (same(view, this.view)) return;
+    const at = performance.now();
+    const change = at - this.wentAt < ONE_STEP ? "replaceState" : "pushState";
+    this.wentAt = at;
+    history[change](null, "", toAddress(view, this.presets, location.search));
+    this.shift(view);
   }
 
   follow() {
-    const name = new URLSearchParams(location.search).get("range");
-    this.initial ??= this.querySelector(".ranges [aria-current]");
-    this.select(this.querySelector(`.ranges a[data-name="${CSS.escape(name ?? "")}"]`) ?? this.initial);
+    this.wentAt = undefined;
+    const keys = new URLSearchParams(location.search).getAll("key");
+    this.showKeys(keys.length ? keys : this.initialKeys);
+    this.shift(fromAddress(location.search, this.presets, this.initial));
   }
 
-  select(link) {
-    this.initial ??= this.querySelector(".ranges [aria-current]");
-    this.querySelector(".ranges [aria-current]")?.removeAttribute("aria-current");
-    link.setAttribute("aria-current", "true");
-    this.querySelector(".words").textContent = link.dataset.words;
-    this.dataset.seconds = link.dataset.seconds;
+  shift(view) {
+    this.view = view;
+    this.turn(view);
+    this.tell();
+    this.setAttribute("aria-busy", "true");
     this.load();
+  }
+
+  turn(view) {
+    const { from, to } = span(view, this.now);
+    this.charts.forEach((chart) => chart.turn([from, to]));
+  }
+
+  // Which part of time it is, wherever that is said.
+  tell() {
+    const { from, to } = span(this.view, this.now);
+    const preset = presetOf(this.view, this.presets);
+    for (const link of this.querySelectorAll(".ranges a")) {
+      if (link.dataset.name === preset) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+    const words = this.querySelector(".ranges [aria-current]")?.dataset.words;
+    this.querySelector(".words").textContent = words ?? this.clocks.words.formatRange(from * 1000, to * 1000);
+    this.toggleAttribute("data-paused", this.view.end !== null);
+    for (const field of this.querySelectorAll("input[type='datetime-local']")) {
+      const time = field.name === "from" ? from : to;
+      field.value = this.clocks.field.format(time * 1000).replace(" ", "T");
+    }
+  }
+
+  // A download is of what is shown now.
+  aim(link) {
+    const { from, to } = span(this.view, this.now);
+    const url = new URL(link.href);
+    url.searchParams.set("from", iso(from));
+    url.searchParams.set("to", iso(to));
+    if (link.dataset.export === "keys") {
+      url.searchParams.delete("key");
+      this.keys().forEach((key) => url.searchParams.append("key", key));
+    }
+    link.href = url;
   }
 
   // Every chart in sight anew. What is shown stays until the new is there; an older wish is dropped.
@@ -251,54 +258,46 @@ class TelemetryHistory extends HTMLElement {
     clearTimeout(this.timer);
     if (document.hidden) return;
     this.request?.abort();
-    const request = (this.request = new AbortController());
-    const open = this.charts.filter((chart) => chart.figure.closest("details").open);
+    const { signal } = (this.request = new AbortController());
+    const open = this.charts.filter((chart) => chart.open);
     if (!open.length) return;
-    const to = this.dataset.end ? Math.floor(this.dataset.end) + 1 : Math.ceil(Date.now() / 1000);
-    const from = to - this.dataset.seconds;
+    const { from, to } = span(this.view, this.now);
+    const points = Math.min(1000, Math.max(120, Math.round(open[0].plot.clientWidth)));
     try {
-      const points = Math.min(1000, Math.max(120, Math.round(open[0].plot.clientWidth)));
-      const answers = await this.fetchAll(open, from, to, points, request.signal);
-      this.draw(open, answers, from, to);
+      const keys = open.map((chart) => chart.key);
+      const answer = await fetchSeries(this.dataset.series, keys, { from, to, points, zone: this.dataset.zone, signal });
+      this.draw(open, answer, [from, to]);
     } catch (error) {
-      if (request.signal.aborted) return;
-      this.trouble(error.message);
-      this.again(REFRESH.longest / 4);
+      if (signal.aborted) return;
+      this.trouble([401, 403].includes(Number(error.message)) ? this.say.signed_out : error instanceof Refused ? this.say.refused : this.say.away);
+      this.timer = setTimeout(() => this.load(), REFRESH.longest / 4);
     }
   }
 
-  async fetchAll(charts, from, to, points, signal) {
-    const series = {};
-    let resolution = 1;
-    for (let first = 0; first < charts.length; first += KEYS_PER_REQUEST) {
-      const query = new URLSearchParams({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString(), points, time_zone: this.dataset.zone });
-      for (const { key } of charts.slice(first, first + KEYS_PER_REQUEST)) query.append("key", key);
-      const response = await fetch(`${this.dataset.series}?${query}`, { signal, headers: { Accept: "application/json" } });
-      if (response.status === 401 || response.status === 403) throw new Error("You have been signed out. Reload this page to sign in again.");
-      if (!response.ok) throw new Error("The history could not be loaded; it is tried again.");
-      const answer = await response.json();
-      for (const [key, columns] of Object.entries(answer.series)) series[key] = ofKey(answer.t, columns);
-      resolution = answer.resolution;
-    }
-    return { series, resolution };
-  }
-
-  draw(charts, { series, resolution }, from, to) {
-    const longest = SILENCES * Math.max(resolution, this.dataset.interval);
-    for (const chart of charts) chart.show(series[chart.key], { range: [from, to], longest });
-    this.querySelector(".resolution").textContent = `Line: mean of every ${duration(resolution)}. Band: least to greatest value in it.`;
+  draw(charts, { series, resolution }, range) {
     this.trouble("");
-    if (!this.dataset.end) this.again(Math.min(REFRESH.longest, Math.max(REFRESH.shortest, resolution * 500)));
+    this.removeAttribute("aria-busy");
+    const interval = Number(this.dataset.interval);
+    for (const chart of charts) chart.show(series[chart.key], { range, resolution, interval });
+    const raw = charts.every((chart) => chart.raw);
+    this.querySelector(".resolution").textContent = fill(raw ? this.say.each : this.say.mean, { step: duration(resolution) });
+    const table = this.querySelector("details[open] > .table > table");
+    if (table) this.fillTable(table, charts);
+    if (this.view.end === null && !this.dataset.end) {
+      this.timer = setTimeout(() => this.load(), Math.min(REFRESH.longest, Math.max(REFRESH.shortest, resolution * 500)));
+    }
+  }
+
+  fillTable(table, charts) {
+    const say = ({ number }, avg, min, max) => (min < max ? `${number(avg)} (${fill(this.say.band, { min: number(min), max: number(max) })})` : number(avg));
+    fillTable(table, charts, { clock: this.clocks.fine, say, time: this.say.time });
   }
 
   trouble(text) {
     const place = this.querySelector(".trouble");
     place.textContent = text;
     place.hidden = !text;
-  }
-
-  again(milliseconds) {
-    this.timer = setTimeout(() => this.load(), milliseconds);
+    if (text) this.removeAttribute("aria-busy");
   }
 }
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fire.proxy import Nginx
 from tests.fire.slow import begin_bodies
-from tests.journeys.conftest import PATIENCE, Site, free_port
+from tests.journeys.sites import PATIENCE, Site, free_port
 
 READING = {"telemetry_type": "deploy", "payload": {"a": 1}}
 

@@ -1,13 +1,16 @@
 """Adding a device in the browser."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts import secrets
 from accounts.models import Session
 from accounts.sessions import SessionStore
+from devices import enrolment
 from devices.models import Device, DeviceToken
 from tests.conftest import Api
 
@@ -84,3 +87,93 @@ def test_the_first_reading_is_awaited_and_then_shown(
     assert "Waiting for the first reading" in owner_client.get(path).content.decode()
     device_api.post("/api/v1/device/telemetry", {"telemetry_type": "t", "payload": {"a": 1.5}})
     assert "a = 1.5" in owner_client.get(path).content.decode()
+
+
+def test_after_a_minute_there_is_a_list_of_what_may_be_wrong(
+    owner_client: Client, device: Device
+) -> None:
+    path = f"/devices/{device.pk}/first"
+    assert "401: the token" not in owner_client.get(path).content.decode()
+    Device.objects.update(created_at=timezone.now() - timedelta(minutes=2))
+    assert "401: the token" in owner_client.get(path).content.decode()
+
+
+class TestConnecting:
+    def test_a_known_device_gets_one_more_token_when_it_is_asked_for(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        path = f"/devices/{device.pk}/connect"
+        page = owner_client.get(path).content.decode()
+        assert "YOUR_TOKEN" in page
+        assert not device.tokens.exists()
+        page = owner_client.post(path).content.decode()
+        assert device.tokens.get().token_hash == secrets.Secret(token_in(page)).digest
+        assert 'class="qr"' in page
+        assert "YOUR_TOKEN" not in page
+
+    def test_no_more_tokens_than_there_may_be(self, owner_client: Client, device: Device) -> None:
+        for _ in range(enrolment.TOKENS_PER_DEVICE):
+            enrolment.issue_token(device)
+        answer = owner_client.post(f"/devices/{device.pk}/connect")
+        assert answer.status_code == 422
+        assert "may have no more" in answer.content.decode()
+
+    @pytest.mark.parametrize("path", ["connect", "settings", "delete"])
+    def test_a_stranger_finds_nothing(
+        self, stranger_client: Client, device: Device, path: str
+    ) -> None:
+        form = {**FORM, "delete-typed": "greenhouse"}
+        answer = stranger_client.post(f"/devices/{device.pk}/{path}", form)
+        assert answer.status_code == 404
+        device.refresh_from_db()
+        assert (device.name, device.deleted_at) == ("greenhouse", None)
+        assert not device.tokens.exists()
+
+
+class TestSettings:
+    def test_what_is_known_is_changed(self, owner_client: Client, device: Device) -> None:
+        path = f"/devices/{device.pk}/settings"
+        assert 'value="greenhouse"' in owner_client.get(path).content.decode()
+        answer = owner_client.post(path, {**FORM, "metadata": '{"room": "attic"}'})
+        assert answer.headers["Location"] == f"/devices/{device.pk}"
+        device.refresh_from_db()
+        assert (device.name, device.device_type, device.expected_interval) == (
+            "mast",
+            "weather",
+            30,
+        )
+        assert device.metadata == {"room": "attic"}
+        assert "attic" in owner_client.get(path).content.decode()
+
+    @pytest.mark.parametrize(
+        ("field", "typed", "words"),
+        [
+            ("name", "", "This field is required."),
+            ("metadata", "{", "at byte"),
+            ("metadata", "[]", "Must be a JSON object."),
+            ("metadata", '{"a": {"b": NaN}}', "At /a/b: NaN"),
+        ],
+    )
+    def test_what_cannot_be_is_told_at_its_field(
+        self, owner_client: Client, device: Device, field: str, typed: str, words: str
+    ) -> None:
+        path = f"/devices/{device.pk}/settings"
+        answer = owner_client.post(path, {**FORM, field: typed})
+        assert answer.status_code == 422
+        assert f'id="id_{field}_error"' in answer.content.decode()
+        assert words in answer.content.decode()
+        device.refresh_from_db()
+        assert (device.name, device.metadata) == ("greenhouse", {})
+
+    def test_a_device_is_deleted_by_whoever_types_its_name(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        path = f"/devices/{device.pk}/delete"
+        wrong = owner_client.post(path, {"delete-typed": "Greenhouse"})
+        assert wrong.status_code == 422
+        assert "This is not its name." in wrong.content.decode()
+        assert owner_client.get(f"/devices/{device.pk}").status_code == 200
+        assert owner_client.get(path).status_code == 405
+        right = owner_client.post(path, {"delete-typed": "greenhouse"})
+        assert right.headers["Location"] == "/"
+        assert owner_client.get(f"/devices/{device.pk}").status_code == 404

@@ -10,7 +10,7 @@ import psycopg
 
 from tests.fire.postgres15 import suite
 from tests.fire.server import PostgreSQL
-from tests.journeys.conftest import free_port
+from tests.journeys.sites import free_port
 
 CONFIGURATION = """
 [databases]

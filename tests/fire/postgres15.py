@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.fire.server import DEBIAN_15, PostgreSQL
-from tests.journeys.conftest import ROOT
+from tests.journeys.sites import ROOT
 
 TESTS = os.environ.get("TESTS", "tests").split()
 """A part of it, where that is enough."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from tests.journeys.conftest import ROOT, free_port
+from tests.journeys.sites import ROOT, free_port
 
 SHIPPED = ROOT / "deploy" / "nginx" / "telemetry.conf"
 AROUND = """

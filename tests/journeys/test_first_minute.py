@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from devices import times
-from tests.journeys.conftest import Site
+from tests.journeys.sites import Site
 
 pytestmark = pytest.mark.browser
 

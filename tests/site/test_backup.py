@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg import sql
 
-from tests.journeys.conftest import PATIENCE, ROOT
+from tests.journeys.sites import PATIENCE, ROOT
 
 pytestmark = pytest.mark.django_db
 FILL = """

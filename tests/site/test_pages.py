@@ -138,11 +138,15 @@ class TestHome:
         DeviceFactory.create(user=owner, name="new")
         page = text(owner_client.get("/"))
         assert re.findall(r'"state \w+">([\w ]+)<', page) == ["Never seen", "Offline", "Online"]
-        assert re.findall(r"</span>(\w+) <b>(\d)</b>|>All <b>(\d)", page) == [
-            ("", "", "3"),
-            ("Online", "1", ""),
-            ("Offline", "2", ""),
+        assert re.findall(r">([\w ]+) <b>(\d)</b>", page) == [
+            ("All", "3"),
+            ("Online", "1"),
+            ("Offline", "1"),
+            ("Pending commands", "0"),
+            ("Never seen", "1"),
         ]
+        assert "<title>(1) Devices · Telemetry</title>" in page
+        assert "%3E1%3C/text%3E" in page
 
     @pytest.mark.parametrize(
         ("query", "names"),
@@ -150,23 +154,47 @@ class TestHome:
             ("?q=NORTH", ["north"]),
             ("?q=thermo", ["south"]),
             ("?status=online", ["north"]),
-            ("?status=offline", ["south"]),
+            ("?status=never", ["south"]),
+            ("?status=offline", ["west"]),
             ("?status=offline&q=north", []),
-            ("?status=made-up", ["north", "south"]),
+            ("?status=pending", ["south"]),
+            ("?q=Cellar", ["west"]),
+            ("?sort=seen", ["north", "west", "south"]),
+            ("?sort=silent", ["south", "west", "north"]),
+            ("?sort=type", ["north", "west", "south"]),
+            ("?sort=added", ["west", "south", "north"]),
+            ("?sort=made-up&status=online", ["north"]),
+            ("?status=made-up", ["north", "south", "west"]),
             ("?q=%00north", ["north"]),
             ("?q=%25", []),
-            ("?page=99999999999999999999999", ["north", "south"]),
-            ("?page=x", ["north", "south"]),
+            ("?page=99999999999999999999999", ["north", "south", "west"]),
+            ("?page=x", ["north", "south", "west"]),
         ],
     )
     def test_search_and_filters(
         self, owner_client: Client, owner: User, query: str, names: list[str]
     ) -> None:
-        DeviceFactory.create(user=owner, name="north", last_seen_at=timezone.now())
-        DeviceFactory.create(user=owner, name="south", device_type="thermostat")
+        now = timezone.now()
+        DeviceFactory.create(user=owner, name="north", last_seen_at=now)
+        south = DeviceFactory.create(user=owner, name="south", device_type="thermostat")
+        CommandFactory.create(device=south)
+        DeviceFactory.create(
+            user=owner,
+            name="west",
+            last_seen_at=now - timedelta(days=1),
+            metadata={"room": "cellar"},
+        )
         for path in ("/", "/devices/rows"):
             page = text(owner_client.get(path + query))
             assert re.findall(r'class="stretched" href="[^"]+">(\w+)<', page) == names
+
+    def test_a_small_line_shows_how_the_first_value_went(
+        self, owner_client: Client, device: Device
+    ) -> None:
+        assert 'class="spark"' not in text(owner_client.get("/"))
+        first = timezone.now() - timedelta(minutes=1)
+        store_readings(device, payloads=[{"a": 1}, {"a": 2}, {"a": 1}], recorded_at=first)
+        assert '<path d="M0 26L50 2L100 26" />' in text(owner_client.get("/"))
 
     def test_there_are_fifty_on_a_page(self, owner_client: Client, owner: User) -> None:
         for _ in range(51):
@@ -309,16 +337,17 @@ class TestDevicePage:
     ) -> None:
         fill(owner, 1)
         path = f"/devices/{Device.objects.get().pk}"
-        # Session, user, device, newest of each type, types, units, commands, catalogue, newest
-        # readings, what was refused.
-        with django_assert_num_queries(10):
+        # Session, user, device, newest of each type, types, units, what is kept, up to where hours
+        # are rolled up, the last day, the newest values of a young device, commands, catalogue,
+        # newest readings, what was refused.
+        with django_assert_num_queries(14):
             owner_client.get(path)
         fill(owner, 9)
         device = Device.objects.get(pk=path[-36:])
         for number in range(10):
             store_reading(device, telemetry_type=f"t{number}", payload={"a": 1, "b": 2})
             CommandFactory.create(device=device)
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(14):
             owner_client.get(path)
 
 

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.journeys.conftest import PATIENCE, Site
+from tests.journeys.sites import PATIENCE, Site
 
 BODY = b'{"telemetry_type": "running", "payload": {"secret": "swordfish", "a": %d}}'
 

@@ -1,0 +1,42 @@
+"""The first lines of code for a device, with its site, id and token filled in."""
+
+from typing import NamedTuple
+
+import segno
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from devices.models import Device
+
+LANGUAGES = {
+    "curl": "curl",
+    "python": "Python",
+    "micropython": "MicroPython",
+    "arduino": "Arduino",
+}
+NO_TOKEN = "YOUR_TOKEN"  # noqa: S105 - the place of one
+
+
+class Snippet(NamedTuple):
+    """A program that sends one reading, or one after the other."""
+
+    name: str
+    language: str
+    text: str
+
+
+def of(device: Device, token: str = NO_TOKEN) -> list[Snippet]:
+    """The same in each language."""
+    context = {"device": device, "token": token, "site": settings.PUBLIC_URL}
+    return [
+        Snippet(name, language, render_to_string(f"devices/snippets/{name}.txt", context).strip())
+        for name, language in LANGUAGES.items()
+    ]
+
+
+def qr(token: str) -> SafeString:
+    """The token as a QR code, an SVG to be put into a page."""
+    drawn = segno.make(token, error="m", micro=False)
+    svg = drawn.svg_inline(border=2, light="#fff", svgclass="qr", lineclass=None, omitsize=True)
+    return SafeString(svg)

@@ -1,0 +1,11 @@
+// The title and the icon of the tab tell how many devices are offline: the list brings both.
+
+function show() {
+  const { title, icon } = document.getElementById("devices")?.dataset ?? {};
+  if (!title) return;
+  if (document.title !== title) document.title = title;
+  const link = document.querySelector("link[rel=icon]");
+  if (link.href !== icon) link.href = icon;
+}
+
+document.addEventListener("htmx:after:swap", show);

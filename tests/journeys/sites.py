@@ -1,0 +1,110 @@
+"""Running sites, and a house full of devices on one of them."""
+
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30
+"""Seconds; long enough for a busy machine, and only a failure ever waits for it."""
+
+
+class Site:
+    """A running site, and what it prints."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.data_dir = data_dir
+        self.lines: queue.Queue[str | None] = queue.Queue()
+        self.said: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "run"],
+            cwd=ROOT,
+            env=os.environ
+            | {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DATABASE_URL": ""}
+            | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line from now on that matches."""
+        while True:
+            line = self.lines.get(timeout=PATIENCE)
+            assert line is not None, "the site ended:\n" + "".join(self.said)
+            if match := re.search(pattern, line):
+                return match
+
+    def kill(self, program: str) -> None:
+        """kill -9 the process of the Procfile that runs this program."""
+        supervisor = psutil.Process(self.process.pid)
+        victim = next(p for p in supervisor.children() if program in " ".join(p.cmdline()))
+        victim.kill()
+
+    def stop(self) -> int:
+        """Ctrl-C, and the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=PATIENCE)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.said.append(line)
+                self.lines.put(line)
+        self.lines.put(None)
+
+
+class House:
+    """A site full of devices (see `seed`), and who is signed in there."""
+
+    def __init__(self, site: Site, devices: dict[str, str], state: Any) -> None:
+        self.url, self.devices, self.state = site.url, devices, state
+
+    def device(self, name: str, path: str = "") -> str:
+        """The address of a device's page, or of one below it."""
+        return f"{self.url}/devices/{self.devices[name]}{path}"
+
+
+@contextmanager
+def opened_house() -> Iterator[House]:
+    """A new one, closed at the end."""
+    with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
+        running = Site(Path(folder) / "data")
+        running.wait_for(r"Telemetry runs at")
+        environment = os.environ | {
+            "DATA_DIR": str(running.data_dir),
+            "DATABASE_URL": "",
+            "PORT": str(running.port),
+        }
+        seed = [sys.executable, "-m", "tests.journeys.seed"]
+        told = subprocess.run(seed, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+        made = json.loads(told.stdout)
+        cookies = [{**made["cookie"], "url": running.url}]
+        yield House(running, made["devices"], cookies)
+        running.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
