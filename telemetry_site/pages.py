@@ -80,13 +80,14 @@ def device_readings(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def first_reading(request: SignedInRequest, device_id: UUID) -> HttpResponse:
-    """Whether a new device has been heard of: asked for while its owner connects it."""
+    """Whether a new device has been heard of, or refused: asked for while its owner connects it."""
     device = _device(request.user, device_id, timezone.now())
     newest = history.latest([device], depth=1, rare=False)[device.pk]
     context = {
         "device": device,
         "groups": charts.groups(newest, keys.Display()),
         "late": timezone.now() - device.created_at > PATIENCE,
+        "refusal": refusals.of(device).first(),
     }
     return render(request, "devices/_first_reading.html", context)
 

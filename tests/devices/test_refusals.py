@@ -104,6 +104,17 @@ def test_its_page_shows_them_as_text(device: Device, device_api: Api, owner_clie
     assert "/payload/&lt;script&gt;" in page
 
 
+def test_who_connects_it_sees_why_it_was_refused(
+    device: Device, device_api: Api, owner_client: Client
+) -> None:
+    path = f"/devices/{device.pk}/first"
+    assert "Refused" not in owner_client.get(path).content.decode()
+    device_api.post(TELEMETRY, b"{")
+    assert 'id="refusal"' in owner_client.get(path).content.decode()
+    device_api.post(TELEMETRY, GOOD)
+    assert "Refused" not in owner_client.get(path).content.decode()
+
+
 def test_the_newest_comes_first_and_its_words_are_the_last(device: Device) -> None:
     for number, code in enumerate(["one", "two", "one"]):
         why = [refusals.Reason(code, 1, "", f"No. {number}")]
