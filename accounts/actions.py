@@ -28,6 +28,8 @@ ACTIONS: dict[str, str | Promise] = {
     "device.purged": _("Readings of a deleted device removed"),
     "command.issued": _("Command sent"),
     "command.cancelled": _("Command cancelled"),
+    "command.sent_to_many": _("Command sent to many devices"),
+    "command.cancelled_for_many": _("Command to many devices cancelled"),
     "catalogue.created": _("Command added to the catalogue"),
     "catalogue.changed": _("Command of the catalogue changed"),
     "catalogue.deleted": _("Command removed from the catalogue"),

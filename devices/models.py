@@ -1,6 +1,7 @@
 """Devices and the secrets they speak with."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Self
@@ -13,9 +14,11 @@ from django.db.models import (
     DurationField,
     ExpressionWrapper,
     F,
+    Func,
     Max,
     Q,
     Sum,
+    TextField,
     Value,
     When,
 )
@@ -57,6 +60,37 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def offline(self, now: datetime) -> Self:
         """Those out of contact, and those never seen."""
         return self.exclude(in_contact(now))
+
+    def having(
+        self,
+        now: datetime,
+        *,
+        status: str = "",
+        device_type: str = "",
+        search: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Those that a person looks for; what is empty is not asked.
+
+        `search` is a part of the name, in any case; a metadata value is compared as text.
+        """
+        found = self
+        if status:
+            found = found.online(now) if status == Device.Status.ONLINE else found.offline(now)
+        if device_type:
+            found = found.filter(device_type=device_type)
+        if search:
+            found = found.filter(name__icontains=search)
+        for key, value in (metadata or {}).items():
+            # KeyTextTransform would take a key of digits for a place in a list.
+            text = Func(
+                F("metadata"),
+                Value(key),
+                function="jsonb_extract_path_text",
+                output_field=TextField(),
+            )
+            found = found.alias(metadata_text=text).filter(metadata_text=value)
+        return found
 
     def with_presence(self, now: datetime) -> Self:
         """Annotate `online`."""

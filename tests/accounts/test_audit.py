@@ -419,6 +419,7 @@ class TestAdmin:
 
     def test_a_catalogue_belongs_to_nobody(self, staff_client):
         body = {"device_type": "pump", "command_name": "go", "title": "Go", "payload_schema": "{}"}
+        body["default_expiry"] = "60"
         staff_client.post("/admin/commands/commandtype/add/", body)
         event = AuditEvent.objects.get()
         assert (event.action, event.owner) == ("catalogue.created", None)

@@ -26,6 +26,9 @@ PAGES = {
     "names and units": "/devices/{greenhouse}/keys",
     "a key": "/devices/{greenhouse}/keys/climate.temperature",
     "add a device": "/devices/new",
+    "send a command": "/devices/{mast}/commands",
+    "send to many": "/commands/many",
+    "sent to many": "/commands/batches",
     "password": "/account/password",
     "not found": "/nothing-here",
 }
