@@ -182,7 +182,7 @@ class DeviceTokenList(GenericAPIView[DeviceToken]):
         return Response(answer, status=status.HTTP_201_CREATED)
 
 
-class RefusalAnswer(serializers.ModelSerializer[Refusal]):
+class DeviceRefusalAnswer(serializers.ModelSerializer[Refusal]):
     class Meta:
         model = Refusal
         fields = ("code", "status", "count", "last_at", "pointer", "detail", "request_id")
@@ -193,10 +193,10 @@ class RefusalList(APIView):
 
     permission_classes = (IsUser | IsDevice,)
 
-    @extend_schema(operation_id="devices_refusals_list", responses=RefusalAnswer(many=True))
+    @extend_schema(operation_id="devices_refusals_list", responses=DeviceRefusalAnswer(many=True))
     def get(self, request: Request, device_id: UUID) -> Response:
         device = reachable_device(request, device_id)
-        return Response(RefusalAnswer(refusals.of(device), many=True).data)
+        return Response(DeviceRefusalAnswer(refusals.of(device), many=True).data)
 
 
 class DeviceTokenRotation(APIView):
