@@ -174,6 +174,12 @@ class Command(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["device", "-created_at", "-id"], name="commands_of_device"),
+            models.Index(fields=["-created_at", "-id"], name="commands_newest"),
+            models.Index(
+                fields=["created_at", "id"],
+                condition=Q(status="pending"),
+                name="commands_oldest_pending",
+            ),
             models.Index(
                 fields=["device", "created_at", "id"],
                 condition=Q(status="pending"),

@@ -44,7 +44,7 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     # After it, whose page in the admin it replaces.
     "telemetry_site.apps.SiteConfig",
-    "django.contrib.admin",
+    "telemetry_site.apps.StaffConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -173,6 +173,7 @@ STORAGES = {
 }
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "telemetry_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0002_token_replaced_by"),
+        ("devices", "0003_deactivated_and_looked_for"),
     ]
 
     operations = [
