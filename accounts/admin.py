@@ -1,24 +1,62 @@
 """Users and their tokens, for staff."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as FrameworkGroupAdmin
 from django.contrib.auth.admin import UserAdmin as FrameworkUserAdmin
-from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.contrib.auth.models import Group, Permission
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import tokens
+from accounts import confirmation, rights, tokens
 from accounts.actions import ACTIONS
 from accounts.audited import RecordingAdmin
+from accounts.filters import AutocompleteFilter, media_of
 from accounts.forms import PasswordForm
+from accounts.guarded import staff_of
+from accounts.keyset import KeysetAdmin
 from accounts.models import AuditEvent, Token, User
 from accounts.read_only import ReadOnlyAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+TOKENS_SHOWN = 20
+
+
+class UserForm(forms.ModelForm[User]):
+    """Without the password's hash, which the framework would show a part of."""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        moved = "email" in self.changed_data and "email_verified_at" not in self.changed_data
+        if moved and "email_verified_at" in values:
+            # A new address is nobody's until its owner has followed the link.
+            values["email_verified_at"] = None
+        return values
+
+
+class VerifiedFilter(admin.SimpleListFilter):
+    title = _("e-mail address")
+    parameter_name = "verified"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", _("Verified")), ("no", _("Not verified"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        match self.value():
+            case "yes":
+                return queryset.exclude(email_verified_at=None)
+            case "no":
+                return queryset.filter(email_verified_at=None)
+        return queryset
 
 
 @admin.register(User)
@@ -26,40 +64,133 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     """People. They are deactivated rather than deleted: their devices hold readings."""
 
     subject = "user"
-    list_display = ("username", "email", "is_active", "is_staff", "last_login", "created_at")
+
+    form = UserForm
+    list_display = ("username", "email", "verified", "state", "role", "last_login", "created_at")
+    list_filter = ("is_active", VerifiedFilter, "is_staff", "is_superuser")
+    list_per_page = 50
     search_fields = ("username", "email")
+    search_help_text = _("A part of a name or an address.")
     ordering = ("username",)
+    sortable_by = ("username", "email", "last_login", "created_at")
     fieldsets = (
-        (None, {"fields": ("username", "email", "email_verified_at", "password", "time_zone")}),
-        ("Rights", {"fields": ("is_active", *RIGHTS)}),
-        ("Times", {"fields": ("last_login", "created_at", "updated_at")}),
+        (None, {"fields": ("username", "email", "email_verified_at", "time_zone")}),
+        (_("Standing"), {"fields": ("state", "password_state")}),
+        (_("Rights"), {"fields": RIGHTS}),
+        (_("Times"), {"fields": ("last_login", "created_at", "updated_at")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "email", "usable_password", "password1", "password2")}),
     )
-    readonly_fields = ("last_login", "created_at", "updated_at")
+    readonly_fields = ("state", "password_state", "last_login", "created_at", "updated_at")
+    actions = ("deactivate", "reactivate")
     change_password_form = PasswordForm
+    change_form_template = "admin/accounts/user/change_form.html"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         # Rights are given by superusers only, or staff could raise their own.
-        rights = () if request.user.is_superuser else RIGHTS
-        return (*self.readonly_fields, *rights)
+        rights_shown = () if request.user.is_superuser else RIGHTS
+        return (*self.readonly_fields, *rights_shown)
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name == "user_permissions":
+            # Each is called by its table, too.
+            kwargs["queryset"] = Permission.objects.select_related("content_type")
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Whoever sets a superuser's password or address is one.
-        above = obj is not None and obj.is_superuser and not request.user.is_superuser
-        return not above and super().has_change_permission(request, obj)
+        mine = obj is None or rights.may_change(staff_of(request), obj)
+        return mine and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    @admin.display(description=_("verified"), boolean=True, ordering="email_verified_at")
+    def verified(self, user: User) -> bool:
+        return user.email_verified_at is not None
+
+    @admin.display(description=_("status"))
+    def state(self, user: User) -> SafeString:
+        if user.is_active:
+            return format_html('<span class="state online">{}</span>', gettext("Active"))
+        return format_html('<span class="state deactivated">{}</span>', gettext("Deactivated"))
+
+    @admin.display(description=_("role"))
+    def role(self, user: User) -> str:
+        if user.is_superuser:
+            return gettext("Superuser")
+        return gettext("Staff") if user.is_staff else ""
+
+    @admin.display(description=_("password"))
+    def password_state(self, user: User) -> str:
+        return gettext("Set") if user.has_usable_password() else gettext("None")
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> TemplateResponse:
+        user = kwargs.get("obj")
+        if user is not None and request.user.has_perm("accounts.view_token"):
+            context["tokens"] = user.tokens.order_by("-created_at")[:TOKENS_SHOWN]
+        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[return-value]
+
+    @admin.action(description=_("Deactivate …"), permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            rights.deactivate,
+            title=gettext("Deactivate users"),
+            words=gettext(
+                "They are signed out, and they, their tokens and their devices are refused from "
+                "now on. Nothing is lost, and they can be reactivated."
+            ),
+            button=gettext("Deactivate"),
+        )
+
+    @admin.action(description=_("Reactivate …"), permissions=["change"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            rights.reactivate,
+            title=gettext("Reactivate users"),
+            words=gettext("They and their devices are let in again."),
+            button=gettext("Reactivate"),
+        )
+
+    def _confirmed(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[User],
+        work: Callable[..., None],
+        **asked: Any,
+    ) -> HttpResponse | None:
+        """Ask first; once that is answered, do it to each that may be done it to."""
+        rows = confirmation.chosen(self, request, queryset)
+        if not rows or not confirmation.confirmed(request):
+            return confirmation.page(self, request, rows, **asked) if rows else None
+        refused = []
+        for user in rows:
+            try:
+                work(user, by=staff_of(request))
+            except rights.NotAllowed:
+                refused.append(user.username)
+        done = len(rows) - len(refused)
+        if done:
+            words = ngettext("%(count)d user.", "%(count)d users.", done) % {"count": done}
+            self.message_user(request, f"{asked['title']}: {words}", level=messages.SUCCESS)
+        if refused:
+            words = gettext("You may not do this to %(names)s.") % {"names": ", ".join(refused)}
+            self.message_user(request, words, level=messages.ERROR)
+        return None
+
 
 @admin.register(Token)
-class TokenAdmin(ReadOnlyAdmin[Token]):
+class TokenAdmin(ReadOnlyAdmin[Token], KeysetAdmin[Token]):
     """What is known of users' tokens; the secrets themselves nobody can see."""
 
     list_display = ("prefix", "label", "user", "scope", "revoked", "expires_at", "last_used_at")
-    list_filter = ("scope", "revoked")
+    list_filter = ("scope", "revoked", ("user", AutocompleteFilter))
     list_select_related = ("user",)
     search_fields = ("prefix", "label", "user__username")
     fields = readonly_fields = (
@@ -75,11 +206,22 @@ class TokenAdmin(ReadOnlyAdmin[Token]):
     )
     actions = ("revoke",)
 
-    @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: Any) -> None:
-        for token in queryset:
+    @property
+    def media(self) -> forms.Media:
+        return super().media + media_of(self)
+
+    @admin.action(description=_("Revoke the selected tokens"), permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
+        actor = staff_of(request)
+        ours = [
+            token
+            for token in queryset.select_related("user")
+            if rights.may_change(actor, token.user)
+        ]
+        for token in ours:
             tokens.revoke(token)
-        self.message_user(request, f"{len(queryset)} revoked.")
+        words = ngettext("%(count)d revoked.", "%(count)d revoked.", len(ours))
+        self.message_user(request, words % {"count": len(ours)})
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """What Django calls the right to change a token: nothing else of it changes."""
@@ -91,9 +233,18 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(RecordingAdmin[Group], FrameworkGroupAdmin):
-    """Rights that several people have."""
+    """Rights that several people have. Whoever could change a group could give themselves any."""
 
     subject = "group"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
 
 
 class ActionFilter(admin.SimpleListFilter):
@@ -110,7 +261,7 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin[AuditEvent]):
+class AuditEventAdmin(ReadOnlyAdmin[AuditEvent], KeysetAdmin[AuditEvent]):
     """Everybody's audit trail: all staff see it, and nobody can change it."""
 
     list_display = ("created_at", "label", "actor_name", "by", "address", "target_name", "owner")
@@ -118,8 +269,6 @@ class AuditEventAdmin(ReadOnlyAdmin[AuditEvent]):
     list_select_related = ("owner",)
     search_fields = ("actor_name", "target_name", "target_id", "address")
     search_help_text = _("Who, what, an id, or an address")
-    sortable_by = ()
-    show_full_result_count = False
     fields = readonly_fields = (
         "created_at",
         "label",
@@ -151,7 +300,7 @@ class AuditEventAdmin(ReadOnlyAdmin[AuditEvent]):
     def told_after(self, event: AuditEvent) -> str:
         return _pretty(event.after)
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup == "target_id" or super().lookup_allowed(lookup, value, request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,8 +1,7 @@
 """What staff change goes into the audit trail, and not into the admin's own log beside it."""
 
-from typing import Any, TypeVar
+from typing import Any
 
-from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -10,11 +9,10 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts import audit
+from accounts.guarded import GuardedAdmin, M
 
-M = TypeVar("M", bound=Model)
 
-
-class AuditedAdmin(admin.ModelAdmin[M]):
+class AuditedAdmin(GuardedAdmin[M]):
     """Tables whose every write goes through a domain function, which records it."""
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]

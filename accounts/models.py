@@ -167,6 +167,7 @@ class Token(StoredSecret):
 
     class Meta(StoredSecret.Meta):
         db_table = "tokens"
+        indexes = [models.Index(fields=["-created_at", "-id"], name="tokens_newest")]
         constraints = [
             *StoredSecret.Meta.constraints,
             models.CheckConstraint(
@@ -255,6 +256,10 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """Of one action (`token.issued`), or of all with this word before the dot (`token`)."""
         return self.filter(Q(action=subject) | Q(action__startswith=f"{subject}."))
 
+    def of_target(self, target: models.Model) -> Self:
+        """What happened to this row, newest first."""
+        return self.filter(target_id=str(target.pk)).order_by("-created_at", "-id")
+
     def before(self, time: datetime, id: uuid.UUID) -> Self:
         """Those that come after this one, newest first."""
         # The first bound alone lets the index find where to begin.
@@ -305,6 +310,7 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="audit_events_of_owner"),
             models.Index(fields=["-created_at", "-id"], name="audit_events_newest"),
+            models.Index(fields=["target_id", "-created_at", "-id"], name="audit_events_about"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -1,15 +1,14 @@
 """Tables that staff look at and nobody edits by hand."""
 
-from typing import Any, TypeVar
+from typing import Any
 
-from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest
 
-M = TypeVar("M", bound=Model)
+from accounts.audited import AuditedAdmin
+from accounts.guarded import M
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[M]):
+class ReadOnlyAdmin(AuditedAdmin[M]):
     """Lists and shows; adds, changes and deletes nothing."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

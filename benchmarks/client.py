@@ -2,9 +2,10 @@
 
 import http.client
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from benchmarks.bodies import Batch
@@ -70,11 +71,18 @@ def post(port: int, path: str, body: bytes) -> bytes:
 
 
 class Line:
-    """One kept connection that GETs with a token."""
+    """One kept connection that GETs with a token, or as a browser with these cookies."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(
+        self, port: int, token: str = "", *, cookies: Mapping[str, str] | None = None
+    ) -> None:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
-        self._headers = {"Authorization": f"Bearer {token}"}
+        together = "; ".join(f"{name}={value}" for name, value in (cookies or {}).items())
+        self._headers = (
+            {"Authorization": f"Bearer {token}"}
+            if token
+            else {"Cookie": together, "Content-Type": "application/x-www-form-urlencoded"}
+        )
 
     def __enter__(self) -> "Line":
         self._connection.connect()
@@ -88,6 +96,16 @@ class Line:
         started = time.perf_counter()
         body = _exchange(self._connection, "GET", path, None, self._headers)
         return time.perf_counter() - started, body
+
+    def post(self, path: str, form: bytes) -> float:
+        """The seconds that the answer to a form takes, which leads elsewhere. Raises Refused."""
+        started = time.perf_counter()
+        self._connection.request("POST", path, form, self._headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        if answer.status != HTTPStatus.FOUND:
+            raise Refused(f"POST {path} was answered {answer.status}")
+        return time.perf_counter() - started
 
 
 def gets(port: int, path: str, token: str, *, times: int) -> list[float]:

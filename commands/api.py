@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -16,9 +16,9 @@ from rest_framework.views import APIView
 from accounts.authentication import IsUser
 from accounts.models import User
 from accounts.strict import StrictSerializer
-from commands import lifecycle
-from commands.models import COMMAND_NAME, Command
-from devices import presence, times
+from commands import catalogue, lifecycle
+from commands.models import COMMAND_NAME, Command, CommandType
+from devices import idempotency, presence, times
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField, TimeField
 from devices.models import Device, DeviceToken
@@ -27,6 +27,11 @@ OUTCOMES = [
     (lifecycle.Status.EXECUTED.value, "executed"),
     (lifecycle.Status.FAILED.value, "failed"),
 ]
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    location=OpenApiParameter.HEADER,
+    description="Sent again with the same key, it is the same command.",
+)
 
 
 class CommandBody(StrictSerializer):
@@ -36,8 +41,7 @@ class CommandBody(StrictSerializer):
         required=False,
         min_value=1,
         max_value=int(lifecycle.LONGEST_LIFE.total_seconds()),
-        default=int(lifecycle.DEFAULT_LIFE.total_seconds()),
-        help_text="Seconds after which the command is no longer delivered.",
+        help_text="Seconds after which it is no longer delivered; else as the catalogue says.",
     )
 
 
@@ -84,7 +88,23 @@ class CommandAnswer(serializers.ModelSerializer[Command]):
             "delivered_at",
             "expires_at",
             "executed_at",
+            "finished_at",
+            "late",
+            "retry_of_id",
+            "batch_id",
         )
+
+
+class CommandTypeAnswer(serializers.ModelSerializer[CommandType]):
+    payload_schema = serializers.JSONField()
+
+    class Meta:
+        model = CommandType
+        fields = ("command_name", "title", "payload_schema", "confirm", "default_expiry")
+
+
+class CommandTypesAnswer(serializers.Serializer[Any]):
+    results = CommandTypeAnswer(many=True)
 
 
 class ClaimAnswer(serializers.Serializer[Any]):
@@ -104,20 +124,19 @@ class CommandList(GenericAPIView[Command]):
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response(shown_many(page, timezone.now()))
 
-    @extend_schema(request=CommandBody, responses={201: CommandAnswer})
+    @extend_schema(
+        request=CommandBody, responses={201: CommandAnswer}, parameters=[IDEMPOTENCY_KEY]
+    )
     def post(self, request: Request, device_id: UUID) -> Response:
         device = reachable_device(request, device_id)
         body = CommandBody(data=request.data)
         body.is_valid(raise_exception=True)
-        asked = body.validated_data
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
         command = lifecycle.issue(
             device,
-            command_name=asked["command_name"],
-            payload=asked["payload"],
-            issued_by=request.user,
+            issued_by=speaking_user(request),
             now=timezone.now(),
-            expires_in=timedelta(seconds=asked["expires_in"]),
+            idempotency_key=idempotency_key(request),
+            **asked_of(body),
         )
         return Response(CommandAnswer(command).data, status=status.HTTP_201_CREATED)
 
@@ -144,6 +163,29 @@ class CommandCancel(APIView):
     def post(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
         command = reachable_device(request, device_id).commands.get(pk=command_id)
         return Response(CommandAnswer(lifecycle.cancel(command, now=timezone.now())).data)
+
+
+class CommandRetry(APIView):
+    """Send a command that has ended again: a new one that refers to it."""
+
+    @extend_schema(request=None, responses={201: CommandAnswer}, parameters=[IDEMPOTENCY_KEY])
+    def post(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
+        command = lifecycle.retry(
+            reachable_device(request, device_id).commands.get(pk=command_id),
+            issued_by=speaking_user(request),
+            now=timezone.now(),
+            idempotency_key=idempotency_key(request),
+        )
+        return Response(CommandAnswer(command).data, status=status.HTTP_201_CREATED)
+
+
+class CommandTypes(APIView):
+    """What a device can be asked. Without any it takes every command, with any payload."""
+
+    @extend_schema(operation_id="devices_command_types_list", responses=CommandTypesAnswer)
+    def get(self, request: Request, device_id: UUID) -> Response:
+        kinds = catalogue.for_device(reachable_device(request, device_id))
+        return Response({"results": CommandTypeAnswer(kinds, many=True).data})
 
 
 class Claim(APIView):
@@ -188,3 +230,25 @@ def answer(request: Request, device: Device, command_id: UUID) -> Response:
 def shown_many(commands: list[Command], now: datetime) -> list[dict[str, Any]]:
     """Commands as they stand at `now`."""
     return list(CommandAnswer([command.as_of(now) for command in commands], many=True).data)
+
+
+def asked_of(body: CommandBody) -> dict[str, Any]:
+    """What a checked body asks for, as the domain takes it."""
+    asked = dict(body.validated_data)
+    seconds = asked.pop("expires_in", None)
+    return {**asked, "expires_in": None if seconds is None else timedelta(seconds=seconds)}
+
+
+def idempotency_key(request: Request) -> str:
+    """The key that came with a request, or nothing. Raises InvalidIdempotencyKey."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return ""
+    idempotency.check(key)
+    return str(key)
+
+
+def speaking_user(request: Request) -> User:
+    """The user whose token or session came with the request."""
+    assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+    return request.user

@@ -4,9 +4,10 @@ import uuid
 from datetime import datetime
 from typing import Self
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from devices.models import Device
@@ -14,6 +15,9 @@ from devices.models import Device
 ATTEMPTS = 10
 """How often a command is handed out; elsewhere a lost answer cycles for ever."""
 COMMAND_NAME = r"^[A-Za-z0-9_.:-]{1,64}\Z"
+DEFAULT_LIFE = 3600
+"""Seconds that a command waits where nobody says otherwise."""
+LONGEST_LIFE = 30 * 24 * 3600
 
 
 class CommandType(models.Model):
@@ -24,9 +28,16 @@ class CommandType(models.Model):
     command_name = models.CharField(max_length=64, validators=[RegexValidator(COMMAND_NAME)])
     title = models.CharField(max_length=100)
     payload_schema = models.JSONField(
-        default=dict, blank=True, help_text="JSON Schema (2020-12) that a payload must satisfy."
+        default=dict, blank=True, help_text=_("JSON Schema (2020-12) that a payload must satisfy.")
     )
-    confirm = models.BooleanField(default=False, help_text="Ask the sender whether they are sure.")
+    confirm = models.BooleanField(
+        default=False, help_text=_("Ask the sender whether they are sure.")
+    )
+    default_expiry = models.PositiveIntegerField(
+        default=DEFAULT_LIFE,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_LIFE)],
+        help_text=_("Seconds that one waits for its device, unless its sender says otherwise."),
+    )
 
     class Meta:
         db_table = "command_types"
@@ -35,36 +46,83 @@ class CommandType(models.Model):
             models.UniqueConstraint(
                 fields=["device_type", "command_name"], name="command_types_name_unique_per_type"
             ),
+            models.CheckConstraint(
+                condition=Q(default_expiry__range=(1, LONGEST_LIFE)),
+                name="command_types_default_expiry_in_range",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.device_type}: {self.title}"
 
 
+class CommandBatch(models.Model):
+    """One command that was sent to many devices at once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    issued_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
+    command_name = models.CharField(max_length=64)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(help_text=_("When the last of its commands expires."))
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+    asked = models.PositiveIntegerField(help_text=_("How many devices it was meant for."))
+    refused = models.JSONField(
+        default=list, help_text=_("The devices that got none, each with the reason.")
+    )
+    idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
+    request_digest = models.BinaryField(null=True, editable=False)
+
+    class Meta:
+        db_table = "command_batches"
+        verbose_name_plural = "command batches"
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(
+                fields=["issued_by", "-created_at", "-id"], name="command_batches_of_issuer"
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["issued_by", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="command_batches_idempotency_key_unique",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.command_name} to {self.asked} devices"
+
+
 class CommandQuerySet(models.QuerySet["Command"]):
     """What is still to be done."""
 
     def waiting(self, now: datetime) -> Self:
-        """Neither finished nor expired, oldest first."""
-        return self.filter(status="pending", expires_at__gt=now).order_by("created_at", "id")
+        """Neither finished nor out of time or of attempts, oldest first."""
+        answerable = Q(attempts__lt=ATTEMPTS) | Q(lease_until__gt=now)
+        return self.filter(answerable, status="pending", expires_at__gt=now).order_by(
+            "created_at", "id"
+        )
 
 
 class Command(models.Model):
     """One command to one device."""
 
     class Status(models.TextChoices):
-        PENDING = "pending"
-        EXECUTED = "executed"
-        FAILED = "failed"
+        PENDING = "pending", _("Pending")
+        EXECUTED = "executed", _("Executed")
+        FAILED = "failed", _("Failed")
 
     class Reason(models.TextChoices):
         """Why a command failed."""
 
-        DEVICE = "device", "the device could not do it"
-        REJECTED = "rejected", "the device refused it"
-        EXPIRED = "expired", "it was not carried out in time"
-        CANCELLED = "cancelled", "it was cancelled"
-        ATTEMPTS = "attempts", "the device fetched it again and again and never answered"
+        DEVICE = "device", _("the device could not do it")
+        REJECTED = "rejected", _("the device refused it")
+        EXPIRED = "expired", _("it was not carried out in time")
+        CANCELLED = "cancelled", _("it was cancelled")
+        ATTEMPTS = "attempts", _("the device fetched it again and again and never answered")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(
@@ -81,7 +139,33 @@ class Command(models.Model):
     delivered_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()
-    executed_at = models.DateTimeField(null=True, blank=True)
+    executed_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When it was carried out, by the device's own clock.")
+    )
+    finished_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When it ended, whatever the end, by our clock.")
+    )
+    late = models.BooleanField(
+        default=False, help_text=_("The answer came after it had run out of time or of attempts.")
+    )
+    retry_of = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="retries",
+        db_index=False,
+    )
+    batch = models.ForeignKey(
+        CommandBatch,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="commands",
+        db_index=False,
+    )
+    idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
+    request_digest = models.BinaryField(null=True, editable=False)
 
     objects = CommandQuerySet.as_manager()
 
@@ -90,6 +174,12 @@ class Command(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["device", "-created_at", "-id"], name="commands_of_device"),
+            models.Index(fields=["-created_at", "-id"], name="commands_newest"),
+            models.Index(
+                fields=["created_at", "id"],
+                condition=Q(status="pending"),
+                name="commands_oldest_pending",
+            ),
             models.Index(
                 fields=["device", "created_at", "id"],
                 condition=Q(status="pending"),
@@ -97,6 +187,10 @@ class Command(models.Model):
             ),
             models.Index(
                 fields=["expires_at"], condition=Q(status="pending"), name="commands_expiring"
+            ),
+            # A command that goes is looked for here.
+            models.Index(
+                fields=["retry_of"], condition=Q(retry_of__isnull=False), name="commands_retries"
             ),
         ]
         constraints = [
@@ -119,6 +213,21 @@ class Command(models.Model):
             models.CheckConstraint(
                 condition=Q(attempts__lte=ATTEMPTS), name="commands_attempts_bounded"
             ),
+            models.CheckConstraint(
+                condition=Q(status="pending", finished_at=None)
+                | ~Q(status="pending") & Q(finished_at__isnull=False),
+                name="commands_finished_at_if_and_only_if_ended",
+            ),
+            models.UniqueConstraint(
+                fields=["device", "issued_by", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="commands_idempotency_key_unique",
+            ),
+            models.UniqueConstraint(
+                fields=["batch", "device"],
+                condition=Q(batch__isnull=False),
+                name="commands_one_per_device_of_a_batch",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -127,8 +236,12 @@ class Command(models.Model):
     def as_of(self, now: datetime) -> "Command":
         """This command as it stands at `now`, whether or not the worker has noted its end."""
         if self.status == self.Status.PENDING:
-            if self.expires_at <= now:
-                self.status, self.reason = self.Status.FAILED, self.Reason.EXPIRED
-            elif self.attempts >= ATTEMPTS and self.lease_until and self.lease_until <= now:
-                self.status, self.reason = self.Status.FAILED, self.Reason.ATTEMPTS
+            given_up = self.lease_until if self.attempts >= ATTEMPTS else None
+            if given_up and given_up <= min(now, self.expires_at):
+                self._end(self.Reason.ATTEMPTS, given_up)
+            elif self.expires_at <= now:
+                self._end(self.Reason.EXPIRED, self.expires_at)
         return self
+
+    def _end(self, reason: Reason, at: datetime) -> None:
+        self.status, self.reason, self.finished_at = self.Status.FAILED, reason, at

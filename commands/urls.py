@@ -1,7 +1,7 @@
 from django.urls import path
 
 from commands import api as doors
-from commands import views
+from commands import batch_api, batch_views, views
 
 api = [
     path("device/commands", doors.Claim.as_view()),
@@ -11,13 +11,35 @@ api = [
     path(
         "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel", doors.CommandCancel.as_view()
     ),
+    path("devices/<uuid:device_id>/commands/<uuid:command_id>/retry", doors.CommandRetry.as_view()),
+    path("devices/<uuid:device_id>/command-types", doors.CommandTypes.as_view()),
+    path("command-batches", batch_api.BatchList.as_view()),
+    path("command-batches/<uuid:batch_id>", batch_api.BatchDetail.as_view()),
+    path("command-batches/<uuid:batch_id>/commands", batch_api.BatchCommands.as_view()),
+    path("command-batches/<uuid:batch_id>/cancel", batch_api.BatchCancel.as_view()),
 ]
 pages = [
+    path("commands/many", batch_views.send_many, name="send-many"),
+    path("commands/batches", batch_views.batch_list, name="command-batches"),
+    path("commands/batches/<uuid:batch_id>", batch_views.batch_page, name="command-batch"),
+    path(
+        "commands/batches/<uuid:batch_id>/cancel",
+        batch_views.batch_cancel,
+        name="command-batch-cancel",
+    ),
     path("devices/<uuid:device_id>/commands", views.send, name="device-commands"),
     path("devices/<uuid:device_id>/commands/recent", views.recent, name="device-commands-recent"),
     path(
         "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel",
         views.cancel,
         name="device-command-cancel",
+    ),
+    path(
+        "devices/<uuid:device_id>/commands/<uuid:command_id>", views.timeline, name="device-command"
+    ),
+    path(
+        "devices/<uuid:device_id>/commands/<uuid:command_id>/retry",
+        views.retry,
+        name="device-command-retry",
     ),
 ]

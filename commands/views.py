@@ -1,23 +1,24 @@
-"""The commands of one device: sending, watching, taking back."""
+"""The commands of one device: sending, watching, taking back, sending again."""
 
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ValidationError
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
 from accounts.views import SignedInRequest
-from commands import lifecycle
+from commands import catalogue, lifecycle
 from commands.forms import CommandForm
-from commands.models import Command
+from commands.models import ATTEMPTS, Command
 from devices.free_json import InvalidJSON
 from devices.models import Device
 
@@ -25,20 +26,27 @@ SHOWN = 10
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def send(request: SignedInRequest, device_id: UUID) -> HttpResponse:
-    """Issue a command; what is wrong with it is shown at its field."""
-    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
-    form = CommandForm(device, request.POST)
-    now = timezone.now()
-    sent = _issue(form, device, issued_by=request.user, now=now) if form.is_valid() else None
-    partial = "HX-Request" in request.headers
+    """The form of a command; sent, a command. What is wrong with it is shown at its field."""
+    device = _device(request.user, device_id)
+    kinds = catalogue.for_device(device)
+    if request.method != "POST":
+        form = CommandForm(kinds, command_name=request.GET.get("command", ""))
+        return _form(request, device, form)
+    form = CommandForm(kinds, request.POST)
+    if form.is_valid() and form.asks and "confirmed" not in request.POST:
+        return _form(request, device, form, asked=confirmation(request, form, device.name))
+    sent = form.send(device, issued_by=request.user) if form.is_valid() else None
     if not sent:
-        page = "commands/_form.html" if partial else "commands/send.html"
-        return render(request, page, {"device": device, "form": form}, status=422)
-    if not partial:
+        return _form(request, device, form, status=422)
+    if not is_partial(request):
         return redirect(reverse("device", args=[device.pk]) + "#commands")
-    context = {**panel(device, now=now), "sent": sent}
+    context = {
+        **newest(device, now=timezone.now()),
+        "form": CommandForm(kinds, command_name=sent.command_name if kinds else ""),
+        "sent": sent,
+    }
     return render(request, "commands/_sent.html", context)
 
 
@@ -46,26 +54,66 @@ def send(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 @require_safe
 def recent(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     """The newest commands as they stand: asked for again and again while someone looks."""
-    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    device = _device(request.user, device_id)
     return render(request, "commands/_list.html", newest(device, now=timezone.now()))
+
+
+@login_required
+@require_safe
+def timeline(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
+    """What has become of one command; the part that changes is asked for again and again."""
+    device = _device(request.user, device_id)
+    commands = device.commands.select_related("issued_by", "batch")
+    command = get_object_or_404(commands, pk=command_id).as_of(timezone.now())
+    page = "commands/_timeline.html" if is_partial(request) else "commands/timeline.html"
+    context = {
+        "device": device,
+        "command": command,
+        "attempts_limit": ATTEMPTS,
+        "retries": list(command.retries.all()[:SHOWN]),
+        "own_batch": command.batch and command.batch.issued_by_id == request.user.pk,
+    }
+    return render(request, page, context)
 
 
 @login_required
 @require_POST
 def cancel(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
-    """Take a command back, unless it has ended: then the list tells how."""
-    device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
+    """Take a command back, unless it has ended: then what is shown tells how."""
+    device = _device(request.user, device_id)
     command = get_object_or_404(device.commands.all(), pk=command_id)
     with suppress(lifecycle.AlreadyFinished):
         lifecycle.cancel(command, now=timezone.now())
-    if "HX-Request" in request.headers:
+    if is_partial(request):
         return render(request, "commands/_list.html", newest(device, now=timezone.now()))
+    if request.POST.get("back") == "timeline":
+        return redirect("device-command", device.pk, command.pk)
     return redirect(reverse("device", args=[device.pk]) + "#commands")
+
+
+@login_required
+@require_POST
+def retry(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
+    """Send a command again, and go on to the new one; of two clicks the second finds the first."""
+    device = _device(request.user, device_id)
+    old = get_object_or_404(device.commands.all(), pk=command_id)
+    once = f"retry-{old.pk}-{request.POST.get('retries', '')[:10]}"
+    try:
+        new = lifecycle.retry(old, issued_by=request.user, now=timezone.now(), idempotency_key=once)
+    except lifecycle.StillPending:
+        return redirect("device-command", device.pk, old.pk)
+    except lifecycle.QueueFull:
+        messages.error(request, _("Too many commands wait for this device. Cancel one, or wait."))
+    except InvalidJSON as error:
+        messages.error(request, _("It no longer fits what this device can be asked: %s") % error)
+    else:
+        return redirect("device-command", device.pk, new.pk)
+    return redirect("device-command", device.pk, old.pk)
 
 
 def panel(device: Device, *, now: datetime) -> dict[str, Any]:
     """What the form and the list of commands are rendered from."""
-    return {**newest(device, now=now), "form": CommandForm(device)}
+    return {**newest(device, now=now), "form": CommandForm(catalogue.for_device(device))}
 
 
 def newest(device: Device, *, now: datetime) -> dict[str, Any]:
@@ -76,14 +124,38 @@ def newest(device: Device, *, now: datetime) -> dict[str, Any]:
     return {"device": device, "commands": commands, "seconds": 2 if pending else 5}
 
 
-def _issue(form: CommandForm, device: Device, *, issued_by: User, now: datetime) -> Command | None:
-    """The new command, or None when the form tells why there is none."""
-    try:
-        return lifecycle.issue(device, issued_by=issued_by, now=now, **form.cleaned_data)
-    except InvalidJSON as error:
-        form.add_faults(error)
-    except ValidationError as error:
-        form.add_error(None, error)
-    except lifecycle.QueueFull:
-        form.add_queue_full()
-    return None
+def confirmation(request: HttpRequest, form: CommandForm, target: str) -> dict[str, Any]:
+    """What the question whether to send it is rendered from, and everything it sends again."""
+    again = [
+        (name, value)
+        for name, values in request.POST.lists()
+        for value in values
+        if name != "csrfmiddlewaretoken"
+    ]
+    return {"title": form.title, "target": target, "payload": form.payload, "again": again}
+
+
+def is_partial(request: HttpRequest) -> bool:
+    """Whether a part of the page is asked for, and not a page."""
+    return "HX-Request" in request.headers
+
+
+def _device(user: User, device_id: UUID) -> Device:
+    devices = Device.objects.visible_to(user).with_presence(timezone.now())
+    return get_object_or_404(devices, pk=device_id)
+
+
+def _form(
+    request: HttpRequest,
+    device: Device,
+    form: CommandForm,
+    *,
+    asked: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    if is_partial(request):
+        page = "commands/_form.html"
+    else:
+        page = "commands/confirm.html" if asked else "commands/send.html"
+    context = {**newest(device, now=timezone.now()), "form": form, "asked": asked}
+    return render(request, page, context, status=status)

@@ -1,41 +1,96 @@
-"""Devices, for staff."""
+"""Devices, for staff. The roof adds what other apps know of them, and registers it."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
-from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
+from accounts import confirmation
 from accounts.audited import AuditedAdmin
 from accounts.autocomplete import CheckedAutocomplete
+from accounts.filters import AutocompleteFilter, media_of
 from accounts.models import User
-from devices import enrolment, free_json
-from devices.models import Device, DeviceToken
+from devices import enrolment
+from devices.forms import JSONObjectField
+from devices.models import Device, DeviceToken, types
+
+TYPES_LISTED = 50
+ROTATED_AT_ONCE = 100
 
 
 class DeviceForm(forms.ModelForm[Device]):
+    metadata = JSONObjectField(label=_("Metadata"))
+
     class Meta:
         model = Device
         fields = ("user", "name", "device_type", "expected_interval", "metadata")
 
-    def clean_metadata(self) -> Any:
-        metadata = self.cleaned_data["metadata"]
-        metadata = {} if metadata is None else metadata
-        if faults := free_json.check_object(metadata, limit=settings.PAYLOAD_LIMIT):
-            raise forms.ValidationError([f"{fault.pointer} {fault.detail}" for fault in faults])
-        return metadata
+
+class OwnerForm(forms.Form):
+    """Whom devices are given to."""
+
+    user = forms.ModelChoiceField(User.objects.filter(is_active=True), label=_("New owner"))
+
+    def __init__(self, widget: forms.Widget, *args: Any) -> None:
+        super().__init__(*args)
+        self.fields["user"].widget = widget
+        widget.choices = self.fields["user"].choices  # type: ignore[attr-defined]
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Worked out as everywhere, not as last announced."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("online", _("Online")),
+            ("offline", _("Offline")),
+            ("never", _("Never seen")),
+            ("deactivated", _("Deactivated")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        now = timezone.now()
+        match self.value():
+            case "online":
+                return queryset.online(now)
+            case "offline":
+                return queryset.offline(now).exclude(last_seen_at=None)
+            case "never":
+                return queryset.filter(last_seen_at=None)
+            case "deactivated":
+                return queryset.exclude(deactivated_at=None)
+        return queryset
+
+
+class TypeFilter(admin.SimpleListFilter):
+    title = _("type")
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind, kind) for kind in types(TYPES_LISTED)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        return queryset.filter(device_type=self.value()) if self.value() else queryset
 
 
 class DeviceTokenInline(admin.TabularInline[DeviceToken, Device]):
     """What is known of a device's tokens; the secrets themselves nobody can see."""
 
     model = DeviceToken
+    verbose_name_plural = _("tokens")
+    ordering = ("revoked", "-created_at")
     fields = readonly_fields = (
         "prefix",
         "label",
@@ -50,36 +105,86 @@ class DeviceTokenInline(admin.TabularInline[DeviceToken, Device]):
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
-@admin.register(Device)
+
 class DeviceAdmin(AuditedAdmin[Device]):
     """Every write goes through enrolment, as it does from the API and the pages."""
 
     form = DeviceForm
-    list_display = ("name", "presence", "device_type", "user", "last_seen_at", "readings")
-    list_filter = ("device_type",)
+    list_display: tuple[Any, ...] = ("name", "presence", "owner", "device_type", "last_seen")
+    list_filter = (StatusFilter, TypeFilter, ("user", AutocompleteFilter))
     list_select_related = ("user",)
-    search_fields = ("name", "user__username", "user__email", "id")
-    autocomplete_fields = ("user",)
-    readonly_fields = ("id", "presence", "last_seen_at", "created_at", "updated_at", "readings")
-    actions = ("rotate_tokens",)
+    list_per_page = 50
+    ordering = ("name", "id")
+    sortable_by = ("name", "device_type", "last_seen")
+    search_fields = ("name",)
+    search_help_text = _(
+        "A part of a name, of an owner's name or e-mail address; or, in full, an id or a value in "
+        "the metadata."
+    )
+    readonly_fields = (
+        "id",
+        "owner",
+        "presence",
+        "last_seen_at",
+        "deactivated_at",
+        "created_at",
+        "updated_at",
+    )
+    actions: tuple[str, ...] = (
+        "deactivate",
+        "reactivate",
+        "change_owner",
+        "rotate_tokens",
+        "purge",
+    )
     inlines = (DeviceTokenInline,)
-    show_full_result_count = False
+
+    @property
+    def media(self) -> forms.Media:
+        return super().media + media_of(self)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         return Device.objects.filter(deleted_at=None).with_presence(timezone.now())
 
-    def get_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:
-        return (*DeviceForm.Meta.fields, *(self.readonly_fields if obj else ()))
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[QuerySet[Device], bool]:
+        text = search_term.strip()[:200]
+        return (queryset.found_by(text) if text else queryset), False
 
-    @admin.display(description="status")
-    def presence(self, device: Any) -> str:
-        return "online" if device.online else "offline"
+    def get_fields(self, request: HttpRequest, obj: Device | None = None) -> Any:
+        if obj is None:
+            return DeviceForm.Meta.fields
+        return (*DeviceForm.Meta.fields[1:], *self.get_readonly_fields(request, obj))
 
-    @admin.display(description="readings")
-    def readings(self, device: Device) -> str:
-        url = reverse("admin:telemetry_telemetry_changelist")
-        return format_html('<a href="{}?device__id__exact={}">readings</a>', url, device.pk)
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # A purge takes its place: to name everything that goes would take longer than to remove it.
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    @admin.display(description=_("status"))
+    def presence(self, device: Any) -> SafeString:
+        if device.deactivated_at:
+            state, words = "deactivated", gettext("Deactivated")
+        elif device.online:
+            state, words = "online", gettext("Online")
+        elif device.last_seen_at:
+            state, words = "offline", gettext("Offline")
+        else:
+            state, words = "never", gettext("Never seen")
+        return format_html('<span class="state {}">{}</span>', state, words)
+
+    @admin.display(description=_("owner"), ordering="user__username")
+    def owner(self, device: Device) -> str:
+        return f"{device.user.username} ({device.user.email})"
+
+    @admin.display(description=_("last seen"), ordering="last_seen_at")
+    def last_seen(self, device: Device) -> Any:
+        return device.last_seen_at
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if change:
@@ -97,34 +202,129 @@ class DeviceAdmin(AuditedAdmin[Device]):
         secret = obj.first_secret  # type: ignore[attr-defined]
         return self._show_secrets(request, [(obj, secret)])
 
-    @admin.action(description="Rotate the tokens of the selected devices", permissions=["change"])
-    def rotate_tokens(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse:
-        now = timezone.now()
-        fresh = [(device, enrolment.rotate_token(device, now=now)[1].text) for device in queryset]
-        return self._show_secrets(request, fresh)
+    @admin.action(description=_("Deactivate …"), permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            lambda rows: enrolment.deactivate(rows, now=timezone.now()),
+            title=gettext("Deactivate devices"),
+            words=gettext(
+                "Their tokens are refused from now on: they send nothing and fetch no commands. "
+                "What is stored stays, and they can be reactivated."
+            ),
+            button=gettext("Deactivate"),
+        )
 
-    def _show_secrets(
-        self, request: HttpRequest, secrets: list[tuple[Device, str]]
-    ) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "title": "Tokens", "secrets": secrets}
-        return TemplateResponse(request, "admin/device_secrets.html", context)
+    @admin.action(description=_("Reactivate …"), permissions=["change"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            lambda rows: enrolment.reactivate(rows, now=timezone.now()),
+            title=gettext("Reactivate devices"),
+            words=gettext("They are let in again with the tokens they have."),
+            button=gettext("Reactivate"),
+        )
+
+    @admin.action(description=_("Change the owner …"), permissions=["change"])
+    def change_owner(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
+        widget = CheckedAutocomplete(Device._meta.get_field("user"), self.admin_site)
+        form = OwnerForm(widget, request.POST if confirmation.confirmed(request) else None)
+        return self._confirmed(
+            request,
+            queryset,
+            lambda rows: enrolment.change_owner(
+                rows, form.cleaned_data["user"], now=timezone.now()
+            ),
+            title=gettext("Change the owner"),
+            words=gettext(
+                "They and all they have sent are the new owner's from now on. Whoever knows a "
+                "token of theirs can still send with it: rotate the tokens if that should end."
+            ),
+            button=gettext("Change the owner"),
+            form=form,
+        )
+
+    @admin.action(description=_("Rotate the tokens …"), permissions=["change"])
+    def rotate_tokens(
+        self, request: HttpRequest, queryset: QuerySet[Device]
+    ) -> HttpResponse | None:
+        rows = confirmation.chosen(self, request, queryset, limit=ROTATED_AT_ONCE)
+        if rows and confirmation.confirmed(request):
+            now = timezone.now()
+            fresh = [(device, enrolment.rotate_token(device, now=now)[1].text) for device in rows]
+            return self._show_secrets(request, fresh)
+        words = gettext(
+            "Each gets one new token, shown once, on the next page. The token it speaks with works "
+            "until an hour after the first use of the new one; all others are refused from now on."
+        )
+        title = gettext("Rotate the tokens")
+        return self._ask(request, rows, title=title, words=words, button=title)
+
+    @admin.action(description=_("Purge …"), permissions=["delete"])
+    def purge(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            lambda rows: self.decommission(request, rows),
+            title=gettext("Purge devices"),
+            words=gettext(
+                "They disappear at once. The worker then removes every reading, command and token "
+                "of theirs, a batch at a time. This cannot be undone."
+            ),
+            button=gettext("Purge for good"),
+            danger=True,
+        )
+
+    def decommission(self, request: HttpRequest, rows: Sequence[Device]) -> int:
+        return enrolment.decommission(*rows, now=timezone.now())
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
-        enrolment.decommission(obj, now=timezone.now())
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
-        for device in queryset:
-            enrolment.decommission(device, now=timezone.now())
+        self.decommission(request, [obj])
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         # Not each of its readings: there may be millions.
-        names = [f"{device.name}, with all its readings and commands" for device in objs]
-        return names, {"devices": len(names)}, set(), []
+        words = gettext("%(name)s, with all its readings and commands")
+        names = [words % {"name": device.name} for device in objs]
+        return names, {gettext("devices"): len(names)}, set(), []
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "user":
             kwargs["queryset"] = User.objects.filter(is_active=True)
             kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def _confirmed(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Device],
+        work: Callable[[list[Device]], int],
+        *,
+        form: forms.Form | None = None,
+        **asked: Any,
+    ) -> HttpResponse | None:
+        """Ask first; once that is answered, do it and say how many devices it changed."""
+        rows = confirmation.chosen(self, request, queryset)
+        if not (rows and confirmation.confirmed(request) and (form is None or form.is_valid())):
+            return self._ask(request, rows, form=form, **asked)
+        changed = work(rows)
+        words = ngettext("%(count)d device.", "%(count)d devices.", changed) % {"count": changed}
+        level = messages.SUCCESS if changed else messages.WARNING
+        self.message_user(request, f"{asked['title']}: {words}", level=level)
+        return None
+
+    def _ask(self, request: HttpRequest, rows: list[Device], **asked: Any) -> HttpResponse | None:
+        return confirmation.page(self, request, rows, **asked) if rows else None
+
+    def _show_secrets(
+        self, request: HttpRequest, secrets: list[tuple[Device, str]]
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Tokens"),
+            "secrets": secrets,
+        }
+        return TemplateResponse(request, "admin/device_secrets.html", context)

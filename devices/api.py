@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import F, Func, QuerySet, TextField, Value
+from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -231,20 +231,13 @@ def filtered(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
         if "\0" in value:
             raise serializers.ValidationError({"query": ["NUL is in no name."]})
         if name == "status" and value in Device.Status:
-            devices = devices.online(now) if value == "online" else devices.offline(now)
+            devices = devices.having(now, status=value)
         elif name == "device_type":
             devices = devices.filter(device_type=value)
         elif name == "search":
-            devices = devices.filter(name__icontains=value)
+            devices = devices.having(now, search=value)
         elif match := METADATA_KEY.fullmatch(name):
-            # KeyTextTransform would take a key of digits for a place in a list.
-            text = Func(
-                F("metadata"),
-                Value(match[1]),
-                function="jsonb_extract_path_text",
-                output_field=TextField(),
-            )
-            devices = devices.alias(metadata_text=text).filter(metadata_text=value)
+            devices = devices.having(now, metadata={match[1]: value})
         elif name not in ("limit", "cursor"):
             raise serializers.ValidationError({"query": ["There is no such filter."]})
     return devices

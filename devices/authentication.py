@@ -59,7 +59,11 @@ def living_tokens() -> Compiled:
     """The token with a digest, if it is alive, and its device: TOKEN_FIELDS, DEVICE_FIELDS."""
     digest, now = bytes(32), datetime(1, 1, 1, tzinfo=UTC)
     found = DeviceToken.objects.filter(
-        alive(now), token_hash=digest, device__deleted_at=None, device__user__is_active=True
+        alive(now),
+        token_hash=digest,
+        device__deleted_at=None,
+        device__deactivated_at=None,
+        device__user__is_active=True,
     )
     fields = (*TOKEN_FIELDS, *(f"device__{field}" for field in DEVICE_FIELDS))
     return Compiled(found.values_list(*fields), digest=digest, now=now)

@@ -2,6 +2,7 @@
 presence apart.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,9 @@ and a request may be on its way.
 """
 RECORDED = ("name", "device_type", "expected_interval", "metadata")
 """What the audit trail tells of a new device."""
+
+
+ALL = Q()
 
 
 class TooManyTokens(Exception):
@@ -68,13 +72,55 @@ def change(device: Device, **fields: Any) -> Device:
     return device
 
 
-def decommission(device: Device, *, now: datetime) -> None:
-    """Hide a device and refuse its tokens at once; the worker clears what is left of it."""
+def change_owner(devices: Iterable[Device], user: User, *, now: datetime) -> int:
+    """Give devices to somebody else, and count those that were not theirs already. Tokens stay as
+    they are: whoever has been told one goes on speaking for the device.
+    """
     with transaction.atomic():
-        living = Device.objects.filter(pk=device.pk, deleted_at=None)
-        if living.update(deleted_at=now, updated_at=now):
-            audit.record("device.decommissioned", target=device, now=now)
-        device.tokens.update(revoked=True)
+        given = _held(devices, ~Q(user=user))
+        _update(given, user=user, updated_at=now)
+        for device in given:
+            before, device.user = device.user, user
+            audit.record(
+                "device.given",
+                target=device,
+                before={"user": str(before)},
+                after={"user": str(user)},
+                now=now,
+            )
+    return len(given)
+
+
+def deactivate(devices: Iterable[Device], *, now: datetime) -> int:
+    """Refuse the tokens of devices from the next request on, and count those newly refused.
+    Their data stays, and `reactivate` lets them in again.
+    """
+    with transaction.atomic():
+        refused = _held(devices, Q(deactivated_at=None))
+        _update(refused, deactivated_at=now, updated_at=now)
+        _record_each("device.deactivated", refused, now=now)
+    return len(refused)
+
+
+def reactivate(devices: Iterable[Device], *, now: datetime) -> int:
+    """Let deactivated devices in again with the tokens they have, and count them."""
+    with transaction.atomic():
+        returned = _held(devices, Q(deactivated_at__isnull=False))
+        _update(returned, deactivated_at=None, updated_at=now)
+        _record_each("device.reactivated", returned, now=now)
+    return len(returned)
+
+
+def decommission(*devices: Device, now: datetime) -> int:
+    """Hide devices and refuse their tokens at once, and count those that were not gone yet; the
+    worker clears what is left of them.
+    """
+    with transaction.atomic():
+        gone = _held(devices)
+        _update(gone, deleted_at=now, updated_at=now)
+        DeviceToken.objects.filter(device__in=gone, revoked=False).update(revoked=True)
+        _record_each("device.decommissioned", gone, now=now)
+    return len(gone)
 
 
 def forget(device: Device) -> None:
@@ -173,6 +219,24 @@ def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
 def _recorded(value: Any) -> Any:
     """A field's value as the audit trail has it: of people the name."""
     return str(value) if isinstance(value, User) else value
+
+
+def _held(devices: Iterable[Device], which: Q = ALL) -> list[Device]:
+    """Those of the devices that live and are so, until the end of the transaction nobody else's to
+    change; in the order of their ids, as everybody takes them who takes more than one.
+    """
+    chosen = Device.objects.filter(which, pk__in=[device.pk for device in devices], deleted_at=None)
+    held = chosen.order_by("pk").select_for_update(no_key=True, of=("self",))
+    return list(held.select_related("user"))
+
+
+def _update(devices: list[Device], **fields: Any) -> None:
+    Device.objects.filter(pk__in=[device.pk for device in devices]).update(**fields)
+
+
+def _record_each(action: str, devices: list[Device], *, now: datetime) -> None:
+    for device in devices:
+        audit.record(action, target=device, now=now)
 
 
 def _validate(device: Device) -> None:

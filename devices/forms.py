@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -89,3 +90,36 @@ class DeletionForm(forms.Form):
         if typed != self.device.name.strip():
             raise ValidationError(_("This is not its name."))
         return typed
+
+
+class JSONObjectField(forms.CharField):
+    """A JSON object in a text field: shown readable, read as strictly as what devices send."""
+
+    widget = forms.Textarea
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("required", False)
+        kwargs.setdefault("max_length", LONGEST_METADATA)
+        # The place of a fault is counted in what was typed.
+        super().__init__(strip=False, **kwargs)
+        self.widget.attrs |= {"rows": 8, "spellcheck": "false", "class": "mono", "data-json": ""}
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        return json.dumps({} if value is None else value, ensure_ascii=False, indent=2)
+
+    def clean(self, value: Any) -> Any:
+        typed = super().clean(value)
+        try:
+            found = free_json.decode(typed.encode() if typed.strip() else b"{}")
+        except free_json.NotJSON as error:
+            raise forms.ValidationError(str(error)) from None
+        if faults := free_json.check_object(found, limit=settings.PAYLOAD_LIMIT):
+            raise forms.ValidationError(
+                [f"{fault.pointer} {fault.detail}".strip() for fault in faults]
+            )
+        return found
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(super().has_changed(self.prepare_value(initial), data))

@@ -64,15 +64,15 @@ def decode(raw: bytes) -> Any:
     return _decode_slowly(raw)
 
 
-def check(value: Any, *, at: str = "") -> list[Fault]:
+def check(value: Any, *, at: str = "", leaf_limit: int = LEAF_LIMIT) -> list[Fault]:
     """Every reason why this value may not be stored, each with its pointer below `at`."""
     faults: list[Fault] = []
     for leaves, (place, leaf, depth) in enumerate(_walk(value, at), 1):
         if depth > DEPTH_LIMIT:
             faults.append(Fault(at, "too-deep", f"Nested more than {DEPTH_LIMIT} levels deep."))
             break
-        if leaves > LEAF_LIMIT:
-            faults.append(Fault(at, "too-many-values", f"More than {LEAF_LIMIT} values."))
+        if leaves > leaf_limit:
+            faults.append(Fault(at, "too-many-values", f"More than {leaf_limit} values."))
             break
         if fault := _fault(leaf):
             faults.append(Fault(place, *fault))

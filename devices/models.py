@@ -1,19 +1,25 @@
 """Devices and the secrets they speak with."""
 
+import json
+import re
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Self
 
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import connection, models
 from django.db.models import (
     Case,
     DateTimeField,
     DurationField,
     ExpressionWrapper,
     F,
+    Func,
     Q,
+    TextField,
     Value,
     When,
 )
@@ -28,6 +34,20 @@ CONTACT_PRECISION = timedelta(seconds=30)
 
 LONGEST_INTERVAL = 30 * 24 * 3600
 """Seconds; a device that reports less than monthly has no presence worth showing."""
+
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
+"""What a JSON path takes for a number, too."""
+TYPES = """
+    WITH RECURSIVE kinds AS (
+        (SELECT device_type FROM devices WHERE deleted_at IS NULL ORDER BY device_type LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT device_type FROM devices
+            WHERE deleted_at IS NULL AND device_type > kinds.device_type
+            ORDER BY device_type LIMIT 1
+        ) FROM kinds WHERE kinds.device_type IS NOT NULL
+    ) SELECT device_type FROM kinds WHERE device_type IS NOT NULL LIMIT %s
+"""
 
 
 def in_contact(now: datetime) -> Q:
@@ -56,6 +76,50 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         """Those out of contact, and those never seen."""
         return self.exclude(in_contact(now))
 
+    def found_by(self, text: str) -> Self:
+        """Those with this id, with this in their name or their owner's name or address, or with
+        a value in their metadata that is exactly this, however deep.
+        """
+        try:
+            return self.filter(pk=uuid.UUID(text))
+        except ValueError:
+            named = Q(name__icontains=text) | Q(user__username__icontains=text)
+            named |= Q(user__email__icontains=text)
+            # In a query of its own, or its index would be of no use beside the rest.
+            told = Device.objects.alias(told=_holds(text)).filter(told=True)
+            return self.filter(named | Q(pk__in=told.values("pk")))
+
+    def having(
+        self,
+        now: datetime,
+        *,
+        status: str = "",
+        device_type: str = "",
+        search: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Those that a person looks for; what is empty is not asked.
+
+        `search` is a part of the name, in any case; a metadata value is compared as text.
+        """
+        found = self
+        if status:
+            found = found.online(now) if status == Device.Status.ONLINE else found.offline(now)
+        if device_type:
+            found = found.filter(device_type=device_type)
+        if search:
+            found = found.filter(name__icontains=search)
+        for key, value in (metadata or {}).items():
+            # KeyTextTransform would take a key of digits for a place in a list.
+            text = Func(
+                F("metadata"),
+                Value(key),
+                function="jsonb_extract_path_text",
+                output_field=TextField(),
+            )
+            found = found.alias(metadata_text=text).filter(metadata_text=value)
+        return found
+
     def with_presence(self, now: datetime) -> Self:
         """Annotate `online`."""
         return self.annotate(
@@ -65,6 +129,27 @@ class DeviceQuerySet(models.QuerySet["Device"]):
                 output_field=models.BooleanField(),
             )
         )
+
+
+def _holds(text: str) -> Func:
+    """Whether metadata has this value somewhere, as a text, a number, true or false."""
+    path = f"$.** ? (@ == {json.dumps(text)}"
+    if text in ("true", "false") or NUMBER.fullmatch(text):
+        path += f" || @ == {text}"
+    return Func(
+        F("metadata"),
+        Value(f"{path})"),
+        template="(%(expressions)s::jsonpath)",
+        arg_joiner=" @? ",
+        output_field=models.BooleanField(),
+    )
+
+
+def types(limit: int) -> list[str]:
+    """The first so many types of devices, each found by a step in their index from the last."""
+    with connection.cursor() as cursor:
+        cursor.execute(TYPES, [limit])
+        return [kind for (kind,) in cursor.fetchall()]
 
 
 class Device(models.Model):
@@ -92,6 +177,12 @@ class Device(models.Model):
         help_text="Seconds between readings; a device silent for longer is offline.",
     )
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deactivated_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Since when its tokens are refused; its data stays.",
+    )
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -107,6 +198,11 @@ class Device(models.Model):
                 condition=Q(deleted_at=None),
                 name="devices_of_user",
             ),
+            models.Index(
+                fields=["device_type"], condition=Q(deleted_at=None), name="devices_of_type"
+            ),
+            # Not jsonb_path_ops, which does not find a value without the keys above it.
+            GinIndex(fields=["metadata"], name="devices_metadata"),
         ]
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="devices_name_not_empty"),

@@ -66,6 +66,8 @@ class LinesParser(BytesParser):
 class JSONParser(BytesParser):
     """JSON in UTF-8 of which every value can be stored as it is. Raises InvalidJSON."""
 
+    leaf_limit = free_json.LEAF_LIMIT
+
     def parse(
         self,
         stream: IO[bytes],
@@ -76,6 +78,6 @@ class JSONParser(BytesParser):
             value = free_json.decode(super().parse(stream, media_type, parser_context))
         except free_json.NotJSON as error:
             raise ParseError(str(error)) from None
-        if faults := free_json.check(value):
+        if faults := free_json.check(value, leaf_limit=self.leaf_limit):
             raise free_json.InvalidJSON(faults)
         return value

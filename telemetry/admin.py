@@ -1,50 +1,95 @@
 """Readings, for staff: to be looked at, one device at a time; and how long they are kept."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import admin
-from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.audited import RecordingAdmin
 from accounts.autocomplete import CheckedAutocomplete
+from accounts.keyset import estimated_count
 from accounts.read_only import ReadOnlyAdmin
 from devices.models import Device
-from telemetry import expiry
+from telemetry import expiry, history
 from telemetry.models import RetentionRule, Telemetry
 
-DEVICE_CHOSEN = "device__id__exact"
-COUNT_LIMIT = 10_000
+PER_PAGE = 50
 
 
-class CappedPaginator(Paginator[Telemetry]):
-    """Counts no further than COUNT_LIMIT: a full count would read the whole table."""
+class ReadingsForm(forms.Form):
+    """Whose readings are looked at."""
 
-    @property
-    def count(self) -> int:
-        assert isinstance(self.object_list, QuerySet)  # noqa: S101 - the admin's always is
-        return self.object_list.order_by()[:COUNT_LIMIT].count()
+    device = forms.ModelChoiceField(
+        Device.objects.filter(deleted_at=None), label=_("Device"), required=False
+    )
+    type = forms.CharField(label=_("Type"), max_length=64, required=False)
+
+    def __init__(self, widget: forms.Widget, data: Any) -> None:
+        super().__init__(data)
+        self.fields["device"].widget = widget
+        widget.choices = self.fields["device"].choices  # type: ignore[attr-defined]
 
 
 @admin.register(Telemetry)
 class TelemetryAdmin(ReadOnlyAdmin[Telemetry]):
-    """The newest readings of the device that its page in the admin links from."""
+    """The readings of one device by page. There are no others: a look at all would not end."""
 
-    list_display = ("recorded_at", "telemetry_type", "payload", "created_at")
-    list_display_links = None
-    sortable_by = ()
-    ordering = ("-recorded_at", "-id")
-    paginator = CappedPaginator
-    show_full_result_count = False
+    def get_urls(self) -> list[URLPattern]:
+        # A reading by its id alone would have to be looked for in every month.
+        view = self.admin_site.admin_view(self.changelist_view)
+        return [path("", view, name="telemetry_telemetry_changelist")]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Telemetry]:
-        readings = super().get_queryset(request)
-        return readings if request.GET.get(DEVICE_CHOSEN) else readings.none()
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        widget = CheckedAutocomplete(Telemetry._meta.get_field("device"), self.admin_site)
+        form = ReadingsForm(widget, request.GET)
+        device = form.cleaned_data["device"] if form.is_valid() else None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Telemetry"),
+            "opts": self.opts,
+            "form": form,
+            "media": self.media + widget.media,
+            "device": device,
+            "estimate": estimated_count(Telemetry),
+            **(_page(device, form.cleaned_data["type"], request.GET) if device else {}),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/telemetry/telemetry/change_list.html", context)
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup == DEVICE_CHOSEN
+
+def _page(device: Device, telemetry_type: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """Readings, newest first, and the addresses of the pages on both sides of them."""
+    newer = asked.get("turn") == "newer"
+    cursor = asked.get("cursor", "")
+    which: dict[str, Any] = {"limit": PER_PAGE, "telemetry_type": telemetry_type}
+    try:
+        found, more = history.page(device, cursor=cursor, ascending=newer, **which)
+    except history.InvalidCursor:
+        newer, cursor = False, ""
+        found, more = history.page(device, **which)
+    before, behind = (bool(more), bool(cursor)) if newer else (bool(cursor), bool(more))
+    rows = found[::-1] if newer else found
+    query = {"device": str(device.pk), "type": telemetry_type}
+    pages = {}
+    if rows and before:
+        cursor = history.cursor_of(rows[0])
+        pages["newer"] = "?" + urlencode({**query, "turn": "newer", "cursor": cursor})
+    if rows and behind:
+        pages["older"] = "?" + urlencode({**query, "cursor": history.cursor_of(rows[-1])})
+    return {"readings": rows, **pages}
 
 
 @admin.register(RetentionRule)

@@ -10,20 +10,12 @@ from hashlib import blake2b
 
 from django.db import IntegrityError, connection
 
+from devices import idempotency
 from devices.models import Device
 from telemetry.ingest import DeviceGone
 from telemetry.models import Delivery
 
 KEPT_FOR = timedelta(days=2)
-LONGEST_KEY = 255
-
-
-class InvalidIdempotencyKey(ValueError):
-    """Not 1 to 255 printable ASCII characters."""
-
-
-class IdempotencyKeyReused(Exception):
-    """The key came with another body before."""
 
 
 def first_received(device: Device, key: str, body: bytes, *, now: datetime) -> datetime:
@@ -31,8 +23,7 @@ def first_received(device: Device, key: str, body: bytes, *, now: datetime) -> d
 
     Raises InvalidIdempotencyKey, IdempotencyKeyReused, DeviceGone.
     """
-    if not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise InvalidIdempotencyKey
+    idempotency.check(key)
     digest = blake2b(body, digest_size=16).digest()
     # Committed before the readings are: whoever brings them, they get this time.
     with connection.cursor() as cursor:
@@ -42,7 +33,7 @@ def first_received(device: Device, key: str, body: bytes, *, now: datetime) -> d
             raise DeviceGone from None
         received_at, first_digest = cursor.fetchone()
     if bytes(first_digest) != digest:
-        raise IdempotencyKeyReused
+        raise idempotency.IdempotencyKeyReused
     return received_at  # type: ignore[no-any-return]
 
 

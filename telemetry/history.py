@@ -101,6 +101,11 @@ def page(
     return Page(found[:limit], next)
 
 
+def cursor_of(reading: Telemetry) -> str:
+    """The cursor of the page that begins behind this reading, in either order."""
+    return _encode(reading.recorded_at, reading.id)
+
+
 def page_as_json(
     device: Device,
     *,

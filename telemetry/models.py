@@ -217,3 +217,25 @@ class Horizon(models.Model):
 
     def __str__(self) -> str:
         return f"the horizon of {self.device}"
+
+
+class Purge(models.Model):
+    """How far the removal of a decommissioned device is. It goes with the device."""
+
+    device = models.OneToOneField(
+        Device, on_delete=models.CASCADE, primary_key=True, related_name="purge"
+    )
+    expected = models.BigIntegerField(help_text="Readings, by the days; 0 where nobody knows.")
+    gone = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "telemetry_purges"
+
+    def __str__(self) -> str:
+        return f"the purge of {self.device}"
+
+    @property
+    def percent(self) -> int | None:
+        """How much of it is done, if that is known."""
+        return min(99, self.gone * 100 // self.expected) if self.expected else None

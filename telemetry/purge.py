@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F
 
 from devices import enrolment
 from devices.models import Device
 from devices.times import EARLIEST
+from telemetry.models import Purge
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,19 @@ BATCH = 10_000
 PROGRESS = 1_000_000
 """Rows of one device between lines of the log."""
 EVER = datetime(9999, 12, 31, tzinfo=UTC)
+BEGIN = """
+    INSERT INTO telemetry_purges (device_id, expected, gone, started_at)
+    SELECT id, coalesce((
+        SELECT sum(most) FROM (
+            SELECT max(total) AS most FROM (
+                SELECT telemetry_type, key, sum(count) AS total FROM telemetry_days
+                WHERE device_id = %s GROUP BY telemetry_type, key
+            ) of_key GROUP BY telemetry_type
+        ) of_type
+    ), 0), 0, now() FROM devices WHERE id = %s AND deleted_at IS NOT NULL
+    ON CONFLICT DO NOTHING
+"""
+"""Of each type as many readings are expected as its most frequent key has values in the days."""
 SIDE_TABLES = ("telemetry_hours", "telemetry_days", "telemetry_keys", "telemetry_deliveries")
 """What else may hold many rows of one device."""
 
@@ -46,9 +61,12 @@ def purge_deleted() -> Counter[str]:
 def purge(device: Device) -> Iterator[Gone]:
     """Remove all rows of a decommissioned device, then itself, halting after each batch."""
     gone: Counter[str] = Counter()
+    _begin(device)
     for batch in _all_of(device):
         before = gone.total()
         gone[batch.table] += batch.rows
+        if batch.table == "telemetry":
+            Purge.objects.filter(device=device).update(gone=F("gone") + batch.rows)
         if before // PROGRESS < gone.total() // PROGRESS:
             logger.info("purging device %s, %d rows so far", device.pk, gone.total())
         yield batch
@@ -59,6 +77,15 @@ def purge(device: Device) -> Iterator[Gone]:
         logger.warning("device %s got new rows while it was purged, and stays for now", device.pk)
     else:
         logger.info("purged device %s: %s", device.pk, dict(gone))
+
+
+def under_way(limit: int) -> tuple[int, list[Device]]:
+    """How many devices are still to be purged, and the first of them, each with its `purge` where
+    that has begun.
+    """
+    leaving = Device.objects.exclude(deleted_at=None)
+    first = leaving.select_related("user", "purge").order_by("deleted_at", "pk")[:limit]
+    return leaving.count(), list(first)
 
 
 def readings(device_id: UUID, *, before: datetime = EVER) -> Iterator[Gone]:
@@ -74,6 +101,12 @@ def rollups(table: str, device_id: UUID, *, before: datetime) -> Iterator[Gone]:
     """Remove a device's hours or days from before an instant."""
     while rows := _delete(table, device_id, "bucket < %s", before):
         yield Gone(table, rows)
+
+
+def _begin(device: Device) -> None:
+    """Note what there is to do, once, however often it is interrupted."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN, [device.pk, device.pk])
 
 
 def _all_of(device: Device) -> Iterator[Gone]:

@@ -18,11 +18,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.second_factor import TooManyCodes
-from commands import lifecycle
-from devices import enrolment, free_json, times
+from commands import batches, lifecycle
+from devices import enrolment, free_json, idempotency, times
 from devices.bodies import BodyTooLarge
 from devices.free_json import Fault, pointer
-from telemetry import bodies, deliveries, export, history, ingest, readings
+from telemetry import bodies, export, history, ingest, readings
 from telemetry_site.errors import DATABASE_AWAY, NOT_FOUND, problem
 
 # Domain errors and their answers: class, status, code, sentence.
@@ -31,19 +31,27 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
     (ingest.DeviceGone, 404, "", NOT_FOUND),
     (bodies.TooManyReadings, 413, "too-many-readings", "Too many readings in one request."),
     (
-        deliveries.IdempotencyKeyReused,
+        idempotency.IdempotencyKeyReused,
         422,
         "idempotency-key-reused",
         "This Idempotency-Key came with another body before.",
     ),
     (
-        deliveries.InvalidIdempotencyKey,
+        idempotency.InvalidIdempotencyKey,
         400,
         "invalid-idempotency-key",
         "An Idempotency-Key is 1 to 255 printable ASCII characters.",
     ),
     (lifecycle.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
     (lifecycle.AlreadyFinished, 409, "already-finished", "This command has another result."),
+    (lifecycle.StillPending, 409, "still-pending", "This command has not ended yet."),
+    (batches.NoDevices, 422, "no-devices", "No device of yours is chosen by this."),
+    (
+        batches.TooManyDevices,
+        422,
+        "too-many-devices",
+        f"A batch is for {batches.DEVICES_LIMIT} devices at the most.",
+    ),
 ]
 
 
@@ -70,6 +78,9 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case history.InvalidCursor():
             faults = [Fault("/cursor", "invalid", "Not one of our cursors.")]
             return problem(request, 422, detail="Some values are invalid.", faults=faults)
+        case batches.NoneTaken():
+            detail = "None of the devices takes this."
+            return problem(request, 422, detail=detail, faults=list(_of_batch(exc)))
         case export.Busy():
             detail = "Another export is on its way."
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
@@ -109,6 +120,20 @@ def _of_model(exc: ModelValidationError) -> list[Fault]:
         for error in errors
         for message in error.messages
     ]
+
+
+def _of_batch(exc: batches.NoneTaken) -> Iterator[Fault]:
+    """Why none of the devices takes a command; what is wrong with the payload only once."""
+    told = set()
+    for refusal in exc.refused:
+        for fault in refusal["errors"]:
+            if (told_of := Fault(**fault)) not in told:
+                told.add(told_of)
+                yield told_of
+        if not refusal["errors"]:
+            yield Fault(
+                pointer("devices", refusal["device_id"]), refusal["code"], refusal["detail"]
+            )
 
 
 def _of_serializer(details: Any, at: str = "") -> Iterator[Fault]:

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class SiteConfig(AppConfig):
@@ -7,3 +8,9 @@ class SiteConfig(AppConfig):
     def ready(self) -> None:
         # Registering checks is what the framework has this method for.
         from telemetry_site import checks  # noqa: F401
+
+
+class StaffConfig(AdminConfig):
+    """The framework's admin with our index and our sign-in."""
+
+    default_site = "telemetry_site.staff.StaffSite"

@@ -42,7 +42,7 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     # After it, whose page in the admin it replaces.
     "telemetry_site.apps.SiteConfig",
-    "django.contrib.admin",
+    "telemetry_site.apps.StaffConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -165,6 +165,7 @@ STORAGES = {
 }
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "telemetry_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
@@ -214,6 +215,8 @@ PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
 BODY_LIMIT = env.int("BODY_LIMIT", default=1024 * 1024)
 """Bytes of a request body."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
+# A form may name as many devices as one batch of commands may have, and fill in a payload beside.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 IMPORT_LIMIT = env.int("IMPORT_LIMIT", default=32 * 1024 * 1024)
 """Bytes of a file of readings."""
 INFLATED_LIMIT = env.int("INFLATED_LIMIT", default=5 * 1024 * 1024)

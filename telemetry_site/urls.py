@@ -20,9 +20,6 @@ api = [
     path("schema", SchemaView.as_view(), name="schema"),
 ]
 
-admin.site.site_header = admin.site.site_title = "Telemetry administration"
-admin.site.index_title = "Tables"
-
 urlpatterns = [
     path("api/v1/", include(api)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

@@ -15,7 +15,8 @@ from factory.django import DjangoModelFactory
 
 from accounts import second_factor, tokens
 from accounts.models import Session, Token, User
-from commands.models import Command, CommandType
+from commands import batches
+from commands.models import Command, CommandBatch, CommandType
 from devices import enrolment
 from devices.models import Device, DeviceToken
 from telemetry import ingest, keys, readings
@@ -75,8 +76,18 @@ class CommandFactory(DjangoModelFactory[Command]):
 
     device = factory.SubFactory(DeviceFactory)
     command_name = "reboot"
+    status = "pending"
     created_at = factory.LazyFunction(timezone.now)
     expires_at = factory.LazyAttribute(lambda command: command.created_at + timedelta(hours=1))
+    finished_at = factory.LazyAttribute(
+        lambda command: None if command.status == "pending" else command.created_at
+    )
+
+
+def send_to_many(*devices: Device, **asked: Any) -> CommandBatch:
+    """A batch of the first one's owner."""
+    given = {"command_name": "reboot", "payload": {}, "now": timezone.now(), **asked}
+    return batches.issue(devices, issued_by=devices[0].user, **given)
 
 
 def user_token(user: User, *, now: datetime | None = None) -> str:

@@ -1,7 +1,17 @@
 """What is measured: one file for each kind of work, one function for each kind of row."""
 
 from benchmarks.bench import Measurement
-from benchmarks.work import batches, charts, exports, first_start, history, large, looking, singles
+from benchmarks.work import (
+    batches,
+    charts,
+    exports,
+    first_start,
+    history,
+    large,
+    looking,
+    singles,
+    staff,
+)
 
 MEASUREMENTS: dict[str, Measurement] = {
     "singles": singles.measure,
@@ -16,6 +26,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "pages": history.pages,
     "thousand": history.thousand,
     "export": exports.measure,
+    "staff": staff.pages,
+    "purge": staff.purge,
     "drop": large.drop_month,
     "memory": large.weigh,
     "first": first_start.measure,

@@ -37,6 +37,19 @@ function reveal(button) {
   button.setAttribute("aria-pressed", shown);
 }
 
+// A question that came with a part of the page is put in front of everything else.
+document.addEventListener("htmx:after:swap", () => {
+  for (const dialog of document.querySelectorAll("dialog[data-modal]:not([open])")) {
+    dialog.removeAttribute("data-modal");
+    dialog.showModal();
+  }
+});
+
+document.addEventListener("change", ({ target }) => {
+  if (target.dataset.tickAll === undefined) return;
+  for (const box of target.form.elements.devices.length ? target.form.elements.devices : [target.form.elements.devices]) box.checked = target.checked;
+});
+
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("button");
   if (button?.dataset.setTheme !== undefined) setTheme(button.dataset.setTheme);

@@ -1,5 +1,6 @@
 """Values over time, for charts."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from rest_framework.views import APIView
 from accounts.models import validate_time_zone
 from accounts.strict import StrictSerializer
 from devices.authentication import reachable_device
+from devices.models import Device
 from telemetry import series
 from telemetry.api.queries import time_range
 from telemetry.rollups import Kept
@@ -74,25 +76,32 @@ class Series(APIView):
 
     @extend_schema(parameters=[SeriesQuery], responses=SeriesAnswer)
     def get(self, request: Request, device_id: UUID) -> HttpResponse:
-        device = reachable_device(request, device_id)
-        query = SeriesQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        found = series.series(
-            device,
-            keys=asked["key"],
-            start=asked["from"],
-            end=asked["to"],
-            points=asked["points"],
-            zone=ZoneInfo(asked["time_zone"]),
-            now=timezone.now(),
-            kept=Kept.of(device),
-        )
-        answer = {
-            "resolution": found.resolution,
-            "source": found.source,
-            "t": found.t,
-            "series": {key: columns._asdict() for key, columns in found.columns.items()},
-        }
-        # The framework's own renderer would take as long as the database for so many numbers.
-        return HttpResponse(msgspec.json.encode(answer), content_type="application/json")
+        return answer(reachable_device(request, device_id), request.query_params)
+
+
+def answer(device: Device, asked_for: Mapping[str, Any]) -> HttpResponse:
+    """The columns of this device's chart, to whoever may see it.
+
+    Raises the framework's ValidationError.
+    """
+    query = SeriesQuery(data=asked_for)
+    query.is_valid(raise_exception=True)
+    asked = query.validated_data
+    found = series.series(
+        device,
+        keys=asked["key"],
+        start=asked["from"],
+        end=asked["to"],
+        points=asked["points"],
+        zone=ZoneInfo(asked["time_zone"]),
+        now=timezone.now(),
+        kept=Kept.of(device),
+    )
+    told = {
+        "resolution": found.resolution,
+        "source": found.source,
+        "t": found.t,
+        "series": {key: columns._asdict() for key, columns in found.columns.items()},
+    }
+    # The framework's own renderer would take as long as the database for so many numbers.
+    return HttpResponse(msgspec.json.encode(told), content_type="application/json")

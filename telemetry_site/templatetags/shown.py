@@ -17,6 +17,8 @@ register = template.Library()
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
 LONGEST_AGE = 30 * DAY
 """Seconds; what is older is told by its date."""
+ONE_LINE = 100
+"""Characters of JSON that are read at a glance."""
 
 
 @register.filter
@@ -51,6 +53,13 @@ def compact(anything: Any) -> str:
 def pretty(anything: Any) -> str:
     """JSON over several lines."""
     return json.dumps(anything, ensure_ascii=False, indent=2)
+
+
+@register.filter
+def readable(anything: Any) -> str:
+    """JSON on one line where it is short, else over several."""
+    line = compact(anything)
+    return line if len(line) <= ONE_LINE else pretty(anything)
 
 
 @register.filter

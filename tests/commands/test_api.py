@@ -36,7 +36,8 @@ class TestIssuing:
         shown = answer.json()
         assert set(shown) == {
             "id", "device_id", "command_name", "payload", "status", "reason", "result", "attempts",
-            "created_at", "delivered_at", "expires_at", "executed_at",
+            "created_at", "delivered_at", "expires_at", "executed_at", "finished_at", "late",
+            "retry_of_id", "batch_id",
         }  # fmt: skip
         assert (shown["status"], shown["payload"]) == ("pending", {"target": 20})
         life = times.parse(shown["expires_at"]) - times.parse(shown["created_at"])
@@ -96,6 +97,71 @@ class TestIssuing:
 
     def test_a_device_gives_itself_no_commands(self, device, device_api):
         assert device_api.post(of(device), {"command_name": "a"}).status_code == 403
+
+
+class TestIdempotencyKey:
+    HEADERS = {"Idempotency-Key": "k"}
+
+    def test_sent_again_it_is_the_same_command(self, device, owner_api):
+        body = {"command_name": "a", "payload": {"b": 1}}
+        first, again = (
+            owner_api.post(of(device), body, headers=self.HEADERS) for _ in range(2)
+        )  # fmt: skip
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json() == again.json()
+        assert Command.objects.count() == 1
+
+    def test_with_another_body_it_is_422(self, device, owner_api):
+        owner_api.post(of(device), {"command_name": "a"}, headers=self.HEADERS)
+        answer = owner_api.post(of(device), {"command_name": "b"}, headers=self.HEADERS)
+        assert answer.status_code == 422
+        assert answer.json()["type"] == "urn:telemetry:problem:idempotency-key-reused"
+
+    @pytest.mark.parametrize("key", ["", "x" * 256])
+    def test_one_that_cannot_be_is_400(self, device, owner_api, key):
+        answer = owner_api.post(of(device), {"command_name": "a"}, headers={"Idempotency-Key": key})
+        assert answer.status_code == 400
+        assert not Command.objects.exists()
+
+
+class TestSendingAgain:
+    def test_what_has_ended_is_sent_again(self, device, owner_api):
+        old = CommandFactory.create(device=device, created_at=NOW, payload={"a": 1})
+        answer = owner_api.post(of(device, f"/{old.pk}/retry"))
+        assert answer.status_code == 201
+        shown = answer.json()
+        assert (shown["status"], shown["payload"]) == ("pending", {"a": 1})
+        assert shown["retry_of_id"] == str(old.pk)
+
+    def test_with_a_key_it_is_sent_again_once(self, device, owner_api):
+        old = CommandFactory.create(device=device, created_at=NOW)
+        for _ in range(2):
+            owner_api.post(of(device, f"/{old.pk}/retry"), headers={"Idempotency-Key": "k"})
+        assert old.retries.count() == 1
+
+    def test_what_has_not_ended_is_409(self, device, owner_api):
+        answer = owner_api.post(of(device, f"/{CommandFactory.create(device=device).pk}/retry"))
+        assert answer.status_code == 409
+        assert answer.json()["type"] == "urn:telemetry:problem:still-pending"
+
+
+class TestCommandTypes:
+    def test_what_a_device_can_be_asked_is_listed(self, device, owner_api):
+        CommandTypeFactory.create(device_type="other")
+        CommandTypeFactory.create(
+            device_type=device.device_type, command_name="set", title="Set it", confirm=True,
+            payload_schema={"properties": {"a": {"type": "integer"}}}, default_expiry=60,
+        )  # fmt: skip
+        answer = owner_api.get(f"/api/v1/devices/{device.pk}/command-types")
+        assert answer.json()["results"] == [
+            {
+                "command_name": "set",
+                "title": "Set it",
+                "payload_schema": {"properties": {"a": {"type": "integer"}}},
+                "confirm": True,
+                "default_expiry": 60,
+            }
+        ]
 
 
 class TestLooking:
@@ -287,12 +353,16 @@ class TestAnswering:
         command = CommandFactory.create(device=device)
         assert device_api.get(of(device, f"/{command.pk}")).json()["id"] == str(command.pk)
 
-    def test_a_late_answer_replaces_the_expiry(self, device, device_api, path):
+    def test_a_late_answer_replaces_the_expiry_and_is_marked(
+        self, device, device_api, owner_api, path
+    ):
         command = CommandFactory.create(
             device=device, created_at=NOW, status="failed", reason="expired"
         )
         answer = device_api.patch(path(command), {"status": "executed"})
         assert (answer.json()["status"], answer.json()["reason"]) == ("executed", "")
+        assert answer.json()["late"] is True
+        assert owner_api.get(of(device, f"/{command.pk}")).json()["late"] is True
 
     def test_answering_is_contact(self, device, device_api, path):
         device_api.patch(path(CommandFactory.create(device=device)), {"status": "executed"})

@@ -7,9 +7,10 @@ from django.db import IntegrityError
 from commands import lifecycle
 from commands.lifecycle import ATTEMPTS, LEASE, Reason, Status
 from commands.models import Command
+from devices import idempotency
 from devices.free_json import InvalidJSON
 from tests.concurrency import at_once
-from tests.factories import NOW, CommandFactory, DeviceFactory
+from tests.factories import NOW, CommandFactory, CommandTypeFactory, DeviceFactory
 
 SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -320,17 +321,171 @@ class TestEnding:
         assert device.waiting_commands(NOW + SECOND) == 2
 
 
+class TestLateness:
+    def test_an_answer_in_time_is_not_late(self, device):
+        command = issue(device)
+        end = command.expires_at - MICROSECOND
+        assert not lifecycle.finish(command, status=Status.EXECUTED, now=end).late
+
+    @pytest.mark.parametrize("noted", [True, False])
+    def test_one_after_the_expiry_is_kept_and_marked_whether_or_not_the_worker_came(
+        self, device, noted
+    ):
+        command = issue(device)
+        if noted:
+            lifecycle.expire(now=command.expires_at)
+        lifecycle.finish(
+            command, status=Status.EXECUTED, now=command.expires_at, result={"a": 1}
+        )  # fmt: skip
+        assert (command.late, command.result) == (True, {"a": 1})
+        assert ending(command) == ("executed", "")
+        assert command.finished_at == command.expires_at
+
+    @pytest.mark.parametrize("noted", [True, False])
+    def test_so_is_one_after_the_last_attempt(self, device, noted):
+        command = issue(device, expires_in=timedelta(days=1))
+        for number in range(ATTEMPTS):
+            claim(device, now=NOW + number * LEASE)
+        end = NOW + ATTEMPTS * LEASE
+        if noted:
+            assert lifecycle.expire(now=end) == 1
+        assert lifecycle.finish(command, status=Status.EXECUTED, now=end).late
+
+    def test_sent_again_it_stays_late_and_harmless(self, device):
+        command = issue(device)
+        for _ in range(2):
+            lifecycle.finish(command, status=Status.EXECUTED, now=NOW + 2 * HOUR)
+        assert command.late
+
+    def test_what_ended_when_does_not_depend_on_the_worker(self, device):
+        expired = issue(device, expires_in=SECOND)
+        given_up = issue(device, expires_in=timedelta(days=1))
+        for number in range(ATTEMPTS):
+            claim(device, now=NOW + number * LEASE)
+        far = NOW + timedelta(days=3)
+        shown = [Command.objects.get(pk=one.pk).as_of(far) for one in (expired, given_up)]
+        lifecycle.expire(now=far)
+        for before in shown:
+            noted = Command.objects.get(pk=before.pk)
+            assert (noted.reason, noted.finished_at) == (before.reason, before.finished_at)
+        assert [one.reason for one in shown] == ["expired", "attempts"]
+
+    def test_what_gave_up_cannot_be_cancelled_and_leaves_room(self, device):
+        command = issue(device, expires_in=timedelta(days=1))
+        for number in range(ATTEMPTS):
+            claim(device, now=NOW + number * LEASE)
+        end = NOW + ATTEMPTS * LEASE
+        assert device.waiting_commands(end) == 0
+        with pytest.raises(lifecycle.AlreadyFinished):
+            lifecycle.cancel(command, now=end)
+
+
+class TestSendingAgain:
+    def test_it_is_a_new_command_that_refers_to_the_old(self, owner, device):
+        old = issue(device, payload={"a": 1}, expires_in=5 * SECOND)
+        new = lifecycle.retry(old, issued_by=owner, now=NOW + HOUR)
+        assert new.pk != old.pk
+        assert (new.command_name, new.payload, new.retry_of) == ("reboot", {"a": 1}, old)
+        assert (new.issued_by, new.expires_at) == (owner, NOW + HOUR + 5 * SECOND)
+        assert ending(new) == ("pending", "")
+
+    def test_what_has_not_ended_is_not_sent_again(self, device):
+        command = issue(device)
+        with pytest.raises(lifecycle.StillPending):
+            lifecycle.retry(command, issued_by=None, now=NOW)
+        assert device.commands.count() == 1
+
+    def test_the_catalogue_of_today_decides(self, device):
+        old = lifecycle.cancel(issue(device), now=NOW)
+        CommandTypeFactory.create(device_type=device.device_type, command_name="other")
+        with pytest.raises(InvalidJSON):
+            lifecycle.retry(old, issued_by=None, now=NOW)
+
+    def test_the_old_one_may_go_and_the_new_one_stays(self, device):
+        old = lifecycle.cancel(issue(device), now=NOW)
+        new = lifecycle.retry(old, issued_by=None, now=NOW)
+        old.delete()
+        new.refresh_from_db()
+        assert new.retry_of is None
+
+
+class TestIdempotency:
+    def test_the_same_key_brings_the_same_command(self, owner, device):
+        first = issue(device, issued_by=owner, idempotency_key="k")
+        claim(device)
+        again = issue(device, issued_by=owner, idempotency_key="k", now=NOW + SECOND)
+        assert again == first
+        assert again.attempts == 1
+        assert device.commands.count() == 1
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"command_name": "halt"},
+            {"payload": {"a": 1}},
+            {"payload": {"a": True}},
+            {"payload": {"a": 1.0, "b": 0}},
+            {"expires_in": SECOND},
+        ],
+    )
+    def test_with_another_body_it_is_refused(self, owner, device, other):
+        asked = {"issued_by": owner, "idempotency_key": "k"}
+        issue(device, payload={"a": 1, "b": 0}, **asked)
+        with pytest.raises(idempotency.IdempotencyKeyReused):
+            issue(device, **{"payload": {"a": 1, "b": 0}, **asked, **other})
+        assert device.commands.count() == 1
+
+    def test_the_order_of_keys_is_no_other_body(self, owner, device):
+        asked = {"issued_by": owner, "idempotency_key": "k"}
+        issue(device, payload={"a": 1, "b": 0}, **asked)
+        issue(device, payload={"b": 0, "a": 1}, **asked)
+        assert device.commands.count() == 1
+
+    def test_a_key_is_one_issuers_for_one_device(self, owner, stranger, device):
+        other = DeviceFactory.create(user=owner)
+        for target, sender in ((device, owner), (device, stranger), (other, owner)):
+            issue(target, issued_by=sender, idempotency_key="k")
+        assert Command.objects.count() == 3
+
+    def test_a_full_queue_and_a_new_catalogue_do_not_hide_what_was_sent(
+        self, owner, device, settings
+    ):
+        settings.PENDING_COMMANDS_PER_DEVICE = 1
+        first = issue(device, issued_by=owner, idempotency_key="k")
+        CommandTypeFactory.create(device_type=device.device_type, command_name="other")
+        assert issue(device, issued_by=owner, idempotency_key="k") == first
+
+    @pytest.mark.parametrize("key", ["a\n", "ä", "x" * 256])
+    def test_a_key_is_short_and_printable(self, owner, device, key):
+        with pytest.raises(idempotency.InvalidIdempotencyKey):
+            issue(device, issued_by=owner, idempotency_key=key)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_of_many_at_once_one_is_stored_and_all_get_it(self):
+        device = DeviceFactory.create()
+        asked = {"issued_by": device.user, "idempotency_key": "k"}
+        outcomes = at_once(*[lambda: issue(device, **asked)] * 8)
+        assert {outcome.pk for outcome in outcomes} == {Command.objects.get().pk}
+
+    def test_the_database_keeps_a_key_unique(self, owner, device):
+        CommandFactory.create(device=device, issued_by=owner, idempotency_key="k")
+        with pytest.raises(IntegrityError, match="commands_idempotency_key_unique"):
+            CommandFactory.create(device=device, issued_by=owner, idempotency_key="k")
+
+
 @pytest.mark.parametrize(
     ("fields", "constraint"),
     [
-        ({"status": "done"}, "commands_status_known"),
-        ({"status": "failed"}, "commands_reason_if_and_only_if_failed"),
+        ({"status": "done", "finished_at": NOW}, "commands_status_known"),
+        ({"status": "failed", "finished_at": NOW}, "commands_reason_if_and_only_if_failed"),
         ({"reason": "device"}, "commands_reason_if_and_only_if_failed"),
         (
-            {"status": "executed", "executed_at": NOW, "reason": "device"},
+            {"status": "executed", "executed_at": NOW, "finished_at": NOW, "reason": "device"},
             "commands_reason_if_and_only_if_failed",
         ),
-        ({"status": "executed"}, "commands_executed_has_a_time"),
+        ({"status": "executed", "finished_at": NOW}, "commands_executed_has_a_time"),
+        ({"finished_at": NOW}, "commands_finished_at_if_and_only_if_ended"),
+        ({"status": "failed", "reason": "device"}, "commands_finished_at_if_and_only_if_ended"),
         ({"expires_at": NOW}, "commands_expire_after_creation"),
         ({"attempts": 11}, "commands_attempts_bounded"),
     ],

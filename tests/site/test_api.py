@@ -16,6 +16,7 @@ from tests.factories import (
     device_token,
     device_token_and_row,
     register_key,
+    send_to_many,
     session_of,
     store_reading,
     user_token_and_row,
@@ -25,8 +26,9 @@ API = "/api/v1/"
 
 # What each route answers to whom. A route that is not here fails the first test below: say what
 # it lets in before it goes out.
-ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE = (
+ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE, ISSUER = (
     "anybody", "any user", "any device", "the device's owner", "the owner and the device",
+    "who sent it",
 )  # fmt: skip
 ROUTES = {
     "auth/login": {"POST": ANYBODY},
@@ -60,6 +62,12 @@ ROUTES = {
         "PATCH": OWNER_AND_DEVICE,
     },
     "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel": {"POST": OWNER},
+    "devices/<uuid:device_id>/commands/<uuid:command_id>/retry": {"POST": OWNER},
+    "devices/<uuid:device_id>/command-types": {"GET": OWNER},
+    "command-batches": {"GET": USERS, "POST": USERS},
+    "command-batches/<uuid:batch_id>": {"GET": ISSUER},
+    "command-batches/<uuid:batch_id>/commands": {"GET": ISSUER},
+    "command-batches/<uuid:batch_id>/cancel": {"POST": ISSUER},
 }
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 CALLS = [
@@ -67,6 +75,7 @@ CALLS = [
 ]
 CLOSED = [call for call in CALLS if call[2] != ANYBODY]
 OWNED = [call[:2] for call in CALLS if call[2] in (OWNER, OWNER_AND_DEVICE)]
+ISSUED = [call[:2] for call in CALLS if call[2] == ISSUER]
 
 
 def routes():
@@ -97,6 +106,7 @@ def path(device):
         "reading_id": store_reading(device).pk,
         "command_id": CommandFactory.create(device=device).pk,
         "key": register_key(device),
+        "batch_id": send_to_many(device).pk,
         "session_id": session_of(device.user).pk,
     }
     own_token = user_token_and_row(device.user)[0].pk
@@ -127,7 +137,7 @@ def test_nobody_is_refused_with_401(path, anonymous_api, route, method, who):
     assert answer["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(("route", "method"), OWNED)
+@pytest.mark.parametrize(("route", "method"), OWNED + ISSUED)
 def test_a_stranger_finds_nothing_as_if_nothing_were_there(path, stranger_api, route, method):
     def refusal(path):
         problem = told(stranger_api.send(method, path), 404)
@@ -135,10 +145,10 @@ def test_a_stranger_finds_nothing_as_if_nothing_were_there(path, stranger_api, r
         del problem["request_id"]
         return problem
 
-    assert refusal(path(route)) == refusal(path(route, device_id=uuid4()))
+    assert refusal(path(route)) == refusal(path(route, device_id=uuid4(), batch_id=uuid4()))
 
 
-@pytest.mark.parametrize(("route", "method"), OWNED)
+@pytest.mark.parametrize(("route", "method"), OWNED + ISSUED)
 def test_staff_are_strangers_too(path, staff, route, method):
     client = Client()
     client.force_login(staff)

@@ -104,6 +104,29 @@ def test_the_log_tells_how_far_a_large_one_is(db, monkeypatch, caplog):
     ]
 
 
+def test_how_far_it_is_can_be_seen_while_it_goes_on(db, monkeypatch):
+    monkeypatch.setattr(purge, "BATCH", 10)
+    device, waiting = with_readings(40, every=timedelta(hours=1)), with_readings(0)
+    for day, count in enumerate((25, 15)):
+        of_day = {"bucket": NOW + timedelta(days=day), "sum": 0, "min": 0, "max": 0}
+        key = {"device": device, "telemetry_type": "environment"}
+        DayRollup.objects.create(**key, **of_day, key="n", count=count)
+        # A value that is in few of the readings.
+        DayRollup.objects.create(**key, **of_day, key="rare", count=1)
+    enrolment.decommission(device, now=NOW)
+    enrolment.decommission(waiting, now=NOW + timedelta(seconds=1))
+    assert purge.under_way(10) == (2, [device, waiting])
+    going = purge.purge(device)
+    seen = []
+    for gone in going:
+        if gone.table == "telemetry":
+            next_up = purge.under_way(1)[1][0]
+            seen.append((next_up.purge.gone, next_up.purge.percent))
+    assert seen == [(10, 25), (20, 50), (30, 75), (40, 99)]
+    assert purge.under_way(10) == (1, [waiting])
+    assert not hasattr(waiting, "purge")
+
+
 @pytest.mark.django_db(transaction=True)
 class TestOnItsOwnConnection:
     @pytest.fixture(autouse=True)

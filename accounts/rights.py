@@ -1,0 +1,42 @@
+"""Who may change whom among people, and who may come in at all."""
+
+from django.db import transaction
+
+from accounts import audit
+from accounts.models import User
+
+
+class NotAllowed(Exception):
+    """Nobody below a superuser changes those who are staff, and nobody shuts themselves out."""
+
+
+def may_change(actor: User, subject: User) -> bool:
+    """Whether somebody may change another's name, address, password or standing.
+
+    With any of them comes all that the other may do, so whoever is no superuser may change only
+    those who have no rights to lend.
+    """
+    return actor.is_superuser or not (subject.is_staff or subject.is_superuser)
+
+
+def deactivate(user: User, *, by: User) -> None:
+    """Shut somebody out: sessions, tokens and devices' tokens are refused from the next request on.
+    Nothing is lost, and `reactivate` lets all of it in again. Raises NotAllowed.
+    """
+    if user.pk == by.pk:
+        raise NotAllowed
+    _set_active(user, False, by=by)
+
+
+def reactivate(user: User, *, by: User) -> None:
+    """Let somebody in again. Raises NotAllowed."""
+    _set_active(user, True, by=by)
+
+
+def _set_active(user: User, active: bool, *, by: User) -> None:
+    if not may_change(by, user):
+        raise NotAllowed
+    with transaction.atomic():
+        user.is_active = active
+        user.save(update_fields=["is_active", "updated_at"])
+        audit.record("user.reactivated" if active else "user.deactivated", target=user)

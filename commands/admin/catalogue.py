@@ -1,0 +1,79 @@
+"""What devices can be asked, for staff."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audited import RecordingAdmin
+from commands import schemas
+from commands.forms import CommandForm
+from commands.models import CommandType
+from devices.forms import JSONObjectField
+
+
+class CommandTypeForm(forms.ModelForm[CommandType]):
+    payload_schema = JSONObjectField(
+        label=_("Payload's schema"), help_text=_("JSON Schema (2020-12) that a payload must fit.")
+    )
+
+    class Meta:
+        model = CommandType
+        fields = (
+            "device_type",
+            "command_name",
+            "title",
+            "payload_schema",
+            "confirm",
+            "default_expiry",
+        )
+
+    def clean_payload_schema(self) -> Any:
+        schema = self.cleaned_data["payload_schema"]
+        try:
+            schemas.check_schema(schema)
+        except schemas.InvalidSchema as error:
+            raise forms.ValidationError(str(error)) from None
+        return schema
+
+
+@admin.register(CommandType)
+class CommandTypeAdmin(RecordingAdmin[CommandType]):
+    """The catalogue: what a type of device can be asked to do."""
+
+    subject = "catalogue"
+    form = CommandTypeForm
+    list_display = ("device_type", "command_name", "title", "confirm", "default_expiry")
+    list_filter = ("device_type",)
+    search_fields = ("command_name", "title")
+    change_form_template = "admin/commands/commandtype/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        door = self.admin_site.admin_view(self.preview)
+        return [path("preview/", door, name="commands_commandtype_preview"), *super().get_urls()]
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """The form that a schema makes, before it is saved; or what is wrong with it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        typed = CommandTypeForm(request.POST)
+        faults = typed.errors.get("payload_schema")
+        kind = CommandType(
+            command_name="preview", payload_schema=typed.cleaned_data.get("payload_schema", {})
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Preview"),
+            "opts": self.opts,
+            "faults": faults,
+            "name": request.POST.get("title", ""),
+            "form": None if faults else CommandForm([kind]),
+        }
+        page = "admin/commands/commandtype/preview.html"
+        return TemplateResponse(request, page, context, status=422 if faults else 200)

@@ -1,0 +1,211 @@
+"""Commands, for staff."""
+
+import json
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audited import AuditedAdmin
+from accounts.autocomplete import CheckedAutocomplete
+from accounts.filters import AutocompleteFilter, media_of
+from accounts.guarded import staff_of
+from accounts.keyset import KeysetAdmin
+from commands import lifecycle
+from commands.models import Command
+from devices.forms import JSONObjectField
+from devices.free_json import InvalidJSON
+from devices.models import Device
+
+TIMES = (
+    "created_at",
+    "delivered_at",
+    "lease_until",
+    "expires_at",
+    "executed_at",
+    "finished_at",
+)
+DEVICES_SEARCHED = 1000
+"""Of the devices whose name has what is searched for."""
+
+
+class CommandForm(forms.ModelForm[Command]):
+    payload = JSONObjectField(label=_("Payload"))
+
+    class Meta:
+        model = Command
+        fields = ("device", "command_name", "payload")
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        if not self.errors:
+            try:
+                lifecycle.check(values["device"], values["command_name"], values["payload"])
+            except InvalidJSON as error:
+                for fault in error.faults:
+                    field, _slash, rest = fault.pointer.removeprefix("/").partition("/")
+                    self.add_error(field, f"{rest} {fault.detail}".strip())
+        return values
+
+
+@admin.register(Command)
+class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
+    """Sent from here as from everywhere; once sent, only the device or a cancel moves one."""
+
+    form = CommandForm
+    list_display = ("command_name", "of_device", "state", "why", "sender", "created_at")
+    list_filter = ("status", "reason", "late", ("device", AutocompleteFilter))
+    list_select_related = ("device", "issued_by")
+    search_fields = ("command_name",)
+    search_help_text = _("The beginning of a command, a part of a device's name, or an id in full.")
+    autocomplete_fields = ("device",)
+    actions = ("cancel", "send_again")
+    change_form_template = "admin/commands/command/change_form.html"
+    fieldsets = (
+        (None, {"fields": ("command_name", "of_device", "state", "why", "sender")}),
+        (_("What was asked, what was answered"), {"fields": ("asked", "answered")}),
+        (_("Times"), {"fields": (*TIMES, "late", "attempts", "retry_of", "batch", "id")}),
+    )
+
+    @property
+    def media(self) -> forms.Media:
+        return super().media + media_of(self)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Command | None = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": CommandForm.Meta.fields})]
+        return super().get_fieldsets(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Command | None = None) -> Any:
+        if obj is None:
+            return ()
+        return [name for _title, how in self.fieldsets for name in how["fields"]]
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Command | None:
+        command = super().get_object(request, object_id, from_field)
+        return command.as_of(timezone.now()) if command else None
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Command], search_term: str
+    ) -> tuple[QuerySet[Command], bool]:
+        text = search_term.strip()[:200]
+        if not text:
+            return queryset, False
+        try:
+            wanted = uuid.UUID(text)
+        except ValueError:
+            named = Device.objects.filter(name__icontains=text).values("pk")[:DEVICES_SEARCHED]
+            found = Q(command_name__istartswith=text) | Q(device__in=named)
+            return queryset.filter(found), False
+        return queryset.filter(Q(pk=wanted) | Q(device=wanted)), False
+
+    @admin.display(description=_("device"))
+    def of_device(self, command: Command) -> SafeString:
+        url = reverse("admin:devices_device_change", args=[command.device_id])
+        return format_html('<a href="{}">{}</a>', url, command.device.name)
+
+    @admin.display(description=_("status"))
+    def state(self, command: Command) -> SafeString:
+        command = command.as_of(timezone.now())
+        state, words = command.status, command.get_status_display()
+        if command.status == Command.Status.PENDING:
+            state = "delivered" if command.delivered_at else "waiting"
+            words = gettext("Delivered") if command.delivered_at else gettext("Waiting")
+        return format_html('<span class="state {}">{}</span>', state, words.capitalize())
+
+    @admin.display(description=_("why"))
+    def why(self, command: Command) -> str:
+        return command.get_reason_display() if command.reason else "-"
+
+    @admin.display(description=_("sent by"))
+    def sender(self, command: Command) -> str:
+        return command.issued_by.username if command.issued_by else "-"
+
+    @admin.display(description=_("payload"))
+    def asked(self, command: Command) -> str:
+        return _pretty(command.payload)
+
+    @admin.display(description=_("result"))
+    def answered(self, command: Command) -> str:
+        return _pretty(command.result)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name == "device":
+            kwargs["queryset"] = Device.objects.filter(deleted_at=None)
+            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        # What the address proposes is shown in the form only if there is such a device.
+        proposed = super().get_changeform_initial_data(request)
+        try:
+            Command._meta.get_field("device").to_python(proposed.get("device"))
+        except ValidationError:
+            del proposed["device"]
+        return proposed
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except lifecycle.QueueFull:
+            words = gettext("Too many commands wait for this device.")
+            self.message_user(request, words, level=messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Command, form: Any, change: bool) -> None:
+        now = timezone.now()
+        issued = lifecycle.issue(**form.cleaned_data, issued_by=staff_of(request), now=now)
+        obj.pk, obj._state.adding = issued.pk, False
+
+    @admin.action(description=_("Cancel those that wait"), permissions=["add"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Command]) -> None:
+        cancelled = 0
+        for command in queryset:
+            try:
+                lifecycle.cancel(command, now=timezone.now())
+            except lifecycle.AlreadyFinished:
+                continue
+            cancelled += 1
+        words = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
+        self.message_user(request, words % {"count": cancelled})
+
+    @admin.action(description=_("Send again those that have ended"), permissions=["add"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Command]) -> None:
+        sent, commands = 0, list(queryset.select_related("device"))
+        for command in commands:
+            try:
+                lifecycle.retry(command, issued_by=staff_of(request), now=timezone.now())
+            except (lifecycle.StillPending, lifecycle.QueueFull, InvalidJSON, Device.DoesNotExist):
+                continue
+            sent += 1
+        level = messages.SUCCESS if sent == len(commands) else messages.WARNING
+        told = {"count": sent, "total": len(commands)}
+        words = gettext("%(count)s of %(total)s sent again.")
+        self.message_user(request, words % told, level=level)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def _pretty(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return format_html('<pre class="json">{}</pre>', text)

@@ -1,0 +1,53 @@
+"""The worker's jobs, for staff."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from accounts.keyset import KeysetAdmin
+from accounts.read_only import ReadOnlyAdmin
+
+STATES = {"succeeded": "executed", "failed": "failed", "aborted": "failed", "doing": "delivered"}
+"""The colours and shapes that states of jobs share with those of commands."""
+
+# Its own page is made of inline styles, which our Content-Security-Policy forbids.
+admin.site.unregister(ProcrastinateJob)
+
+
+class TaskFilter(admin.SimpleListFilter):
+    """The tasks that there are, without asking the table which there were."""
+
+    title = _("task")
+    parameter_name = "task"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = sorted(name for name in app.tasks if not name.startswith("builtin:"))
+        return [(name, name.rpartition(".")[2]) for name in names]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(task_name=self.value()) if self.value() else queryset
+
+
+@admin.register(ProcrastinateJob)
+class JobAdmin(ReadOnlyAdmin[ProcrastinateJob], KeysetAdmin[ProcrastinateJob]):
+    """To be looked at only: a job's state is the worker's."""
+
+    key = ("id",)
+    list_display = ("id", "task", "state", "attempts", "scheduled_at")
+    list_filter = ("status", TaskFilter)
+    ordering = ("-id",)
+
+    @admin.display(description=_("task"))
+    def task(self, job: ProcrastinateJob) -> str:
+        return job.task_name.rpartition(".")[2]
+
+    @admin.display(description=_("status"))
+    def state(self, job: ProcrastinateJob) -> SafeString:
+        shown = STATES.get(job.status, "waiting")
+        return format_html('<span class="state {}">{}</span>', shown, job.status)
