@@ -17,6 +17,7 @@ from telemetry_site import (
     pages,
     reference,
     token_pages,
+    well_known,
 )
 from telemetry_site.live.door import Events
 from telemetry_site.openapi import SchemaView
@@ -48,6 +49,7 @@ urlpatterns = [
     path("account/data/archive.zip", account_pages.archive_file, name="archive-file"),
     path("account/delete", account_pages.delete, name="delete-account"),
     path("goodbye", account_pages.goodbye, name="goodbye"),
+    path(".well-known/security.txt", well_known.security_txt),
     path("tokens", token_pages.tokens_page, name="tokens"),
     path("tokens/new", token_pages.new, name="token-new"),
     path("tokens/<uuid:token_id>/rotate", token_pages.rotate, name="token-rotate"),
