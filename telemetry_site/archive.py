@@ -24,7 +24,7 @@ from django.utils import timezone
 from accounts import archives, audit
 from accounts.models import Archive, AuditEvent, Registration, SecondFactor, Session, Token, User
 from commands.models import Command, CommandBatch
-from devices.models import Device, DeviceToken
+from devices.models import Device, DeviceToken, Refusal
 from telemetry import export
 from telemetry.models import Key, RetentionRule
 
@@ -180,6 +180,7 @@ TABLES: dict[str, Table] = {
     "retention": _of(
         RetentionRule, "device__user", "device_id", "raw_days", "hour_days", "day_days"
     ),
+    "refusals": _of(Refusal, "device__user", *_all_fields(Refusal, "id", "request_id")),
     "commands": _of(Command, "device__user", *_all_fields(Command)),
     "command_batches": _of(
         CommandBatch,

@@ -115,7 +115,7 @@ class TestContent:
         }
         assert referring == {
             *("AuditEvent", "Command", "Device", "DeviceToken", "Key", "RetentionRule", "Token"),
-            *("Telemetry", "Session", "Registration", "SecondFactor"),
+            *("Telemetry", "Session", "Registration", "SecondFactor", "CommandBatch", "Refusal"),
             # The archive itself, what readings are made into, and what nothing but the site reads.
             *(
                 "Archive",
@@ -124,7 +124,7 @@ class TestContent:
                 "Horizon",
                 "Delivery",
                 "LogEntry",
-                *("RecoveryCode", "CommandBatch"),
+                *("RecoveryCode", "Purge", "Watch"),
             ),
         }
 

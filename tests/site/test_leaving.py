@@ -215,8 +215,11 @@ def test_the_test_above_fills_every_table_that_refers_to_somebody(owner, staff, 
         ("LogEntry", "user"),
         ("Registration", "invited_by"),
         ("User_user_permissions", "user"),
-        # Written by retention, and by the worker.
+        # Written by retention, by the worker, by who is refused and by who looks.
         ("Horizon", "device"),
+        ("Purge", "device"),
+        ("Refusal", "device"),
+        ("Watch", "device"),
     }
     empty = {
         (model.__name__, field)

@@ -10,6 +10,7 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
+from accounts import signup
 from accounts.models import AuditEvent, Token, User
 from commands.models import Command, CommandType
 from devices.models import Device, DeviceToken
@@ -32,6 +33,7 @@ ROLES = ("support", "operator", "superuser")
 TABLES = {
     "accounts.auditevent": ("l v", "l v", "l v"),
     "accounts.user": ("l v", "l v c", "l a v c"),
+    "accounts.registration": ("", "", "l a v d"),
     "accounts.token": ("l v", "l v", "l v"),
     "auth.group": ("", "", "l a v c d"),
     "commands.command": ("l a v", "l a v", "l a v"),
@@ -46,6 +48,7 @@ ON_DEVICES = {"deactivate", "reactivate", "change_owner", "rotate_tokens", "purg
 ACTIONS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "accounts.auditevent": (set(), set(), set()),
     "accounts.user": (set(), *[{"deactivate", "reactivate"}] * 2),
+    "accounts.registration": (set(), set(), {"delete_selected"}),
     "accounts.token": (set(), {"revoke"}, {"revoke"}),
     "auth.group": (set(), set(), {"delete_selected"}),
     "commands.command": ({"cancel", "send_again"},) * 3,
@@ -102,6 +105,11 @@ def rows(owner: User, device: Device) -> dict[str, Model]:
     device_token(device)
     return {
         "accounts.user": owner,
+        "accounts.registration": signup.invite(
+            UserFactory.create(is_staff=True, is_superuser=True),
+            "asked@example.org",
+            now=timezone.now(),
+        ),
         "accounts.token": owner.tokens.get(),
         "auth.group": Group.objects.get(name="support"),
         "commands.command": CommandFactory.create(device=device),
