@@ -34,7 +34,7 @@ MUTATIONS = [
         "commands/lifecycle.py",
         "skip_locked=True",
         "skip_locked=False",
-        "tests/commands/test_lifecycle.py",
+        "tests/commands/test_claims.py",
     ),
     Mutation(
         "ON CONFLICT",
