@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := var/bench/venv
+FIRE := var/fire/venv
 
-.PHONY: run test check bench fix schema shots clean
+.PHONY: run test check bench fire fix schema shots clean
 
 run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
 	@exec $(BIN)/python manage.py run
@@ -25,10 +26,16 @@ check: $(VENV)/develop.stamp ## Everything that can be checked without running t
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
+	PUBLIC_URL=https://telemetry.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn | diff docs/openapi.yaml -
+	$(BIN)/python -m tests.audit
+	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --output-file var/sbom.json
 
 bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
 	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
+
+fire: $(FIRE)/fire.stamp ## Keep its promises while things go wrong; NAMES="away crash" only some
+	@$(FIRE)/bin/python -m tests.fire $(NAMES)
 
 fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
 	$(BIN)/ruff format .
@@ -66,4 +73,12 @@ $(BENCH)/bin/python: | $(VENV)/bin/python
 $(BENCH)/bench.stamp: requirements.txt requirements-bench.txt | $(BENCH)/bin/python
 	@echo "Installing packages …"
 	@$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-bench.txt
+	@touch $@
+
+$(FIRE)/bin/python: | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(FIRE)
+
+$(FIRE)/fire.stamp: requirements.txt requirements-dev.txt requirements-fire.txt | $(FIRE)/bin/python
+	@echo "Installing packages …"
+	@$(FIRE)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-fire.txt
 	@touch $@

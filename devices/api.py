@@ -14,12 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.authentication import IsUser
 from accounts.models import User
 from accounts.strict import StrictSerializer
-from devices import enrolment, presence
+from devices import enrolment, presence, refusals
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField
-from devices.models import LONGEST_INTERVAL, Device, DeviceQuerySet, DeviceToken
+from devices.models import LONGEST_INTERVAL, Device, DeviceQuerySet, DeviceToken, Refusal
 
 METADATA_KEY = re.compile(r"metadata\.([A-Za-z0-9_.-]{1,64})", re.ASCII)
 
@@ -179,6 +180,23 @@ class DeviceTokenList(GenericAPIView[DeviceToken]):
         token, secret = enrolment.issue_token(device, label=body.validated_data["label"])
         answer = {**TokenAnswer(token).data, "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class DeviceRefusalAnswer(serializers.ModelSerializer[Refusal]):
+    class Meta:
+        model = Refusal
+        fields = ("code", "status", "count", "last_at", "pointer", "detail", "request_id")
+
+
+class RefusalList(APIView):
+    """What was refused of the device, by reason, the newest first."""
+
+    permission_classes = (IsUser | IsDevice,)
+
+    @extend_schema(operation_id="devices_refusals_list", responses=DeviceRefusalAnswer(many=True))
+    def get(self, request: Request, device_id: UUID) -> Response:
+        device = reachable_device(request, device_id)
+        return Response(DeviceRefusalAnswer(refusals.of(device), many=True).data)
 
 
 class DeviceTokenRotation(APIView):

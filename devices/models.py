@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -18,7 +18,9 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     Func,
+    Max,
     Q,
+    Sum,
     TextField,
     Value,
     When,
@@ -266,3 +268,42 @@ class DeviceToken(StoredSecret):
 
     class Meta(StoredSecret.Meta):
         db_table = "device_tokens"
+
+
+class RefusalQuerySet(models.QuerySet["Refusal"]):
+    """What was refused of devices."""
+
+    def by_code(self) -> models.QuerySet[Any, Any]:
+        """`code`, `total` and `last` (when) of each reason, the most frequent first."""
+        summed = self.values("code").annotate(total=Sum("count"), last=Max("last_at"))
+        return summed.order_by("-total", "code")
+
+
+class Refusal(models.Model):
+    """How often something a device sent was refused for one reason, and the last time it was."""
+
+    # The unique key begins with it.
+    device = models.ForeignKey(
+        Device, on_delete=models.CASCADE, related_name="refusals", db_index=False
+    )
+    code = models.CharField(
+        max_length=64, help_text="Of the fault or the problem; else the answer's status."
+    )
+    status = models.PositiveSmallIntegerField(help_text="Of the answer.")
+    count = models.BigIntegerField(help_text="Faults in readings, or whole requests.")
+    pointer = models.TextField(blank=True, help_text="The last one's place in the body.")
+    detail = models.TextField(blank=True, help_text="The last one in words.")
+    request_id = models.CharField(max_length=32, blank=True)
+    last_at = models.DateTimeField()
+
+    objects = RefusalQuerySet.as_manager()
+
+    class Meta:
+        db_table = "device_refusals"
+        constraints = [
+            models.UniqueConstraint(fields=["device", "code"], name="device_refusals_once"),
+            models.CheckConstraint(condition=Q(count__gt=0), name="device_refusals_counted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.count}"

@@ -7,6 +7,7 @@ api = [
     path("device", doors.Self.as_view()),
     path("devices", doors.DeviceList.as_view()),
     path("devices/<uuid:device_id>", doors.DeviceDetail.as_view()),
+    path("devices/<uuid:device_id>/refusals", doors.RefusalList.as_view()),
     path("devices/<uuid:device_id>/tokens", doors.DeviceTokenList.as_view()),
     path("devices/<uuid:device_id>/tokens/rotate", doors.DeviceTokenRotation.as_view()),
     path("devices/<uuid:device_id>/tokens/<uuid:token_id>", doors.DeviceTokenDetail.as_view()),

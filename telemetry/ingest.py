@@ -104,7 +104,8 @@ def store_quickly(
     """Store what somebody sends who was known a while ago, if the token with this digest lives.
 
     One statement asks for the one and does the other. None when it does not live, or when
-    anything else is out of the ordinary; nothing is stored then.
+    anything else is out of the ordinary; nothing is stored then. But what has waited for its turn
+    in vain must not wait again: that is raised.
     """
     if len(readings) >= COPY_FROM or not all(
         keys.is_noted(device, one.telemetry_type, one.keys(), one.recorded_at) for one in readings
@@ -115,7 +116,9 @@ def store_quickly(
         with _by_itself(), connection.cursor() as cursor:
             cursor.execute(_insert_statement(alone=len(readings) == 1, by_token=True), arguments)
             row = cursor.fetchone()
-    except Error:
+    except Error as error:
+        if isinstance(error.__cause__, errors.LockNotAvailable | errors.QueryCanceled):
+            raise
         return None
     return Stored(row[0], len(readings) - row[0], row[1]) if row else None
 

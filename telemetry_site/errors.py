@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -10,6 +11,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop as _noop
 
+from devices import refusals
 from devices.free_json import Fault
 
 NOT_FOUND = _noop("There is nothing here, or nothing that you may see.")
@@ -33,6 +35,14 @@ TITLES = {
 """Of pages. The API keeps to the phrases of HTTP, and to English."""
 
 
+class Problem(JsonResponse):
+    """A problem document, and for what it is counted."""
+
+    def __init__(self, told: dict[str, Any], why: list[refusals.Reason], **how: Any) -> None:
+        super().__init__(told, content_type="application/problem+json", **how)
+        self.reasons = why
+
+
 def problem(
     request: HttpRequest,
     status: int,
@@ -43,20 +53,19 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
     """A problem document; `code` names the kind where the status alone does not."""
-    return JsonResponse(
-        {
-            "type": f"urn:telemetry:problem:{code}" if code else "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail or SENTENCES.get(status, HTTPStatus(status).description),
-            "instance": request.path,
-            "request_id": getattr(request, "request_id", ""),
-            "errors": [fault._asdict() for fault in faults],
-        },
-        status=status,
-        content_type="application/problem+json",
-        headers=headers,
-    )
+    faults = list(faults)
+    detail = detail or SENTENCES.get(status, HTTPStatus(status).description)
+    told = {
+        "type": f"urn:telemetry:problem:{code}" if code else "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "request_id": getattr(request, "request_id", ""),
+        "errors": [fault._asdict() for fault in faults],
+    }
+    why = refusals.reasons(faults) or [refusals.Reason(code or str(status), 1, "", detail)]
+    return Problem(told, why, status=status, headers=headers)
 
 
 def answer(request: HttpRequest, status: int, *, detail: str = "") -> HttpResponse:
@@ -90,10 +99,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], OperationalError):
-        response = answer(request, 503, detail=DATABASE_AWAY)
-        response["Retry-After"] = "1"
-        return response
+        return database_away(request)
     return answer(request, 500)
+
+
+def database_away(request: HttpRequest) -> HttpResponse:
+    """503 to whoever asked for what only the database knows."""
+    response = answer(request, 503, detail=DATABASE_AWAY)
+    response["Retry-After"] = "1"
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -1,8 +1,15 @@
-"""What the log may say."""
+"""What the log may say, and how: lines for people or, with LOG_FORMAT=json, for programs."""
 
+import json
 import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
 
 from accounts import secrets
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is being answered; every line that is logged meanwhile carries it."""
 
 
 class WithoutSecrets(logging.Filter):
@@ -11,3 +18,21 @@ class WithoutSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = secrets.masked(record.getMessage()), None
         return True
+
+
+class JSONLines(logging.Formatter):
+    """An object a line: time, level, logger, message, request_id, and `fields` of the record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if known := request_id.get() or getattr(getattr(record, "request", None), "request_id", ""):
+            told["request_id"] = known
+        told |= getattr(record, "fields", {})
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return secrets.masked(json.dumps(told, ensure_ascii=False, default=str))

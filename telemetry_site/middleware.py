@@ -1,9 +1,11 @@
 """What is done to every request and answer."""
 
+import time
 import uuid
 from collections.abc import Callable
 
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import Resolver404, resolve, reverse
@@ -14,7 +16,7 @@ from django.utils.text import compress_string
 from accounts import addresses, audit, sessions
 from accounts.authentication import lacks_second_factor
 from telemetry.api import express
-from telemetry_site import errors
+from telemetry_site import errors, health, logs, metrics, observed, refused
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -41,13 +43,44 @@ LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
 
 
-def request_id(get_response: Handler) -> Handler:
-    """Give each request an id that its answer, error page and log lines carry."""
+def operations(get_response: Handler) -> Handler:
+    """Answer probes and Prometheus before anything else is done."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        path = request.path_info
+        if path in health.PATHS:
+            return health.answer(path)
+        if path == metrics.PATH and metrics.may_see(request):
+            return metrics.answer()
+        return get_response(request)
+
+    return middleware
+
+
+def observe(get_response: Handler) -> Handler:
+    """Give each request an id that its answer, error page and log lines carry, and time it."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        known = uuid.uuid4().hex
+        request.request_id = known  # type: ignore[attr-defined]
+        # Until the next request: an answer that is streamed is logged about later than this.
+        logs.request_id.set(known)
         response = get_response(request)
-        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        response["X-Request-Id"] = known
+        observed.note(request, response, seconds=time.perf_counter() - started)
+        return response
+
+    return middleware
+
+
+def refusals(get_response: Handler) -> Handler:
+    """Let owners see what was refused of their devices."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if reasons := refused.reasons(response):
+            refused.note(request, reasons, status=response.status_code)
         return response
 
     return middleware
@@ -152,7 +185,11 @@ def express_lane(get_response: Handler) -> Handler:
     """Let devices pass that have one reading to hand in."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return express.answer(request) or get_response(request)
+        try:
+            return express.answer(request) or get_response(request)
+        except OperationalError:
+            # Of the express lane's own: behind it every error has become an answer.
+            return errors.database_away(request)
 
     return middleware
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 import commands.views
 from accounts.models import User
 from accounts.views import SignedInRequest
+from devices import refusals
 from devices.models import Device
 from telemetry import buckets, history, keys, series, sparklines
 from telemetry.rollups import Kept
@@ -52,6 +53,7 @@ def device_page(request: SignedInRequest, device_id: UUID) -> HttpResponse:
         **_now(request, device, now),
         **commands.views.panel(device, now=now),
         "readings": history.page(device, limit=READINGS_SHOWN).readings,
+        "refusals": refusals.of(device),
     }
     return render(request, "device.html", context)
 
@@ -78,13 +80,14 @@ def device_readings(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def first_reading(request: SignedInRequest, device_id: UUID) -> HttpResponse:
-    """Whether a new device has been heard of: asked for while its owner connects it."""
+    """Whether a new device has been heard of, or refused: asked for while its owner connects it."""
     device = _device(request.user, device_id, timezone.now())
     newest = history.latest([device], depth=1, rare=False)[device.pk]
     context = {
         "device": device,
         "groups": charts.groups(newest, keys.Display()),
         "late": timezone.now() - device.created_at > PATIENCE,
+        "refusal": refusals.of(device).first(),
     }
     return render(request, "devices/_first_reading.html", context)
 

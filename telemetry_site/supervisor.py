@@ -99,12 +99,14 @@ def supervise(
     environment: Mapping[str, str],
     when_started: Callable[[], None],
     *,
+    when_stopping: Callable[[], None] = lambda: None,
     patience: float = PATIENCE,
 ) -> None:
     """Run everything in the Procfile until SIGINT or SIGTERM, then end it and return.
 
-    The first process is the one that the others talk to: they follow `when_started`. What has
-    not ended `patience` seconds after it was told to is killed.
+    The first process is the one that the others talk to: they follow `when_started`. Once told to
+    end, `when_stopping` comes before the processes are told. What has not ended `patience` seconds
+    after that is killed.
     """
     processes = [
         Supervised(name.strip(), command.strip(), environment)
@@ -129,6 +131,7 @@ def supervise(
         # A second Ctrl-C must not leave anything running.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        when_stopping()
         for process in processes:
             process.stop()
         deadline = time.monotonic() + patience
@@ -139,6 +142,9 @@ def supervise(
 
 
 def say(name: str, line: str) -> None:
-    """Print a line with its speaker's name; one write, so that lines never mix."""
-    sys.stdout.write(f"{name:<6} | {line}\n")
+    """Print a line with its speaker's name; one write, so that lines never mix.
+
+    An object of a log for programs is left whole.
+    """
+    sys.stdout.write(f"{line}\n" if line.startswith("{") else f"{name:<6} | {line}\n")
     sys.stdout.flush()

@@ -9,7 +9,7 @@ import accounts.views
 import commands.urls
 import devices.urls
 import telemetry.urls
-from telemetry_site import device_list, history_page, pages, reference, token_pages
+from telemetry_site import device_list, history_page, pages, reference, token_pages, well_known
 from telemetry_site.openapi import SchemaView
 
 api = [
@@ -31,6 +31,7 @@ urlpatterns = [
     *devices.urls.pages,
     *telemetry.urls.pages,
     *commands.urls.pages,
+    path(".well-known/security.txt", well_known.security_txt),
     path("tokens", token_pages.tokens_page, name="tokens"),
     path("tokens/new", token_pages.new, name="token-new"),
     path("tokens/<uuid:token_id>/rotate", token_pages.rotate, name="token-rotate"),

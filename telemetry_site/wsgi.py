@@ -8,10 +8,15 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from telemetry_site.checks import refuse_unsafe_start
+from telemetry_site.counts import counter
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
 os.environ["SERVES_REQUESTS"] = "true"
 
 site = get_wsgi_application()
+refuse_unsafe_start()
+counter.share(settings.METRICS_DIR)
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -1,6 +1,6 @@
 """Pictures of every page, to be looked at one by one: `python -m tests.shots`.
 
-They go below var/shots, and those of the README to docs/pictures.
+They go below var/shots, and those of the README to docs/pictures; with --readme only these.
 """
 
 import base64
@@ -16,11 +16,12 @@ from tests.journeys.test_every_page import PAGES, address, settle
 FOLDER = ROOT / "var" / "shots"
 PICTURES = ROOT / "docs" / "pictures"
 LOOKS = [(360, "dark"), (768, "light"), (1440, "light"), (1440, "dark"), (3840, "light")]
+OF_CLIMATE = "&key=climate.temperature&key=climate.humidity"
 OF_README = {
-    "devices": ("/", 1280, 760, "light"),
-    "history": ("/devices/{greenhouse}/history?range=7d", 1280, 800, "light"),
+    "devices": ("/?q=climate", 1280, 760, "light"),
+    "history": ("/devices/{greenhouse}/history?range=7d" + OF_CLIMATE, 1280, 800, "light"),
     "device": ("/devices/{greenhouse}?range=24h", 1280, 860, "dark"),
-    "phone": ("/devices/{greenhouse}/history?range=24h", 390, 844, "dark"),
+    "phone": ("/devices/{greenhouse}/history?range=24h" + OF_CLIMATE, 390, 844, "dark"),
 }
 
 
@@ -32,22 +33,27 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with opened_house() as house, sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for width, theme in LOOKS:
-            tab = _tab(running, house, width, 900, theme)
-            for name, where in PAGES.items():
-                tab.goto(address(house, where))
-                settle(tab)
-                file = f"{name.replace(', ', '-').replace(' ', '-')}-{width}-{theme}.png"
-                tab.screenshot(path=FOLDER / file, full_page=True)
-            tab.context.close()
         for name, (where, width, height, theme) in OF_README.items():
             tab = _tab(running, house, width, height, theme)
             tab.goto(address(house, where))
             settle(tab)
             _webp(tab, PICTURES / f"{name}.webp")
             tab.context.close()
+        if "--readme" not in sys.argv:
+            _every_page(running, house)
         running.close()
     sys.stdout.write(f"{FOLDER} and {PICTURES}\n")
+
+
+def _every_page(running: Browser, house: House) -> None:
+    for width, theme in LOOKS:
+        tab = _tab(running, house, width, 900, theme)
+        for name, where in PAGES.items():
+            tab.goto(address(house, where))
+            settle(tab)
+            file = f"{name.replace(', ', '-').replace(' ', '-')}-{width}-{theme}.png"
+            tab.screenshot(path=FOLDER / file, full_page=True)
+        tab.context.close()
 
 
 def _tab(running: Browser, house: House, width: int, height: int, theme: str) -> Page:

@@ -6,18 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from benchmarks import database, fleet
 from benchmarks.bench import Bench, median, percentile
 from benchmarks.client import Refused
+from benchmarks.listed import LISTED
 from benchmarks.places import HOST, ROOT
 from benchmarks.progress import say
 from benchmarks.rows import Row, at_most
 from benchmarks.servers import NotHere, running
 from benchmarks.stored import KEYS, TYPE
 
-LISTED = 5_000
 TIMES = 40
 LISTS = {"": "the first page", "?page=60": "page 60", "?q=north&sort=seen": "a search, sorted"}
 CLICK = """async (name) => {
@@ -102,72 +101,10 @@ def drawn(bench: Bench) -> Iterator[Row]:
 def _signed_in(name: str, user: str) -> str:
     """The cookie of a user of a database, who is made if need be, with what is asked of them."""
     told = subprocess.run(
-        [sys.executable, "-m", "benchmarks.work.looking", user],
+        [sys.executable, "-m", "benchmarks.listed", user],
         cwd=ROOT,
         env=database.environment(name) | {"PORT": str(fleet.ours(name).port)},
         check=True,
         stdout=subprocess.PIPE,
     )
     return str(json.loads(told.stdout))
-
-
-def main(username: str) -> str:
-    """Sign in a user, and give the one called `list` their devices."""
-    from django.conf import settings
-    from django.contrib import auth
-
-    from accounts.models import User
-    from accounts.sessions import SessionStore
-
-    user = User.objects.filter(username=username).first()
-    if user is None:
-        user = User.objects.create_user(username, f"{username}@example.org")
-    if username == "list" and user.devices.count() < LISTED:
-        _fill(user)
-    session = SessionStore()
-    session[auth.SESSION_KEY] = str(user.pk)
-    session[auth.BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    session[auth.HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.create()
-    return f"{settings.SESSION_COOKIE_NAME}={session.session_key}"
-
-
-def _fill(user: Any) -> None:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        for statement in FILL:
-            cursor.execute(statement, {"user": user.pk, "listed": LISTED})
-
-
-FILL = [
-    """
-    INSERT INTO devices (id, user_id, name, device_type, status, metadata, expected_interval,
-        last_seen_at, created_at, updated_at)
-    SELECT gen_random_uuid(), %(user)s, 'sensor ' || n || (ARRAY[' north', ' south'])[1 + n %% 2],
-        'climate', 'online', jsonb_build_object('room', n), 60 + 86400 * (n %% 3),
-        now() - n * interval '1 minute', now(), now()
-    FROM generate_series(1, %(listed)s) AS n
-    """,
-    """
-    INSERT INTO telemetry_hours (device_id, telemetry_type, key, bucket, count, sum, min, max)
-    SELECT id, 'climate', key, date_trunc('hour', now()) - hour * interval '1 hour', 60,
-        60 * (20 + hour), 19 + hour, 21 + hour
-    FROM devices, unnest(ARRAY['humidity', 'temperature']) AS key, generate_series(1, 24) AS hour
-    WHERE user_id = %(user)s
-    """,
-    """
-    INSERT INTO telemetry (id, device_id, telemetry_type, payload, recorded_at, created_at)
-    SELECT gen_random_uuid(), id, 'climate',
-        jsonb_build_object('temperature', 21.4, 'humidity', 40 + n),
-        now() - n * interval '1 minute', now()
-    FROM devices, generate_series(1, 20) AS n WHERE user_id = %(user)s
-    """,
-]
-
-
-if __name__ == "__main__":
-    import django
-
-    django.setup()
-    sys.stdout.write(json.dumps(main(sys.argv[1])))

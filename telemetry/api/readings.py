@@ -30,6 +30,7 @@ from devices.free_json import Fault
 from devices.models import Device
 from devices.parsers import BytesParser, LinesParser
 from telemetry import bodies, deliveries, history, ingest, readings, retention
+from telemetry.api import outcome
 from telemetry.api.queries import time_range
 
 
@@ -209,7 +210,9 @@ def of_one(
         "pending_commands": stored.pending_commands,
     }
     code = status.HTTP_201_CREATED if stored.accepted else status.HTTP_200_OK
-    return _json(answer, code)
+    made = _json(answer, code)
+    outcome.attach(made, accepted=stored.accepted, duplicates=stored.duplicates)
+    return made
 
 
 def of_many(
@@ -226,7 +229,15 @@ def of_many(
         ],
         "pending_commands": stored.pending_commands,
     }
-    return _json(answer, status.HTTP_201_CREATED)
+    made = _json(answer, status.HTTP_201_CREATED)
+    outcome.attach(
+        made,
+        accepted=stored.accepted,
+        duplicates=stored.duplicates,
+        rejected=len(rejected),
+        faults=(fault for faults in rejected.values() for fault in faults),
+    )
+    return made
 
 
 def _json(answer: Any, code: int) -> HttpResponse:

@@ -28,6 +28,7 @@ from devices.free_json import Fault
 from devices.models import Device
 from devices.parsers import UTF_8, received
 from telemetry import buckets, export, import_file, importing, readings, retention, series
+from telemetry.api import outcome
 from telemetry.api.queries import time_range
 
 logger = logging.getLogger(__name__)
@@ -212,7 +213,15 @@ class Import(APIView):
             ],
             "stopped": tally.stopped,
         }
-        return Response(answer)
+        response = Response(answer)
+        if not asked["dry_run"]:
+            outcome.attach(
+                response,
+                accepted=tally.accepted,
+                duplicates=tally.duplicates,
+                rejected=tally.refused,
+            )
+        return response
 
 
 def _bring_in(

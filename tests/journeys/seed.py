@@ -90,6 +90,8 @@ def main() -> None:
         "Greenhouse, north end": ("climate", 21.5, timedelta(seconds=20)),
         "Cold store": ("climate", 4.2, timedelta(seconds=50)),
         "Attic": ("climate", 26.0, timedelta(hours=5)),
+        "Cellar": ("climate", 12.5, timedelta(seconds=35)),
+        "Workshop": ("climate", 18.0, timedelta(seconds=5)),
         HOSTILE_NAME: ("</script><b>", 19.0, timedelta(minutes=1)),
     }
     found = {}

@@ -25,7 +25,7 @@ PATIENCE = 30
 class Site:
     """A running site, and what it prints."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: str) -> None:
         self.port = free_port()
         self.data_dir = data_dir
         self.lines: queue.Queue[str | None] = queue.Queue()
@@ -34,7 +34,8 @@ class Site:
             [sys.executable, "manage.py", "run"],
             cwd=ROOT,
             env=os.environ
-            | {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DATABASE_URL": ""},
+            | {"DATA_DIR": str(data_dir), "PORT": str(self.port), "DATABASE_URL": ""}
+            | settings,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

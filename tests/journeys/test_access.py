@@ -8,7 +8,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.conftest import Site
+from tests.journeys.sites import Site
 from tests.journeys.test_first_minute import sign_in
 
 pytestmark = pytest.mark.browser

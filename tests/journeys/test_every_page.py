@@ -30,6 +30,8 @@ PAGES = {
     "send to many": "/commands/many",
     "sent to many": "/commands/batches",
     "password": "/account/password",
+    "help": "/help",
+    "reference": "/help/api",
     "not found": "/nothing-here",
 }
 WIDTHS = [360, 768, 1440, 3840]

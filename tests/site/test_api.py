@@ -45,6 +45,7 @@ ROUTES = {
     "device/commands/<uuid:command_id>": {"PATCH": DEVICES},
     "devices": {"GET": USERS, "POST": USERS},
     "devices/<uuid:device_id>": {"GET": OWNER, "PATCH": OWNER, "DELETE": OWNER},
+    "devices/<uuid:device_id>/refusals": {"GET": OWNER_AND_DEVICE},
     "devices/<uuid:device_id>/tokens": {"GET": OWNER, "POST": OWNER},
     "devices/<uuid:device_id>/tokens/rotate": {"POST": OWNER},
     "devices/<uuid:device_id>/tokens/<uuid:token_id>": {"DELETE": OWNER},

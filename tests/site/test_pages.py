@@ -339,15 +339,15 @@ class TestDevicePage:
         path = f"/devices/{Device.objects.get().pk}"
         # Session, user, device, newest of each type, types, units, what is kept, up to where hours
         # are rolled up, the last day, the newest values of a young device, commands, catalogue,
-        # newest readings.
-        with django_assert_num_queries(13):
+        # newest readings, what was refused.
+        with django_assert_num_queries(14):
             owner_client.get(path)
         fill(owner, 9)
         device = Device.objects.get(pk=path[-36:])
         for number in range(10):
             store_reading(device, telemetry_type=f"t{number}", payload={"a": 1, "b": 2})
             CommandFactory.create(device=device)
-        with django_assert_num_queries(13):
+        with django_assert_num_queries(14):
             owner_client.get(path)
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection, connections
 from django.utils import timezone
 
 from accounts.models import User
@@ -173,3 +174,24 @@ def test_after_ten_minutes_the_use_of_the_token_is_noted_again(device, known_api
     known_api.post(OWN, one_more(2))
     assert passed() == 1
     assert device.tokens.get().last_used_at > token.last_used_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_has_waited_for_a_lock_in_vain_does_not_wait_again(known_api, monkeypatch):
+    def waits_again(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(ingest, "store", waits_again)
+    other = connections.create_connection("default")
+    try:
+        with other.cursor() as cursor, connection.cursor() as ours:
+            cursor.execute("BEGIN; LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE")
+            ours.execute("SET lock_timeout = 10")
+            answer = known_api.post(OWN, one_more(1))
+            ours.execute("SET lock_timeout = 2000")
+            cursor.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert problem(answer, 503)
+    assert answer["Retry-After"] == "1"
+    assert known_api.post(OWN, one_more(1)).status_code == 201

@@ -27,15 +27,18 @@ class Command(BaseCommand):
         refuse_taken_port(settings.PORT)
         self.step("PostgreSQL", connection.ensure_connection)
         self.step("tables", lambda: call_command("migrate", verbosity=0))
+        self.check(databases=["default"])
         self.step("months", lambda: partitions.ensure_ahead(timezone.now()))
         self.step("pages", lambda: call_command("collectstatic", interactive=False, verbosity=0))
         first_start.welcome(data_dir=settings.DATA_DIR, now=timezone.now())
         link = self.link()
         connection.close()
+        settings.DRAINING_FILE.unlink(missing_ok=True)
         supervise(
             settings.BASE_DIR / "Procfile",
             environment(),
             when_started=lambda: self.announce(link),
+            when_stopping=drain,
         )
         self.stdout.write("Stopped. Your data is kept in " + str(settings.DATA_DIR))
 
@@ -82,6 +85,12 @@ def environment() -> dict[str, str]:
         "DEVICE_TOKEN_FILE": str(first_start.device_token_file(settings.DATA_DIR)),
         "SPOOL_FILE": str(settings.DATA_DIR / "first_device.spool"),
     }
+
+
+def drain() -> None:
+    """Let /readyz send requests elsewhere, and leave whoever asks it the time to notice."""
+    settings.DRAINING_FILE.touch()
+    time.sleep(settings.DRAIN_SECONDS)
 
 
 def reachable_host() -> str:

@@ -1,0 +1,26 @@
+"""`manage.py backup FILE`"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from telemetry_site import backup
+
+
+class Command(BaseCommand):
+    help = "Write everything to one new file. The site may go on meanwhile."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="{date} in its name becomes today's.")
+
+    def handle(self, *, file: Path, **options: Any) -> str:
+        now = timezone.now()
+        file = file.with_name(file.name.replace("{date}", f"{now:%Y-%m-%d}"))
+        try:
+            backup.back_up(file, now=now)
+        except (backup.BackupFailed, OSError) as error:
+            raise CommandError(str(error)) from error
+        return f"{file} holds everything, the site's key included: keep it safe."

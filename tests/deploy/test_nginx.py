@@ -1,0 +1,111 @@
+"""The site behind nginx, as deploy/ has it."""
+
+import http.client
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fire.proxy import Nginx
+from tests.fire.slow import begin_bodies
+from tests.journeys.sites import PATIENCE, Site, free_port
+
+READING = {"telemetry_type": "deploy", "payload": {"a": 1}}
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
+        settings = {"PUBLIC_URL": "https://localhost", "TRUSTED_PROXIES": "1"}
+        running = Site(Path(folder) / "data", **settings)
+        running.wait_for("Stop  Ctrl-C")
+        yield running
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def nginx(site: Site) -> Iterator[Nginx]:
+    if shutil.which("nginx") is None:
+        if os.environ.get("CI"):
+            pytest.fail("In CI there must be an nginx.")
+        pytest.skip("No nginx on this machine.")
+    with Nginx(site.port, free_port()) as running:
+        yield running
+
+
+def ask(
+    nginx: Nginx, method: str, path: str, body: Any = None, *, tls: bool = True, token: str = ""
+) -> tuple[int, dict[str, str], bytes]:
+    made = http.client.HTTPConnection("localhost", nginx.http, timeout=PATIENCE)
+    if tls:
+        made = http.client.HTTPSConnection(
+            "localhost", nginx.https, timeout=PATIENCE, context=nginx.trust()
+        )
+    with closing(made) as connection:
+        head = {"Host": "localhost", "Content-Type": "application/json"}
+        if token:
+            head["Authorization"] = f"Bearer {token}"
+        connection.request(method, path, json.dumps(body) if body else None, head)
+        answer = connection.getresponse()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+
+def device_token(site: Site) -> str:
+    return (site.data_dir / "first_device.token").read_text()
+
+
+def test_a_reading_comes_through(nginx: Nginx, site: Site) -> None:
+    path = "/api/v1/device/telemetry"
+    status, headers, _ = ask(nginx, "POST", path, READING, token=device_token(site))
+    assert status == 201
+    assert len(headers["x-request-id"]) == 32
+
+
+def test_what_is_for_the_machine_itself_does_not(nginx: Nginx) -> None:
+    assert ask(nginx, "GET", "/livez")[0] == 200
+    for path in ("/metrics", "/readyz"):
+        assert ask(nginx, "GET", path)[0] == 404
+        assert b"telemetry_" not in ask(nginx, "GET", path)[2]
+
+
+def test_pages_are_sent_to_https_and_the_api_is_refused(nginx: Nginx) -> None:
+    status, headers, _ = ask(nginx, "GET", "/sign-in", tls=False)
+    assert (status, headers["location"]) == (301, "https://localhost/sign-in")
+    status, headers, body = ask(nginx, "POST", "/api/v1/device/telemetry", READING, tls=False)
+    assert (status, headers["content-type"]) == (403, "application/problem+json")
+    assert json.loads(body)["status"] == 403
+
+
+def test_a_page_knows_that_it_came_by_https(nginx: Nginx) -> None:
+    status, headers, _ = ask(nginx, "GET", "/sign-in")
+    assert status == 200
+    assert headers["strict-transport-security"].startswith("max-age=31536000")
+    assert "; Secure" in headers["set-cookie"]
+    assert headers["set-cookie"].startswith("__Host-csrf=")
+
+
+def test_what_waits_goes_to_the_process_that_lets_it_wait(nginx: Nginx, site: Site) -> None:
+    # Nobody is there under this test.
+    for path in ("/api/v1/device/commands", "/api/v1/events"):
+        assert ask(nginx, "GET", path, token=device_token(site))[0] == 502
+    missing = "/api/v1/device/commands/00000000-0000-0000-0000-000000000000"
+    assert ask(nginx, "PATCH", missing, {"status": "executed"}, token=device_token(site))[0] == 404
+
+
+def test_slow_senders_hold_nobody_up(nginx: Nginx, site: Site) -> None:
+    # More than there are threads.
+    slow = begin_bodies("localhost", nginx.https, 30, context=nginx.trust())
+    try:
+        path = "/api/v1/device/telemetry"
+        for number in range(5):
+            reading = READING | {"payload": {"slow": number}}
+            assert ask(nginx, "POST", path, reading, token=device_token(site))[0] == 201
+    finally:
+        for connection in slow:
+            connection.close()

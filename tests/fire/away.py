@@ -1,0 +1,224 @@
+"""The database is away, locked, full, slow or taken: 503 at once, and back by itself."""
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.fire.server import PostgreSQL
+from tests.fire.site import TELEMETRY, Answer, Client, Site
+
+AWAY = 10.0
+"""Seconds."""
+SOON = 1.0
+BACK = 3.0
+PATHS = ("/api/v1/devices", "/api/v1/device/commands", TELEMETRY)
+
+
+def run() -> list[str]:
+    """Each trouble in turn, on one site."""
+    faults: list[str] = []
+    with (
+        small_disk() as disk,
+        PostgreSQL(folder=disk, max_connections="30", max_wal_size="64MB") as server,
+        Site(server.url, STATEMENT_TIMEOUT_MS="700") as site,
+    ):
+        troubles: list[tuple[str, Callable[[], Any]]] = [
+            ("stopped", lambda: stopped(server)),
+            ("restarted", lambda: restarted(server)),
+            ("telemetry locked", lambda: locked(server, "telemetry")),
+            ("devices locked", lambda: locked(server, "devices")),
+            ("every table slow", lambda: slow(server)),
+            ("no connection left", lambda: used_up(server)),
+        ]
+        if disk is not None:
+            troubles.append(("disk full", lambda: full(server)))
+        for name, trouble in troubles:
+            faults += [f"{name}: {fault}" for fault in one(server, site, name, trouble)]
+        if "Traceback" in (log := site.log.read_text()):
+            faults.append(f"a traceback in the log: {log[log.index('Traceback') :][:3000]}")
+    return faults
+
+
+def one(server: PostgreSQL, site: Site, name: str, trouble: Callable[[], Any]) -> list[str]:
+    """Ask while there is trouble and after it."""
+    faults, answers = [], []
+    clients = [Client(site.port, site.cast["devices"][0]), Client(site.port, site.cast["owner"])]
+    before = rows(server)
+    sent = 0
+    for number in range(5):
+        sent += ask(clients, number)[-1].status == 201
+    with trouble():
+        until = time.monotonic() + AWAY
+        number = 100
+        while time.monotonic() < until:
+            number += 1
+            answers += ask(clients, number)
+            time.sleep(0.1)
+    ended = time.monotonic()
+    while not good(ask(clients, (number := number + 1))):
+        if time.monotonic() - ended > 30:
+            return [*faults, "it does not come back by itself"]
+    back = time.monotonic() - ended
+    sent += 1
+    slowest = max(answer.seconds for answer in answers)
+    statuses = sorted({answer.status for answer in answers})
+    print(f"  {name}: {statuses}, slowest {slowest:.2f} s, back after {back:.2f} s", flush=True)
+    faults += odd(answers)
+    if slowest > SOON + 0.3:
+        faults.append(f"an answer took {slowest:.2f} s")
+    if back > BACK:
+        faults.append(f"back after {back:.1f} s")
+    stored = sum(a.status == 201 and b"recorded_at" in a.body for a in answers)
+    there = rows(server) - before
+    # What got no good answer may be there all the same: its device will send it again.
+    if there < stored + sent:
+        faults.append(f"{stored + sent} were answered 201, {there} are there")
+    return faults
+
+
+def ask(clients: list[Client], number: int) -> list[Answer]:
+    """A command poll, a list and a reading; no answer at all is an answer 0."""
+    device, owner = clients
+    answers = []
+    reading = {"telemetry_type": "away", "payload": {"n": number, "at": time.time()}}
+    for client, method, path, body in (
+        (owner, "GET", PATHS[0], None),
+        (device, "GET", PATHS[1], None),
+        (device, "POST", PATHS[2], reading),
+    ):
+        try:
+            answers.append(client.get(path) if method == "GET" else client.post(path, body))
+        except OSError:
+            answers.append(Answer(0, 0.0, {}, b""))
+    return answers
+
+
+def good(answers: list[Answer]) -> bool:
+    return all(0 < answer.status < 300 for answer in answers)
+
+
+def odd(answers: list[Answer]) -> list[str]:
+    """Answers that are neither good nor 503 with Retry-After."""
+    wrong = {
+        f"{answer.status} {answer.body[:100]!r}"
+        for answer in answers
+        if (
+            answer.status >= 300
+            and not (
+                answer.status == 503
+                and "retry-after" in {name.lower() for name in answer.headers}
+                and b'"status": 503' in answer.body
+            )
+        )
+        or answer.status == 0
+    }
+    return sorted(wrong)
+
+
+def rows(server: PostgreSQL) -> int:
+    return int(server.ask("SELECT count(*) FROM telemetry WHERE telemetry_type = 'away'")[0][0])
+
+
+@contextmanager
+def small_disk() -> Iterator[Path | None]:
+    """400 MB, or None where that may not be mounted."""
+    with tempfile.TemporaryDirectory(prefix="fire-disk-") as place:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=400m,mode=0755", "tmpfs", place]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            print("  (no small disk can be mounted here: that one is left out)")
+            yield None
+            return
+        try:
+            yield Path(place)
+        finally:
+            subprocess.run(["umount", "--lazy", place], check=False)
+
+
+@contextmanager
+def stopped(server: PostgreSQL) -> Iterator[None]:
+    server.stop(signal.SIGINT)
+    yield
+    server.start()
+
+
+@contextmanager
+def restarted(server: PostgreSQL) -> Iterator[None]:
+    server.kill()
+    server.start()
+    yield
+
+
+@contextmanager
+def locked(server: PostgreSQL, table: str) -> Iterator[None]:
+    with server.connect() as connection, connection.transaction():
+        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def slow(server: PostgreSQL) -> Iterator[None]:
+    """Every insert takes five seconds, as on a disk that is dying."""
+    with server.connect() as connection:
+        connection.execute(
+            "CREATE FUNCTION dying() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(5); RETURN NEW; END'"
+        )
+        connection.execute(
+            "CREATE TRIGGER dying BEFORE INSERT ON telemetry FOR EACH ROW EXECUTE FUNCTION dying()"
+        )
+        yield
+        connection.execute("DROP FUNCTION dying CASCADE")
+
+
+@contextmanager
+def used_up(server: PostgreSQL) -> Iterator[None]:
+    """All connections are somebody else's, and those of the site have been ended."""
+    with ExitStack() as open_ones:
+        admin = open_ones.enter_context(server.connect())
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        try:
+            while True:
+                open_ones.enter_context(server.connect())
+        except psycopg.OperationalError:
+            pass
+        yield
+
+
+@contextmanager
+def full(server: PostgreSQL) -> Iterator[None]:
+    """Not a byte is left on the disk of the database."""
+    ballast = server.folder / "ballast"
+    with ballast.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(1024 * 1024))
+                file.flush()
+        except OSError:
+            pass
+    # PostgreSQL still has room in files that are there; soon it has not.
+    with server.connect() as connection:
+        try:
+            for _ in range(50):
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS filler AS SELECT repeat('x', 1000) AS x"
+                    " FROM generate_series(1, 20000)"
+                )
+                connection.execute("DROP TABLE filler")
+        except psycopg.Error:
+            pass
+    try:
+        yield
+    finally:
+        ballast.unlink()
+        if not server.is_running():
+            server.start()

@@ -1,0 +1,215 @@
+"""kill -9, again and again, under load: what was acknowledged is there once."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+
+from tests.fire.server import DEBIAN_15, WHEEL, PostgreSQL
+from tests.fire.site import Client, Senders, Site
+
+KILLS = int(os.environ.get("KILLS", "50"))
+RECOVERY = 5.0
+"""Seconds from a kill to a reading that is stored after it."""
+
+
+def run() -> list[str]:
+    """KILLS random ones; SEED repeats a run."""
+    seed = int(os.environ.get("SEED", random.randrange(10**6)))
+    print(f"  SEED={seed} KILLS={KILLS}", flush=True)
+    chance = random.Random(seed)
+    programs = DEBIAN_15 if DEBIAN_15.exists() else WHEEL
+    with PostgreSQL(programs) as server, Site(server.url, worker=True) as site:
+        victims: dict[str, Callable[[], None]] = {
+            "a process of the site": lambda: chance.choice(site.workers()).kill(),
+            "a backend": lambda: kill_backend(server, chance),
+            "the postmaster": lambda: kill_postmaster(server),
+            "the worker": lambda: kill_worker(site),
+        }
+        slowest: dict[str, float] = {}
+        with (
+            Senders(site, count=3) as singles,
+            Senders(site, count=2, batch=400, first=3, pause=0.2) as batches,
+            Commands(site) as commands,
+        ):
+            time.sleep(2)
+            for _ in range(KILLS):
+                name = chance.choice(list(victims))
+                with suppress(IndexError, ProcessLookupError, psycopg.Error):
+                    victims[name]()
+                slowest[name] = max(slowest.get(name, 0.0), recovery(singles))
+                time.sleep(chance.uniform(0, 0.5))
+            time.sleep(2)
+            commands.finish()
+        for name, seconds in sorted(slowest.items()):
+            print(f"  after {name}: {seconds:.2f} s at the most", flush=True)
+        faults = [f"after {n}: {s:.1f} s" for n, s in slowest.items() if s > RECOVERY]
+        for senders in (singles, batches):
+            faults += senders.odd + senders.missing(server.ask)
+        faults += partial(server, batches) + commands.faults(server) + damaged(server)
+        stored = server.ask("SELECT count(*) FROM telemetry")[0][0]
+        print(f"  {stored} readings, {len(commands.issued)} commands", flush=True)
+    return faults
+
+
+def recovery(senders: Senders) -> float:
+    """Seconds until a reading is stored that was sent after now."""
+    started = time.monotonic()
+    before = sum(map(len, senders.acknowledged))
+    # Those that were under way may have been answered already.
+    while sum(map(len, senders.acknowledged)) < before + 2 * senders.count:
+        if time.monotonic() - started > 60:
+            break
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def kill_backend(server: PostgreSQL, chance: random.Random) -> None:
+    pids = server.ask(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    os.kill(chance.choice(pids)[0], signal.SIGKILL)
+
+
+def kill_postmaster(server: PostgreSQL) -> None:
+    server.kill()
+    server.start()
+
+
+def kill_worker(site: Site) -> None:
+    site.processes["worker"].kill()
+    site.processes["worker"].wait()
+    site.start("worker")
+
+
+def partial(server: PostgreSQL, batches: Senders) -> list[str]:
+    """A batch is stored whole or not at all."""
+    faults = []
+    for which in range(batches.count):
+        found = server.ask(
+            "SELECT count(*) FROM telemetry WHERE device_id = %s AND telemetry_type = 'fire'"
+            " GROUP BY (payload->>'n')::bigint / %s HAVING count(*) <> %s",
+            batches.site.cast["ids"][batches.first + which],
+            batches.batch,
+            batches.batch,
+        )
+        if found:
+            faults.append(f"device {which}: {len(found)} batches are stored in part")
+    return faults
+
+
+def damaged(server: PostgreSQL) -> list[str]:
+    """Indexes that do not fit their tables, where the extension that looks is there."""
+    try:
+        server.ask("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'")[0]
+    except IndexError:
+        print("  (there is no amcheck here)")
+        return []
+    with server.connect() as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
+        try:
+            connection.execute(
+                "SELECT bt_index_check(i.indexrelid, true) FROM pg_index AS i"
+                " JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam"
+                " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+                " WHERE a.amname = 'btree' AND c.relkind = 'i' AND n.nspname = 'public'"
+            )
+        except psycopg.Error as error:
+            return [f"an index is damaged: {error}"]
+    return []
+
+
+class Commands:
+    """Commands that are issued, and a device that carries them out."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.issued: set[str] = set()
+        self.unsure = 0
+        self.stopping = threading.Event()
+        self.issuing = threading.Thread(target=self._issue, daemon=True)
+        self.doing = threading.Thread(target=self._do, daemon=True)
+
+    def __enter__(self) -> "Commands":
+        self.issuing.start()
+        self.doing.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Issue no more, and let the device catch up: a lease that was lost ends after 60 s."""
+        self.stopping.set()
+        self.issuing.join(30)
+        self.doing.join(120)
+
+    def faults(self, server: PostgreSQL) -> list[str]:
+        found = server.ask(
+            "SELECT id::text, status, result->>'n', attempts FROM commands WHERE device_id = %s",
+            self.site.cast["ids"][7],
+        )
+        there = {row[0]: row for row in found}
+        faults = []
+        if lost := self.issued - set(there):
+            faults.append(f"{len(lost)} commands that were answered 201 are gone")
+        undone = [row for row in found if row[0] in self.issued and row[1] != "executed"]
+        if undone:
+            faults.append(f"{len(undone)} commands are not executed: {undone[:3]}")
+        if len(found) > len(self.issued) + self.unsure:
+            faults.append("there are commands that nobody issued")
+        return faults
+
+    def _issue(self) -> None:
+        client = Client(self.site.port, self.site.cast["owner"])
+        path = f"/api/v1/devices/{self.site.cast['ids'][7]}/commands"
+        while not self.stopping.wait(0.1):
+            try:
+                answer = client.post(path, {"command_name": "ping", "payload": {}})
+            except OSError:
+                self.unsure += 1
+                continue
+            if answer.status == 201:
+                self.issued.add(id_of(answer.body))
+            else:
+                self.unsure += 1
+
+    def _do(self) -> None:
+        client = Client(self.site.port, self.site.cast["devices"][7])
+        idle = 0.0
+        while not (self.stopping.is_set() and idle > 65):
+            try:
+                answer = client.get("/api/v1/device/commands")
+                if answer.status != 200:
+                    idle += 0.1
+                    time.sleep(0.1)
+                    continue
+                idle = 0.0
+                for one in ids_of(answer.body):
+                    self._answer(client, one)
+            except OSError:
+                time.sleep(0.05)
+
+    def _answer(self, client: Client, command: str) -> None:
+        while True:
+            with suppress(OSError):
+                body = b'{"status": "executed", "result": {"n": 1}}'
+                answer = client.ask("PATCH", f"/api/v1/device/commands/{command}", body)
+                if answer.status not in (429, 503):
+                    return
+            time.sleep(0.05)
+
+
+def id_of(body: bytes) -> str:
+    return str(json.loads(body)["id"])
+
+
+def ids_of(body: bytes) -> list[str]:
+    return [str(one["id"]) for one in json.loads(body)["results"]]

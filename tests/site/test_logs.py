@@ -1,0 +1,79 @@
+"""Log lines for programs, and what they never hold."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from devices.models import Device
+from telemetry_site.logs import JSONLines
+from tests.conftest import Api
+from tests.factories import device_token
+
+pytestmark = pytest.mark.django_db
+TELEMETRY = "/api/v1/device/telemetry"
+
+
+@pytest.fixture
+def lines(settings: Any) -> Iterator[list[dict[str, Any]]]:
+    """What is logged as JSON; filled when it is looked at."""
+
+    class Lines(list[dict[str, Any]]):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return map(json.loads, handler.stream.getvalue().splitlines())
+
+    settings.LOG_REQUESTS = True
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(JSONLines())
+    logging.getLogger().addHandler(handler)
+    yield Lines()
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_request_is_one_line_without_its_body_or_a_secret(
+    device: Device, lines: list[dict[str, Any]]
+) -> None:
+    token = device_token(device)
+    body = {"telemetry_type": "environment", "payload": {"note": "swordfish"}}
+    answer = Api(token).post(f"{TELEMETRY}?key=swordfish", body)
+    (line,) = [line for line in lines if line["logger"] == "telemetry_site.observed"]
+    assert line.pop("duration_ms") >= 0
+    assert line.pop("time").endswith("+00:00")
+    assert line.pop("message").startswith(f"POST {TELEMETRY} 201 ")
+    assert line == {
+        "level": "INFO",
+        "logger": "telemetry_site.observed",
+        "request_id": answer["X-Request-Id"],
+        "method": "POST",
+        "path": TELEMETRY,
+        "status": 201,
+    }
+    written = json.dumps(list(lines))
+    assert "swordfish" not in written
+    assert token[8:] not in written
+
+
+def test_a_secret_in_a_path_is_cut_short(device: Device, lines: list[dict[str, Any]]) -> None:
+    token = device_token(device)
+    Api().get(f"/api/v1/{token}")
+    paths = [line["path"] for line in lines if "path" in line]
+    assert paths == [f"/api/v1/{token[:8]}…"]
+
+
+def test_every_line_of_a_request_tells_which(lines: list[dict[str, Any]]) -> None:
+    answer = Api().get("/api/v1/nothing")
+    logging.getLogger("elsewhere").warning("said %s", "so")
+    *_, last = lines
+    assert (last["message"], last["request_id"]) == ("said so", answer["X-Request-Id"])
+
+
+def test_an_exception_is_told_in_its_line(lines: list[dict[str, Any]]) -> None:
+    try:
+        raise ValueError("why")
+    except ValueError:
+        logging.getLogger("elsewhere").exception("it failed")
+    *_, last = lines
+    assert last["exception"].endswith("ValueError: why")
