@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import confirmation, rights, signup, throttles, tokens
+from accounts import confirmation, rights, second_factor, sessions, signup, throttles, tokens
 from accounts.account_forms import InvitationForm
 from accounts.actions import ACTIONS
 from accounts.audited import RecordingAdmin
@@ -78,15 +78,22 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     sortable_by = ("username", "email", "last_login", "created_at")
     fieldsets = (
         (None, {"fields": ("username", "email", "email_verified_at", "time_zone")}),
-        (_("Standing"), {"fields": ("state", "password_state")}),
+        (_("Standing"), {"fields": ("state", "password_state", "factor")}),
         (_("Rights"), {"fields": RIGHTS}),
         (_("Times"), {"fields": ("last_login", "created_at", "updated_at")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "email", "usable_password", "password1", "password2")}),
     )
-    readonly_fields = ("state", "password_state", "last_login", "created_at", "updated_at")
-    actions = ("deactivate", "reactivate")
+    readonly_fields = (
+        "state",
+        "password_state",
+        "factor",
+        "last_login",
+        "created_at",
+        "updated_at",
+    )
+    actions = ("sign_out", "deactivate", "reactivate")
     change_password_form = PasswordForm
     change_form_template = "admin/accounts/user/change_form.html"
 
@@ -137,13 +144,32 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     def password_state(self, user: User) -> str:
         return gettext("Set") if user.has_usable_password() else gettext("None")
 
+    @admin.display(description=_("second factor"))
+    def factor(self, user: User) -> str:
+        return gettext("On") if second_factor.is_on(user) else gettext("Off")
+
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> TemplateResponse:
         user = kwargs.get("obj")
         if user is not None and request.user.has_perm("accounts.view_token"):
             context["tokens"] = user.tokens.order_by("-created_at")[:TOKENS_SHOWN]
+            context["sessions"] = sessions.of(user, now=timezone.now())[:TOKENS_SHOWN]
         return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[return-value]
+
+    @admin.action(description=_("End sessions and tokens …"), permissions=["change"])
+    def sign_out(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            rights.sign_out,
+            title=gettext("End sessions and tokens"),
+            words=gettext(
+                "They are signed out everywhere, and the tokens of their programs are refused from "
+                "now on. They sign in again as before; their devices go on sending."
+            ),
+            button=gettext("End them"),
+        )
 
     @admin.action(description=_("Deactivate …"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:

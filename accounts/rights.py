@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from accounts import audit
+from accounts import audit, sessions, tokens
 from accounts.models import User
 
 
@@ -31,6 +31,15 @@ def deactivate(user: User, *, by: User) -> None:
 def reactivate(user: User, *, by: User) -> None:
     """Let somebody in again. Raises NotAllowed."""
     _set_active(user, True, by=by)
+
+
+def sign_out(user: User, *, by: User) -> None:
+    """End somebody's sessions and tokens; they sign in again as before. Raises NotAllowed."""
+    if not may_change(by, user):
+        raise NotAllowed
+    with transaction.atomic():
+        sessions.end_all(user)
+        tokens.revoke_all(user)
 
 
 def _set_active(user: User, active: bool, *, by: User) -> None:

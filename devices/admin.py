@@ -21,7 +21,7 @@ from accounts.filters import AutocompleteFilter, media_of
 from accounts.models import User
 from devices import enrolment
 from devices.forms import JSONObjectField
-from devices.models import Device, DeviceToken, types
+from devices.models import Device, types
 
 TYPES_LISTED = 50
 ROTATED_AT_ONCE = 100
@@ -85,30 +85,6 @@ class TypeFilter(admin.SimpleListFilter):
         return queryset.filter(device_type=self.value()) if self.value() else queryset
 
 
-class DeviceTokenInline(admin.TabularInline[DeviceToken, Device]):
-    """What is known of a device's tokens; the secrets themselves nobody can see."""
-
-    model = DeviceToken
-    verbose_name_plural = _("tokens")
-    ordering = ("revoked", "-created_at")
-    fields = readonly_fields = (
-        "prefix",
-        "label",
-        "revoked",
-        "expires_at",
-        "last_used_at",
-        "created_at",
-    )
-    extra = 0
-    can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 class DeviceAdmin(AuditedAdmin[Device]):
     """Every write goes through enrolment, as it does from the API and the pages."""
 
@@ -140,7 +116,6 @@ class DeviceAdmin(AuditedAdmin[Device]):
         "rotate_tokens",
         "purge",
     )
-    inlines = (DeviceTokenInline,)
 
     @property
     def media(self) -> forms.Media:

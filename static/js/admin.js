@@ -19,9 +19,12 @@ document.addEventListener("input", ({ target }) => {
 });
 
 // What is searched for as it is typed is drawn by a script that leaves its fields without a name.
-addEventListener("load", () => {
-  for (const select of document.querySelectorAll("select.admin-autocomplete")) {
+new MutationObserver(() => {
+  for (const select of document.querySelectorAll("select.select2-hidden-accessible:not([data-named])")) {
     const name = select.getAttribute("aria-label") ?? select.labels[0]?.textContent ?? select.name;
-    for (const part of select.parentElement.querySelectorAll(".select2 [role]")) part.setAttribute("aria-label", name);
+    for (const part of select.parentElement.querySelectorAll(".select2 [role]")) {
+      part.setAttribute("aria-label", name);
+      select.dataset.named = "";
+    }
   }
-});
+}).observe(document, { childList: true, subtree: true });

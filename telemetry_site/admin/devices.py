@@ -34,6 +34,7 @@ from telemetry_site.templatetags.shown import moment
 
 COMMANDS_SHOWN = EVENTS_SHOWN = 10
 PURGES_SHOWN = 100
+TOKENS_SHOWN = 20
 
 
 class DeviceChangeList(TitledChangeList):
@@ -148,6 +149,8 @@ class SiteDeviceAdmin(DeviceAdmin):
         if request.user.has_perm("commands.view_command"):
             recent = device.commands.select_related("issued_by")[:COMMANDS_SHOWN]
             panels["commands"] = [command.as_of(now) for command in recent]
+        if request.user.has_perm("devices.view_devicetoken"):
+            panels["tokens"] = device.tokens.order_by("revoked", "-created_at")[:TOKENS_SHOWN]
         panels["events"] = AuditEvent.objects.of_target(device)[:EVENTS_SHOWN]
         return panels
 

@@ -15,7 +15,7 @@ from accounts.models import AuditEvent, Token, User
 from commands.models import Command, CommandType
 from devices.models import Device, DeviceToken
 from telemetry.models import RetentionRule
-from tests.conftest import signed_in
+from tests.conftest import Api, signed_in
 from tests.factories import (
     PASSWORD,
     CommandFactory,
@@ -47,7 +47,7 @@ TABLES = {
 ON_DEVICES = {"deactivate", "reactivate", "change_owner", "rotate_tokens", "purge"}
 ACTIONS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "accounts.auditevent": (set(), set(), set()),
-    "accounts.user": (set(), *[{"deactivate", "reactivate"}] * 2),
+    "accounts.user": (set(), *[{"sign_out", "deactivate", "reactivate"}] * 2),
     "accounts.registration": (set(), set(), {"delete_selected"}),
     "accounts.token": (set(), {"revoke"}, {"revoke"}),
     "auth.group": (set(), set(), {"delete_selected"}),
@@ -271,7 +271,7 @@ class TestRights:
         password = {"password1": "a new passphrase", "password2": "a new passphrase"}
         password["usable_password"] = "true"
         assert client.post(f"{path}/password/", password).status_code == 403
-        for action in ("deactivate", "reactivate"):
+        for action in ("sign_out", "deactivate", "reactivate"):
             chosen = {"action": action, "_selected_action": above.pk, "confirmed": "yes"}
             client.post("/admin/accounts/user/", chosen)
         user_token(above)
@@ -319,6 +319,19 @@ class TestUsers:
         self.act(staff_client, "reactivate", owner, confirmed="yes")
         assert owner_client.get("/").status_code == 200
         assert device_api.get("/api/v1/device").status_code == 200
+
+    def test_somebody_signed_out_signs_in_again_and_their_devices_go_on(
+        self, staff_client: Client, owner: User, owner_client: Client, device_api: Any
+    ) -> None:
+        token = user_token(owner)
+        page = staff_client.get(f"/admin/accounts/user/{owner.pk}/change/").content.decode()
+        assert "Second factor" in page
+        assert Api(token).get("/api/v1/devices").status_code == 200
+        self.act(staff_client, "sign_out", owner, confirmed="yes")
+        assert owner_client.get("/").status_code == 302
+        assert Api(token).get("/api/v1/devices").status_code == 401
+        assert device_api.get("/api/v1/device").status_code == 200
+        assert Client().login(username="owner", password=PASSWORD)
 
     def test_nobody_shuts_themselves_out(self, staff: User, staff_client: Client) -> None:
         page = self.act(staff_client, "deactivate", staff, confirmed="yes")
