@@ -237,6 +237,8 @@ class TestDashboard:
 
     def test_it_shows_jobs_that_failed_or_are_late(self, staff_client: Client) -> None:
         with connection.cursor() as cursor:
+            # Tests that commit leave theirs.
+            cursor.execute("DELETE FROM procrastinate_jobs")
             cursor.execute(
                 """
                 INSERT INTO procrastinate_jobs (queue_name, task_name, status, scheduled_at)

@@ -282,13 +282,13 @@ class Plans:
         return {node["Node Type"] for node in self.nodes}
 
     def visited(self, by="Scan"):
-        """The months that were really read; those ahead, which are empty, do not count."""
+        """The months that were really read; those before and ahead, which are empty, do not count."""
         read = {
             node["Relation Name"].removeprefix("telemetry_")
             for node in self.nodes
             if node.get("Actual Loops") and "Relation Name" in node and by in node["Node Type"]
         }
-        return {name for name in read if name < "2025_10"}
+        return {name for name in read if "2025_06" <= name < "2025_10"}
 
 
 class TestPlans:
