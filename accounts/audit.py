@@ -58,10 +58,11 @@ def acting(
 
 
 def act_by(means: AuditEvent.Means, *, user: User | None, id: object, name: str) -> None:
-    """From here on, to the end of what `acting` encloses, it is this that acts."""
-    _acting.set(
-        _current()._replace(user=lambda: user, means=means, means_id=str(id), means_name=name)
-    )
+    """From here on, to the end of what `acting` encloses, it is this that acts; where nothing is
+    enclosed, nobody would ever stop to.
+    """
+    if who := _acting.get():
+        _acting.set(who._replace(user=lambda: user, means=means, means_id=str(id), means_name=name))
 
 
 def record(

@@ -93,10 +93,11 @@ def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
 def rotate(token: Token, *, now: datetime) -> tuple[Token, secrets.Secret]:
     """One like it in its place, for as long again; the old one is refused from now on.
 
-    Raises TokenRefused when it has ended already.
+    Raises TokenRefused when it has ended already, or is used up.
     """
     with transaction.atomic():
-        if not Token.objects.filter(alive(now), pk=token.pk).update(revoked=True):
+        living = Token.objects.filter(alive(now), pk=token.pk, used_at=None)
+        if not living.update(revoked=True):
             raise TokenRefused
         audit.record("token.revoked", target=token, now=now)
         return issue(

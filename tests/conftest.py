@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import transaction
-from django.http import HttpResponse
+from django.core.signals import request_finished
+from django.db import close_old_connections, transaction
+from django.http import HttpResponse, HttpResponseBase
 from django.test import Client, override_settings
 from django.utils import timezone
 from hypothesis import settings as hypothesis_settings
@@ -176,3 +177,10 @@ def signed_in(user: User) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+def close(answer: HttpResponseBase) -> None:
+    """Let go of the file or the export of an answer, but not of the test's own connection."""
+    request_finished.disconnect(close_old_connections)
+    answer.close()
+    request_finished.connect(close_old_connections)

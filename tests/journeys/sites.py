@@ -26,7 +26,7 @@ class Site:
     """A running site, and what it prints."""
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
-        self.port = free_port()
+        self.port, self.live_port = free_port(), free_port()
         self.data_dir = data_dir
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.said: list[str] = []
@@ -37,7 +37,7 @@ class Site:
             | {
                 "DATA_DIR": str(data_dir),
                 "PORT": str(self.port),
-                "LIVE_PORT": str(free_port()),
+                "LIVE_PORT": str(self.live_port),
                 "DATABASE_URL": "",
             }
             | environment,
@@ -84,6 +84,7 @@ class House:
 
     def __init__(self, site: Site, devices: dict[str, str], state: Any) -> None:
         self.url, self.devices, self.state = site.url, devices, state
+        self.live_url = f"http://localhost:{site.live_port}"
 
     def device(self, name: str, path: str = "") -> str:
         """The address of a device's page, or of one below it."""

@@ -100,7 +100,7 @@ def test_without_scripts_it_is_asked_on_a_page(tab: Page, house: House, chromium
 
 def test_one_command_goes_to_many_and_is_cancelled_as_one(tab: Page, house: House) -> None:
     tab.goto(f"{house.url}/commands/many?device_type=climate")
-    expect(tab.locator("[name=devices]")).to_have_count(3)
+    expect(tab.locator("[name=devices]")).to_have_count(5)
     tab.get_by_label("All").uncheck()
     for name in ("Attic", "Cold store"):
         tab.get_by_role("checkbox", name=name).check()

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import archives
 from accounts.models import Token
 from telemetry_site import archive
-from tests.conftest import Api
+from tests.conftest import Api, close
 from tests.factories import (
     CommandFactory,
     DeviceFactory,
@@ -203,7 +203,7 @@ def test_another_device_of_the_owners_gets_nowhere(path, device, route, method, 
 def test_the_owner_gets_everywhere_but_where_only_devices_may(path, owner_api, route, method, who):
     answer = owner_api.send(method, path(route))
     # Or an export would go on until it is collected, and keep the next one waiting.
-    answer.close()
+    close(answer)
     if who == DEVICES:
         told(answer, 403)
     else:
@@ -215,7 +215,7 @@ def test_a_token_that_may_only_read_gets_no_further(path, owner, route, method, 
     token, secret = user_token_and_row(owner)
     Token.objects.filter(pk=token.pk).update(access="read")
     answer = Api(secret).send(method, path(route))
-    answer.close()
+    close(answer)
     if method != "GET" or who == DEVICES:
         told(answer, 403)
     else:
@@ -238,7 +238,7 @@ def test_any_other_method_is_405_with_those_there_are(path, owner_api, device_ap
 def test_no_method_at_all_is_a_fault_of_ours(path, owner_api, device_api, route, method):
     for api in (owner_api, device_api, Api()):
         answer = api.send(method, path(route))
-        answer.close()
+        close(answer)
         assert answer.status_code < 500
 
 
@@ -249,9 +249,9 @@ def test_a_trailing_slash_makes_no_difference(path, owner_api, anonymous_api, ro
             plain = api.send(method, path(route))
             if plain.streaming:
                 plain.getvalue()
-            plain.close()
+            close(plain)
             slashed = api.send(method, path(route) + "/")
-            slashed.close()
+            close(slashed)
             assert slashed.status_code == plain.status_code
 
 

@@ -56,8 +56,9 @@ def test_a_request_is_one_line_without_its_body_or_a_secret(
     assert token[8:] not in written
 
 
-def test_a_secret_in_a_path_is_cut_short(device: Device, lines: list[dict[str, Any]]) -> None:
-    token = device_token(device)
+def test_a_secret_in_a_path_is_cut_short(lines: list[dict[str, Any]]) -> None:
+    # Of the shape of one: those that are issued may be in no address (tests/leaks.py).
+    token = f"tsd_{'0aZ' * 16}0"
     Api().get(f"/api/v1/{token}")
     paths = [line["path"] for line in lines if "path" in line]
     assert paths == [f"/api/v1/{token[:8]}…"]

@@ -11,8 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.signals import request_finished
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import get_resolver
@@ -21,7 +20,7 @@ from django.utils import timezone
 from accounts import archives, tokens
 from accounts.models import Token
 from telemetry_site import archive
-from tests.conftest import signed_in
+from tests.conftest import close, signed_in
 from tests.factories import (
     CommandFactory,
     DeviceFactory,
@@ -159,10 +158,7 @@ class World:
             else:
                 answer = client.generic(method, path, body, kind)
             transaction.set_rollback(True)
-        # Neither a file nor an export's own connection stays open, but that of the test does.
-        request_finished.disconnect(close_old_connections)
-        answer.close()
-        request_finished.connect(close_old_connections)
+        close(answer)
         return answer
 
 

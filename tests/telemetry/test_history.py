@@ -282,7 +282,7 @@ class Plans:
         return {node["Node Type"] for node in self.nodes}
 
     def visited(self, by="Scan"):
-        """The months that were really read; those before and ahead, which are empty, do not count."""
+        """The months that were really read; those before and ahead are empty and do not count."""
         read = {
             node["Relation Name"].removeprefix("telemetry_")
             for node in self.nodes
