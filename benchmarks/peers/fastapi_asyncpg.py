@@ -21,7 +21,7 @@ FIND_DEVICE = """
     SELECT devices.id FROM device_tokens JOIN devices ON devices.id = device_id
     JOIN users ON users.id = user_id
     WHERE token_hash = $1 AND NOT revoked AND (expires_at IS NULL OR expires_at > now())
-      AND deleted_at IS NULL AND users.is_active
+      AND devices.deleted_at IS NULL AND users.is_active
 """
 COLUMNS = ["id", "device_id", "telemetry_type", "payload", "recorded_at", "created_at"]
 INSERT = f"INSERT INTO telemetry ({', '.join(COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6)"  # noqa: S608

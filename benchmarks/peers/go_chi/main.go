@@ -27,7 +27,7 @@ const findDevice = `
 	SELECT devices.id FROM device_tokens JOIN devices ON devices.id = device_id
 	JOIN users ON users.id = user_id
 	WHERE token_hash = $1 AND NOT revoked AND (expires_at IS NULL OR expires_at > now())
-	  AND deleted_at IS NULL AND users.is_active`
+	  AND devices.deleted_at IS NULL AND users.is_active`
 
 const insert = `
 	INSERT INTO telemetry (id, device_id, telemetry_type, payload, recorded_at, created_at)
