@@ -15,7 +15,7 @@ from benchmarks.client import Refused
 from benchmarks.progress import say
 from benchmarks.rows import Row
 from benchmarks.servers import DidNotStart, NotHere
-from benchmarks.work import MEASUREMENTS
+from benchmarks.work import LONG, MEASUREMENTS
 
 
 def main() -> None:
@@ -34,7 +34,8 @@ def main() -> None:
     django.setup()
     started, rows = time.monotonic(), []
     for name, measure in MEASUREMENTS.items():
-        if not chosen.names or name in chosen.names:
+        wanted = name in chosen.names if chosen.names else bench.full or name not in LONG
+        if wanted:
             say(f"— {name}")
             rows += failsafe(measure, bench, name)
     facts = {

@@ -34,3 +34,5 @@ MEASUREMENTS: dict[str, Measurement] = {
     "known": enumeration.measure,
     "first": first_start.measure,
 }
+LONG = {"known", "list", "drawn", "staff", "purge"}
+"""Those that alone would take a quick run past its three minutes: in a full one, or by name."""
