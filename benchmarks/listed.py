@@ -37,6 +37,7 @@ def _fill(user: Any) -> None:
     with connection.cursor() as cursor:
         for statement in FILL:
             cursor.execute(statement, {"user": user.pk, "listed": LISTED})
+        cursor.execute("VACUUM ANALYZE devices, telemetry, telemetry_hours")
 
 
 FILL = [

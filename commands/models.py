@@ -175,6 +175,7 @@ class Command(models.Model):
         indexes = [
             models.Index(fields=["device", "-created_at", "-id"], name="commands_of_device"),
             models.Index(fields=["-created_at", "-id"], name="commands_newest"),
+            models.Index(fields=["command_name"], name="commands_of_name"),
             models.Index(
                 fields=["created_at", "id"],
                 condition=Q(status="pending"),

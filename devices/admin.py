@@ -19,9 +19,9 @@ from accounts.audited import AuditedAdmin
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.filters import AutocompleteFilter, media_of
 from accounts.models import User
-from devices import enrolment
+from devices import distinct, enrolment
 from devices.forms import JSONObjectField
-from devices.models import Device, types
+from devices.models import Device
 
 TYPES_LISTED = 50
 ROTATED_AT_ONCE = 100
@@ -79,7 +79,10 @@ class TypeFilter(admin.SimpleListFilter):
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in types(TYPES_LISTED)]
+        living = distinct.values(
+            Device, "device_type", limit=TYPES_LISTED, where="deleted_at IS NULL"
+        )
+        return [(kind, kind) for kind in living]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
         return queryset.filter(device_type=self.value()) if self.value() else queryset

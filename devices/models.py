@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import connection, models
+from django.db import models
 from django.db.models import (
     Case,
     DateTimeField,
@@ -39,17 +39,6 @@ LONGEST_INTERVAL = 30 * 24 * 3600
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
 """What a JSON path takes for a number, too."""
-TYPES = """
-    WITH RECURSIVE kinds AS (
-        (SELECT device_type FROM devices WHERE deleted_at IS NULL ORDER BY device_type LIMIT 1)
-        UNION ALL
-        SELECT (
-            SELECT device_type FROM devices
-            WHERE deleted_at IS NULL AND device_type > kinds.device_type
-            ORDER BY device_type LIMIT 1
-        ) FROM kinds WHERE kinds.device_type IS NOT NULL
-    ) SELECT device_type FROM kinds WHERE device_type IS NOT NULL LIMIT %s
-"""
 
 
 def in_contact(now: datetime) -> Q:
@@ -145,13 +134,6 @@ def _holds(text: str) -> Func:
         arg_joiner=" @? ",
         output_field=models.BooleanField(),
     )
-
-
-def types(limit: int) -> list[str]:
-    """The first so many types of devices, each found by a step in their index from the last."""
-    with connection.cursor() as cursor:
-        cursor.execute(TYPES, [limit])
-        return [kind for (kind,) in cursor.fetchall()]
 
 
 class Device(models.Model):

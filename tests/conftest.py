@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.core.signals import request_finished
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections, connection, transaction
 from django.http import HttpResponse, HttpResponseBase
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -90,6 +90,22 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         set_rolled_until(NOW)
         partitions.ensure_ahead(NOW)
         partitions.ensure_ahead(timezone.now())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_another_test(
+    request: pytest.FixtureRequest, django_db_blocker: Any
+) -> Iterator[None]:
+    """What a test has committed is gone after it, where Django's own flush does not look: the jobs
+    for the worker, and how far it has rolled up.
+    """
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
+        with django_db_blocker.unblock():
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM procrastinate_jobs")
+            set_rolled_until(NOW)
 
 
 @pytest.fixture(autouse=True)

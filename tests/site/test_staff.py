@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
 from commands.models import Command
-from devices import enrolment
+from devices import distinct, enrolment
 from devices.models import Device
 from telemetry import rollups
 from tests.factories import (
@@ -192,13 +193,36 @@ class TestSearch:
 
 
 def test_the_types_are_those_of_living_devices(owner: User) -> None:
-    from devices.models import types
-
     for kind in ("pump", "pump", "thermostat", "fan"):
         DeviceFactory.create(user=owner, device_type=kind)
     DeviceFactory.create(user=owner, device_type="gone", deleted_at=timezone.now())
+
+    def types(limit: int) -> list[str]:
+        return distinct.values(Device, "device_type", limit=limit, where="deleted_at IS NULL")
+
     assert types(10) == ["fan", "pump", "thermostat"]
     assert types(2) == ["fan", "pump"]
+
+
+def test_commands_are_found_by_the_beginning_of_their_name_in_any_case(
+    staff_client: Client, device: Device
+) -> None:
+    for name in ("Reboot", "reboot_later", "set_reboot"):
+        CommandFactory.create(device=device, command_name=name)
+    page = staff_client.get("/admin/commands/command/?q=REBOOT").text
+    assert ">Reboot<" in page
+    assert ">reboot_later<" in page
+    assert ">set_reboot<" not in page
+
+
+def test_commands_that_nobody_has_sent_are_not_looked_for_among_the_commands(
+    staff_client: Client, device: Device
+) -> None:
+    CommandFactory.create(device=device)
+    with CaptureQueriesContext(connection) as seen:
+        page = staff_client.get("/admin/commands/command/?q=nothing").text
+    assert "reboot" not in page
+    assert not [one for one in seen.captured_queries if '"commands"."id"' in one["sql"]]
 
 
 class TestDashboard:

@@ -1,0 +1,19 @@
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """Beside devices that go on fetching: nobody waits for the index."""
+
+    atomic = False
+
+    dependencies = [
+        ("commands", "0004_commands_tell"),
+    ]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="command",
+            index=models.Index(fields=["command_name"], name="commands_of_name"),
+        ),
+    ]
