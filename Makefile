@@ -41,8 +41,9 @@ fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/djade $(shell find templates -name '*.html')
 
-schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml from the code
+schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml and docs/limits.md from the code
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+	DJANGO_SETTINGS_MODULE=telemetry_site.settings $(BIN)/python -m telemetry_site.limits > docs/limits.md
 
 shots: $(VENV)/develop.stamp ## Pictures of every page below var/shots, and those of the README
 	$(BIN)/python -m tests.browser

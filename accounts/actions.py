@@ -5,6 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 ACTIONS: dict[str, str | Promise] = {
     "sign_in.succeeded": _("Signed in"),
+    "sign_in.ended": _("Signed out"),
     "sign_in.failed": _("Sign-in refused"),
     "password.changed": _("Password changed"),
     "password.removed": _("Password taken away"),
@@ -50,6 +51,8 @@ ACTIONS: dict[str, str | Promise] = {
     "user.deleted": _("User and data deleted"),
     "user.data_requested": _("Download of all data requested"),
     "user.data_fetched": _("All data downloaded"),
+    "user.unlocked": _("User let in again after too many tries"),
+    "user.verification_sent": _("Mail to confirm the address sent again"),
     "user.deactivated": _("User deactivated"),
     "user.reactivated": _("User reactivated"),
     "group.created": _("Group added"),

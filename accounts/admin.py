@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -19,7 +20,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import confirmation, rights, second_factor, sessions, signup, throttles, tokens
+from accounts import (
+    confirmation,
+    emails,
+    locks,
+    rights,
+    second_factor,
+    sessions,
+    signup,
+    throttles,
+    tokens,
+)
 from accounts.account_forms import InvitationForm
 from accounts.actions import ACTIONS
 from accounts.audited import RecordingAdmin
@@ -78,7 +89,7 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     sortable_by = ("username", "email", "last_login", "created_at")
     fieldsets = (
         (None, {"fields": ("username", "email", "email_verified_at", "time_zone")}),
-        (_("Standing"), {"fields": ("state", "password_state", "factor")}),
+        (_("Standing"), {"fields": ("state", "locked", "password_state", "factor")}),
         (_("Rights"), {"fields": RIGHTS}),
         (_("Times"), {"fields": ("last_login", "created_at", "updated_at")}),
     )
@@ -87,13 +98,14 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     )
     readonly_fields = (
         "state",
+        "locked",
         "password_state",
         "factor",
         "last_login",
         "created_at",
         "updated_at",
     )
-    actions = ("sign_out", "deactivate", "reactivate")
+    actions = ("sign_out", "unlock", "resend_verification", "deactivate", "reactivate")
     change_password_form = PasswordForm
     change_form_template = "admin/accounts/user/change_form.html"
 
@@ -130,9 +142,17 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
 
     @admin.display(description=_("status"))
     def state(self, user: User) -> SafeString:
-        if user.is_active:
-            return format_html('<span class="state online">{}</span>', gettext("Active"))
-        return format_html('<span class="state deactivated">{}</span>', gettext("Deactivated"))
+        if not user.is_active:
+            return format_html('<span class="state deactivated">{}</span>', gettext("Deactivated"))
+        return format_html('<span class="state online">{}</span>', gettext("Active"))
+
+    @admin.display(description=_("locked"))
+    def locked(self, user: User) -> SafeString | str:
+        """On the page of one only: a list would ask for each."""
+        if locks.is_locked(user, now=timezone.now()):
+            words = gettext("Too many tries")
+            return format_html('<span class="state failed">{}</span>', words)
+        return gettext("No")
 
     @admin.display(description=_("role"))
     def role(self, user: User) -> str:
@@ -171,6 +191,36 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
             button=gettext("End them"),
         )
 
+    @admin.action(description=_("Unlock …"), permissions=["change"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            locks.unlock,
+            title=gettext("Unlock users"),
+            words=gettext(
+                "Who tried too many passwords or codes has to wait. They may try again at once; so "
+                "may whoever else tried in their name."
+            ),
+            button=gettext("Unlock"),
+        )
+
+    @admin.action(description=_("Mail the link to confirm the address …"), permissions=["change"])
+    def resend_verification(
+        self, request: HttpRequest, queryset: QuerySet[User]
+    ) -> HttpResponse | None:
+        return self._confirmed(
+            request,
+            queryset,
+            partial(emails.resend_verification, now=timezone.now()),
+            title=gettext("Mail the link to confirm the address"),
+            words=gettext(
+                "Everybody whose address is not confirmed gets a mail with a new link; the others "
+                "get none."
+            ),
+            button=gettext("Send"),
+        )
+
     @admin.action(description=_("Deactivate …"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         return self._confirmed(
@@ -207,16 +257,22 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
         rows = confirmation.chosen(self, request, queryset)
         if not rows or not confirmation.confirmed(request):
             return confirmation.page(self, request, rows, **asked) if rows else None
-        refused = []
+        refused, passed_over = [], []
         for user in rows:
             try:
                 work(user, by=staff_of(request))
             except rights.NotAllowed:
                 refused.append(user.username)
-        done = len(rows) - len(refused)
+            except (emails.NothingToProve, throttles.TooManyTries):
+                passed_over.append(user.username)
+        done = len(rows) - len(refused) - len(passed_over)
         if done:
             words = ngettext("%(count)d user.", "%(count)d users.", done) % {"count": done}
             self.message_user(request, f"{asked['title']}: {words}", level=messages.SUCCESS)
+        if passed_over:
+            words = gettext("Nothing to do, or too often: %(names)s.")
+            words %= {"names": ", ".join(passed_over)}
+            self.message_user(request, words, level=messages.WARNING)
         if refused:
             words = gettext("You may not do this to %(names)s.") % {"names": ", ".join(refused)}
             self.message_user(request, words, level=messages.ERROR)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth import authenticate, logout
+from django.contrib.auth import authenticate
 from django.contrib.auth.models import update_last_login
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import audit, second_factor, tokens
+from accounts import audit, second_factor, signing_in, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
 from accounts.strict import StrictSerializer
 
@@ -102,7 +102,7 @@ class Logout(APIView):
         if isinstance(request.auth, Token):
             tokens.revoke(request.auth)
         else:
-            logout(request._request)
+            signing_in.leave(request._request)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -10,10 +10,14 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts import audit, mail, tokens
+from accounts import audit, mail, rights, throttles, tokens
 from accounts.models import Registration, User
 
 VERIFICATION = tokens.Scope.EMAIL_VERIFICATION
+
+
+class NothingToProve(Exception):
+    """The user has proven the address, and has asked for no other."""
 
 
 def request_change(user: User, email: str) -> None:
@@ -31,6 +35,21 @@ def request_change(user: User, email: str) -> None:
         mail.later("verification", user.pk)
         mail.later("address-change", user.pk)
     user.pending_email = email
+
+
+def resend_verification(user: User, *, by: User, now: datetime) -> None:
+    """Mail the link once more to the address that the user still has to prove.
+
+    Raises NotAllowed, NothingToProve, and TooManyTries when the address has been mailed to a lot.
+    """
+    if not rights.may_change(by, user):
+        raise rights.NotAllowed
+    if user.email_verified_at is not None and not user.pending_email:
+        raise NothingToProve
+    throttles.take(throttles.of_mail_by_staff(user.pending_email or user.email), now=now)
+    with transaction.atomic():
+        mail.later("verification", user.pk)
+        audit.record("user.verification_sent", target=user, now=now)
 
 
 def cancel_change(user: User) -> None:

@@ -401,6 +401,8 @@ class Throttle(models.Model):
     """How often something was tried since its window began, shared by all processes."""
 
     key = models.BinaryField(primary_key=True, max_length=32)
+    about = models.BinaryField(null=True, max_length=32, db_index=True)
+    """Whom it keeps out, wherever they come from; null where that is nobody in particular."""
     tries = models.PositiveIntegerField()
     ends_at = models.DateTimeField(db_index=True)
 

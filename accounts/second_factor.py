@@ -107,7 +107,18 @@ def check(user: User, code: str, *, now: datetime) -> None:
     except WrongCode:
         audit.record("second_factor.refused", target=user, now=now)
         raise
+    forget_tries(user)
+
+
+def forget_tries(user: User) -> None:
+    """Begin to count wrong codes anew."""
     SecondFactor.objects.filter(user=user).update(tries=0, tries_until=None)
+
+
+def is_used_up(user: User, *, now: datetime) -> bool:
+    """Whether no code is looked at for now, because so many were wrong."""
+    used_up = SecondFactor.objects.filter(tries__gte=TRIES, tries_until__gt=now)
+    return used_up.filter(user=user).exists()
 
 
 def switch_off(user: User) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth import login
+from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -15,7 +15,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit, second_factor
 from accounts.authentication import SECOND_FACTOR_PASSED
@@ -73,6 +73,20 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     context = {"form": form, "recovery": recovery}
     status = 422 if form.is_bound else 200
     return render(request, "accounts/sign_in_code.html", context, status=status)
+
+
+def leave(request: HttpRequest) -> None:
+    """Sign out whoever is signed in."""
+    if isinstance(request.user, User):
+        audit.record("sign_in.ended", target=request.user)
+    logout(request)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """The way out."""
+    leave(request)
+    return redirect("sign-in")
 
 
 def _sign_in(request: HttpRequest, user: User) -> None:

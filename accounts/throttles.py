@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q, QuerySet
 
-from accounts.models import Throttle
+from accounts.models import Throttle, User
 
 COUNT = """
-INSERT INTO throttles AS t (key, tries, ends_at) VALUES (%(key)s, 1, %(ends_at)s)
+INSERT INTO throttles AS t (key, about, tries, ends_at)
+VALUES (%(key)s, %(about)s, 1, %(ends_at)s)
 ON CONFLICT (key) DO UPDATE SET
     tries = CASE WHEN t.ends_at <= %(now)s THEN 1 ELSE t.tries + 1 END,
     ends_at = CASE WHEN t.ends_at <= %(now)s THEN excluded.ends_at ELSE t.ends_at END
@@ -35,17 +37,18 @@ class TooManyTries(Exception):
 
 
 class Counter(NamedTuple):
-    """One limit (a name in settings.THROTTLES) of whoever or whatever `of` is."""
+    """One limit (a name in settings.THROTTLES) of whoever or whatever `of` is; `about` is whom it
+    keeps out, if it is somebody who can be let in again.
+    """
 
     limit: str
     of: tuple[str, ...]
+    about: str | None = None
 
     @property
     def key(self) -> bytes:
         """32 bytes; nobody reads a name or an address out of them."""
-        text = "\0".join([self.limit, *(part.casefold() for part in self.of)])
-        secret = settings.SECRET_KEY.encode()[:64]
-        return blake2b(text.encode("utf-8", "replace"), digest_size=32, key=secret).digest()
+        return _digest(self.limit, *self.of)
 
 
 def take(counters: Sequence[Counter], *, now: datetime) -> None:
@@ -57,6 +60,7 @@ def take(counters: Sequence[Counter], *, now: datetime) -> None:
         times, seconds = settings.THROTTLES[counter.limit]
         given: dict[str, Any] = {
             "key": counter.key,
+            "about": counter.about and _digest(counter.about),
             "now": now,
             "ends_at": now + timedelta(seconds=seconds),
         }
@@ -79,6 +83,18 @@ def forget(counters: Sequence[Counter]) -> None:
     Throttle.objects.filter(key__in=[counter.key for counter in counters]).delete()
 
 
+def keeps_out(user: User, *, now: datetime) -> bool:
+    """Whether the user has tried too often to sign in, or to give their password, and from where
+    that was has to wait now. Somebody else may have tried in their name.
+    """
+    return _tries(user, running_at=now).exists()
+
+
+def let_in(user: User) -> None:
+    """Let the user try again, wherever they come from."""
+    _tries(user).delete()
+
+
 def forget_ended(now: datetime) -> int:
     """Remove the windows that are over; how many there were."""
     return Throttle.objects.filter(ends_at__lte=now).delete()[0]
@@ -97,7 +113,7 @@ def network(address: str | None) -> str:
 def of_sign_in(name: str, address: str | None) -> list[Counter]:
     """What a try to sign in is counted by: the name with the client's address, and that alone."""
     client = network(address)
-    return [Counter("sign-in", (name, client)), Counter("sign-in-address", (client,))]
+    return [Counter("sign-in", (name, client), about=name), Counter("sign-in-address", (client,))]
 
 
 def of_registration(email: str, address: str | None) -> list[Counter]:
@@ -113,8 +129,13 @@ def of_mail(email: str, address: str | None) -> list[Counter]:
     return [
         Counter("mail", (email, client)),
         Counter("mail-client", (client,)),
-        Counter("mail-address", (email,)),
+        *of_mail_by_staff(email),
     ]
+
+
+def of_mail_by_staff(email: str) -> list[Counter]:
+    """What a mail that only staff may cause is counted by."""
+    return [Counter("mail-address", (email,))]
 
 
 def of_password(user_id: object) -> list[Counter]:
@@ -125,3 +146,20 @@ def of_password(user_id: object) -> list[Counter]:
 def of_invitation(user_id: object) -> list[Counter]:
     """What the invitations of a member of staff are counted by."""
     return [Counter("invitation", (str(user_id),))]
+
+
+def _tries(user: User, *, running_at: datetime | None = None) -> QuerySet[Throttle]:
+    """What counts the tries of this user, by whichever name; only what is used up at an instant."""
+    names = Q(about__in=[_digest(user.username), _digest(user.email)])
+    passwords = Q(key__in=[counter.key for counter in of_password(user.pk)])
+    if running_at is None:
+        return Throttle.objects.filter(names | passwords)
+    names &= Q(tries__gte=settings.THROTTLES["sign-in"][0])
+    passwords &= Q(tries__gte=settings.THROTTLES["password"][0])
+    return Throttle.objects.filter(names | passwords, ends_at__gt=running_at)
+
+
+def _digest(*parts: str) -> bytes:
+    text = "\0".join(part.casefold() for part in parts)
+    secret = settings.SECRET_KEY.encode()[:64]
+    return blake2b(text.encode("utf-8", "replace"), digest_size=32, key=secret).digest()

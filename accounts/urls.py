@@ -1,4 +1,3 @@
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from accounts import (
@@ -36,7 +35,7 @@ pages = [
     path("sign-in/code", signing_in.sign_in_code, name="sign-in-code"),
     path("sign-in/link", views.sign_in_by_link, name="sign-in-by-link"),
     path("sign-in/link/<str:secret>", views.open_link, name="sign-in-link"),
-    path("sign-out", LogoutView.as_view(), name="sign-out"),
+    path("sign-out", signing_in.sign_out, name="sign-out"),
     path("sign-up", join_views.sign_up, name="sign-up"),
     path("check-your-inbox", join_views.check_inbox, name="check-inbox"),
     path("verify-email", join_views.verify_email, name="verify-email"),

@@ -1,7 +1,7 @@
 """The user, the devices and the tokens of the benchmark.
 
-`python -m benchmarks.cast NUMBER` makes them in the database of DATABASE_URL and prints them as
-JSON. Every token is new, so that nothing of an earlier run needs to be kept.
+`python -m benchmarks.cast NUMBER NAME` makes them in the database of DATABASE_URL and prints them
+as JSON. Every token is new, so that nothing of an earlier run needs to be kept.
 """
 
 import json
@@ -26,9 +26,9 @@ class Cast:
     tokens: list[str]
 
 
-def assemble(database: str, devices: int = DEVICES) -> Cast:
-    """The cast of a database."""
-    command = [sys.executable, "-m", "benchmarks.cast", str(devices)]
+def assemble(database: str, devices: int = DEVICES, *, name: str = "sender") -> Cast:
+    """The cast of a database; each of its devices is called so, and has a number."""
+    command = [sys.executable, "-m", "benchmarks.cast", str(devices), name]
     told = subprocess.run(
         command, cwd=ROOT, env=environment(database), check=True, stdout=subprocess.PIPE
     )
@@ -36,7 +36,7 @@ def assemble(database: str, devices: int = DEVICES) -> Cast:
     return Cast(found["user_token"], [UUID(text) for text in found["devices"]], found["tokens"])
 
 
-def make(devices: int) -> dict[str, object]:
+def make(devices: int, name: str) -> dict[str, object]:
     """Find or make the user and the devices, and give each a new token."""
     from django.utils import timezone
 
@@ -51,9 +51,9 @@ def make(devices: int) -> dict[str, object]:
     user = User.objects.filter(username="bench").first()
     if user is None:
         user = User.objects.create_user("bench", "bench@example.org")
-    for number in range(user.devices.filter(name__startswith="sender ").count(), devices):
-        enrolment.register(user, name=f"sender {number:04}")
-    senders = Device.objects.filter(user=user, name__startswith="sender ").order_by("name")
+    for number in range(user.devices.filter(name__startswith=f"{name} ").count(), devices):
+        enrolment.register(user, name=f"{name} {number:04}")
+    senders = Device.objects.filter(user=user, name__startswith=f"{name} ").order_by("name")
     secrets = [enrolment.rotate_token(device, now=now)[1] for device in senders]
     user_token = tokens.issue(user, scope=tokens.Scope.AUTH, now=now)[1]
     return {
@@ -67,4 +67,4 @@ if __name__ == "__main__":
     import django
 
     django.setup()
-    sys.stdout.write(json.dumps(make(int(sys.argv[1]))))
+    sys.stdout.write(json.dumps(make(int(sys.argv[1]), sys.argv[2])))

@@ -10,6 +10,7 @@ here touches the database.
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -224,7 +225,7 @@ def _name(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
-class _SchemaField(forms.Field):
+class _SchemaField(forms.Field, ABC):
     """Required or not is the schema's to judge; `required` only tells people beforehand."""
 
     def __init__(self, *, initial: Any, required: bool, widget: Any, **shown: Any) -> None:
@@ -235,9 +236,9 @@ class _SchemaField(forms.Field):
     def to_python(self, text: Any) -> Any:
         return MISSING if text in self.empty_values else self.read(str(text))
 
+    @abstractmethod
     def read(self, text: str) -> Any:
         """The value that somebody typed. Raises ValidationError."""
-        raise NotImplementedError
 
     def validate(self, value: Any) -> None:
         pass
@@ -266,15 +267,11 @@ class ChoiceField(_SchemaField):
         return self.values[text]
 
 
-class FlagField(_SchemaField):
+class FlagField(forms.BooleanField):
     """Yes or no, where one of them must be said."""
 
     def __init__(self, default: Any, **shown: Any) -> None:
-        widget = forms.CheckboxInput()
-        super().__init__(initial=default is True, required=False, widget=widget, **shown)
-
-    def to_python(self, text: Any) -> Any:
-        return bool(text)
+        super().__init__(initial=default is True, required=False, **shown)
 
 
 class NumberField(_SchemaField):

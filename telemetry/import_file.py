@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import partial
@@ -22,15 +22,13 @@ from uuid import UUID
 from devices import free_json, times
 from devices.free_json import FLOAT_LIMIT, INTEGER_LIMIT, Fault
 from devices.times import EARLIEST
-from telemetry import readings
-from telemetry.readings import EPOCH, Reading
+from telemetry import import_cells, readings
+from telemetry.readings import Reading
 
 HEAD, SAMPLE = 1000, 20
 """Rows by which the columns are judged, and lines by which the delimiter is."""
 LINE_LIMIT = 1024 * 1024
 """Bytes; a longer line is no row, and a file without line ends would be held whole."""
-MILLISECONDS_FROM = 1e11
-"""A Unix time from here on counts milliseconds: in seconds it would be the year 5138."""
 BOM = b"\xef\xbb\xbf"
 DELIMITERS = ",;\t"
 EXPORTED_NAMES = ["recorded_at", "telemetry_type", "payload"]
@@ -38,20 +36,6 @@ TIME_NAMES = {"date", "time", "date_time", "datetime", "timestamp", "recorded_at
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 """Of a value that can be charted; a dot would read as a path into the payload."""
 INTEGER = re.compile(r"\d+", re.ASCII)
-# Only the first group is an integer; one of more digits is beyond what any number may be.
-NUMBER = re.compile(r"([+-]?\d{1,40})|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-MISSING = re.compile(r"|NA|(?i:[+-]?(?:nan|inf|infinity))")
-UNIX_TIME = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
-# What is read most, and then by Python itself.
-ISO = re.compile(
-    r"\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?", re.ASCII
-)
-PARTS = ("year", "month", "day", "hour", "minute")
-CLOCK = r"[Tt ](?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,12}))?)?"
-YEAR_FIRST = re.compile(
-    rf"(?P<year>\d{{4}})(?P<by>[-/])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?){CLOCK}", re.ASCII
-)
-DAY_FIRST = re.compile(rf"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{{4}}){CLOCK}", re.ASCII)
 
 
 class NotReadable(Exception):
@@ -118,7 +102,9 @@ def layout_of(file: IO[bytes], *, time_column: str = "", delimiter: str = "") ->
     keys = _keys({i: name for i, name in enumerate(names) if i != time and i >= numbered})
     if not keys:
         raise NotReadable("There is one column only, and a reading needs a value beside its time.")
-    interval = _interval({found for row in head if (found := _plausible_time(row[time]))})
+    interval = _interval(
+        {found for row in head if (found := import_cells.plausible_time(row[time]))}
+    )
     return Layout(delimiter, names, keys, time, numbered, interval)
 
 
@@ -153,34 +139,6 @@ def delimiter_called(name: str) -> str:
     if len(character) > 1 or character in {'"', "\r", "\n", " "}:
         raise ValueError('One character, or "tab".')
     return character
-
-
-def time_of(cell: str, zone: tzinfo) -> datetime:
-    """The instant in UTC that a cell names: RFC 3339; the year or the day first, in `zone`; or
-    Unix seconds or milliseconds. Of an hour that the clocks repeat it is the first.
-
-    Raises NotATime, also for an hour that the clocks skip.
-    """
-    text = cell.strip()
-    if local := _local_time(text):
-        return _in_zone(local, zone)
-    if UNIX_TIME.fullmatch(text):
-        return _from_unix(float(text))
-    if times.RFC_3339.fullmatch(text):
-        return times.parse(text)
-    raise times.NotATime(f"{text[:40]!r} is not a time." if text else "There is no time.")
-
-
-def value_of(cell: str, *, decimal_comma: bool = False) -> int | float | bool | str | None:
-    """What a cell says: a number, true or false, else a text; None when it is missing."""
-    text = cell.strip()
-    digits = text.replace(",", ".") if decimal_comma else text
-    if match := NUMBER.fullmatch(digits):
-        # A number beyond a double becomes infinite, and the row is refused for it.
-        return int(digits) if match[1] else float(digits)
-    if MISSING.fullmatch(text):
-        return None
-    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _raw_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -240,9 +198,11 @@ def _from_table(
     cells = _checked(cells, len(layout.names))
     # Where a semicolon parts the columns, it does because the comma is in the numbers.
     comma = layout.delimiter == ";"
-    found = {key: value_of(cells[i], decimal_comma=comma) for i, key in layout.keys.items()}
+    found = {
+        key: import_cells.value_of(cells[i], decimal_comma=comma) for i, key in layout.keys.items()
+    }
     try:
-        time = time_of(cells[layout.time], zone)
+        time = import_cells.time_of(cells[layout.time], zone)
     except times.NotATime as error:
         at = f"/{layout.names[layout.time] or 'time'}"
         raise _NoReading(at, "invalid-time", str(error)) from None
@@ -307,51 +267,6 @@ def _with_floats(value: Any) -> Any:
     return value
 
 
-def _local_time(text: str) -> datetime | None:
-    """The time without a zone; None if it has not the form of one. Raises NotATime."""
-    try:
-        if ISO.fullmatch(text):
-            return datetime.fromisoformat(text)
-        if match := YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text):
-            year, month, day, hour, minute = (int(match[name]) for name in PARTS)
-            microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
-            second = int(match["second"] or 0)
-            return datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001
-    except ValueError:
-        raise times.NotATime("There is no such day or time.") from None
-    return None
-
-
-def _in_zone(local: datetime, zone: tzinfo) -> datetime:
-    """The first instant at which clocks in the zone show this. Raises NotATime."""
-    try:
-        time = local.replace(tzinfo=zone).astimezone(UTC)
-        returned = time.astimezone(zone)
-    except OverflowError:
-        raise times.NotATime("There is no such day or time.") from None
-    # Python gives a skipped hour an instant too; only that it does not come back tells.
-    if returned.replace(tzinfo=None) != local:
-        raise times.NotATime(f"The clocks in {zone} skipped this time.")
-    return time
-
-
-def _from_unix(number: float) -> datetime:
-    unit = "milliseconds" if number >= MILLISECONDS_FROM else "seconds"
-    try:
-        return EPOCH + timedelta(**{unit: number})
-    except OverflowError:
-        raise times.NotATime("There is no such time.") from None
-
-
-def _plausible_time(cell: str) -> datetime | None:
-    """The time, or None: a small number is a time of 1970 too, and yet none was meant."""
-    try:
-        time = time_of(cell, UTC)
-    except times.NotATime:
-        return None
-    return time if time >= EARLIEST else None
-
-
 def _guess_delimiter(file: IO[bytes]) -> str:
     """The one by which most lines have as many cells as there are names, or one more."""
     sample = [line.rstrip("\r\n") for line in islice(_lines(file), SAMPLE)]
@@ -377,7 +292,7 @@ def _head(file: IO[bytes], delimiter: str) -> tuple[list[str], list[list[str]]]:
     names = next(records, "The file is empty.")
     if isinstance(names, str):
         raise NotReadable(names)
-    if any(_plausible_time(name) for name in names):
+    if any(import_cells.plausible_time(name) for name in names):
         raise NotReadable("The first line holds a time; it must name the columns.")
     found = [cells for cells in records if not isinstance(cells, str)]
     if not found:
@@ -405,11 +320,11 @@ def _find_time(names: list[str], head: list[list[str]], *, wanted: str, start: i
     for index in columns:
         name = names[index] if wanted else _sanitised(names[index]).lower()
         if name in ({wanted} if wanted else TIME_NAMES) and any(
-            _plausible_time(row[index]) for row in head
+            import_cells.plausible_time(row[index]) for row in head
         ):
             return index
     for index in () if wanted else columns:
-        if all(_plausible_time(row[index]) for row in head):
+        if all(import_cells.plausible_time(row[index]) for row in head):
             return index
     places = [wanted] if wanted else names[start:]
     raise NotReadable(f"No times from {EARLIEST.year} on that can be read in {places}.")

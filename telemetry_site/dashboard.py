@@ -9,7 +9,7 @@ from django.db.models import Count, Max, Q
 from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
 
 from commands.models import Command
-from devices.models import Device, in_contact
+from devices.models import Device, Refusal, in_contact
 from telemetry import volume
 
 LATE = timedelta(minutes=2)
@@ -17,6 +17,7 @@ LATE = timedelta(minutes=2)
 FORESEEN = 10 * 365
 """Days; nobody knows what comes after."""
 WORKER_SILENT = timedelta(minutes=2)
+REFUSALS_SHOWN = 5
 
 
 class Jobs(NamedTuple):
@@ -48,6 +49,7 @@ def figures(now: datetime) -> dict[str, Any]:
         "oldest": Command.objects.waiting(now).select_related("device").first(),
         "jobs": jobs(now),
         "disk": disk(now),
+        "refusals": refusals(now),
     }
 
 
@@ -61,6 +63,17 @@ def devices(now: datetime) -> dict[str, int]:
         never=Count("pk", filter=Q(last_seen_at=None)),
         deactivated=Count("pk", filter=Q(deactivated_at__isnull=False)),
     )
+
+
+def refusals(now: datetime) -> list[tuple[Refusal, int]]:
+    """Why devices were refused most often, of what was refused in the last day: the last time of
+    each reason, and how often it was since those devices are known.
+    """
+    recent = Refusal.objects.filter(last_at__gte=now - timedelta(days=1), device__deleted_at=None)
+    totals = {row["code"]: row["total"] for row in recent.by_code()[:REFUSALS_SHOWN]}
+    newest = recent.filter(code__in=totals).order_by("code", "-last_at").distinct("code")
+    last = {refusal.code: refusal for refusal in newest.select_related("device")}
+    return [(last[code], total) for code, total in totals.items() if code in last]
 
 
 def jobs(now: datetime) -> Jobs:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -42,14 +42,38 @@ class Chip(NamedTuple):
     address: str
 
 
+class Place(NamedTuple):
+    """Where the page of a device is: its own address, where it gets its charts, what is above it.
+
+    Files are there only for who may use the API for the device.
+    """
+
+    page: str
+    series: str
+    above: str
+    files: bool
+
+
 @login_required
 @require_safe
 def history_page(request: SignedInRequest, device_id: UUID) -> HttpResponse:
-    """Charts to move and zoom in. Without JavaScript: a summary and the newest readings."""
-    now = timezone.now()
-    own = Device.objects.visible_to(request.user).with_presence(now)
+    """The history of a device of one's own."""
+    own = Device.objects.visible_to(request.user)
     device = get_object_or_404(own, pk=device_id)
-    path = reverse("device-history", args=[device.pk])
+    place = Place(
+        page=reverse("device-history", args=[device.pk]),
+        series=f"/api/v1/devices/{device.pk}/telemetry/series",
+        above=reverse("device", args=[device.pk]),
+        files=True,
+    )
+    return answer(request, device, place)
+
+
+def answer(request: HttpRequest, device: Device, place: Place) -> HttpResponse:
+    """Charts to move and zoom in, of a device that whoever asks may see. Without JavaScript: a
+    summary and the newest readings.
+    """
+    now, path = timezone.now(), place.page
     chosen = request.GET.getlist("key")
     if exact := windows.canonical(request.GET.dict()):
         return redirect(windows.address(path, exact, _as_query(chosen)))
@@ -69,7 +93,8 @@ def history_page(request: SignedInRequest, device_id: UUID) -> HttpResponse:
         "asked": asked,
         "chips": _chips(path, numeric, names, shown.window),
         "moves": _moves(path, shown, asked),
-        "downloads": _downloads(device, names, start, end),
+        "downloads": _downloads(device, names, start, end) if place.files else [],
+        "place": place,
         "readings": history.page(device, limit=READINGS_SHOWN, start=start, end=end).readings,
     }
     return render(request, "history.html", context)

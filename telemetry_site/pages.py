@@ -18,7 +18,7 @@ from devices.models import Device
 from telemetry import buckets, history, keys, series, sparklines
 from telemetry.rollups import Kept
 from telemetry.sparklines import Point
-from telemetry_site import charts, sparks
+from telemetry_site import charts, limits, sparks
 
 READINGS_SHOWN = 20
 CARDS = 60
@@ -41,6 +41,12 @@ class Card(NamedTuple):
 def help_page(request: HttpRequest) -> HttpResponse:
     """What the states mean and what can be done with charts."""
     return render(request, "help.html")
+
+
+@require_safe
+def limits_page(request: HttpRequest) -> HttpResponse:
+    """What is too much."""
+    return render(request, "limits.html", {"groups": limits.groups()})
 
 
 @login_required

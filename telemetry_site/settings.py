@@ -170,7 +170,6 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
-LOGOUT_REDIRECT_URL = "sign-in"
 
 AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 """Days that the audit trail is kept."""

@@ -3,12 +3,12 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import signing_in
 from telemetry_site import dashboard
 
 NAMES = {"auth": _("Rights"), "procrastinate": _("Worker"), "ProcrastinateJob": _("Jobs")}
@@ -38,4 +38,4 @@ class StaffSite(AdminSite):
         return apps
 
     def logout(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        return LogoutView.as_view()(request)
+        return signing_in.sign_out(request)

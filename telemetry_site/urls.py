@@ -69,6 +69,7 @@ urlpatterns = [
     path("", device_list.home, name="home"),
     path("help", pages.help_page, name="help"),
     path("help/api", reference.reference, name="reference"),
+    path("help/limits", pages.limits_page, name="limits"),
     path("devices/rows", device_list.device_rows, name="device-rows"),
     path("devices/<uuid:device_id>", pages.device_page, name="device"),
     path("devices/<uuid:device_id>/history", history_page.history_page, name="device-history"),

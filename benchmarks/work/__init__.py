@@ -12,6 +12,7 @@ from benchmarks.work import (
     looking,
     singles,
     staff,
+    waiting,
 )
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -29,10 +30,11 @@ MEASUREMENTS: dict[str, Measurement] = {
     "export": exports.measure,
     "staff": staff.pages,
     "purge": staff.purge,
+    "waiting": waiting.measure,
     "drop": large.drop_month,
     "memory": large.weigh,
     "known": enumeration.measure,
     "first": first_start.measure,
 }
-LONG = {"known", "list", "drawn", "staff", "purge"}
+LONG = {"known", "list", "drawn", "staff", "purge", "waiting"}
 """Those that alone would take a quick run past its three minutes: in a full one, or by name."""

@@ -29,7 +29,7 @@ from devices.models import Device
 from telemetry import history, keys, purge
 from telemetry.api import series
 from telemetry.tasks import purge_deleted_devices
-from telemetry_site import charts
+from telemetry_site import charts, history_page
 from telemetry_site.templatetags.shown import moment
 
 COMMANDS_SHOWN = EVENTS_SHOWN = 10
@@ -72,6 +72,7 @@ class SiteDeviceAdmin(DeviceAdmin):
         own = [
             path("purging/", door(self.purging), name="devices_device_purging"),
             path("<uuid:device_id>/series/", door(self.series), name="devices_device_series"),
+            path("<uuid:device_id>/charts/", door(self.charts), name="devices_device_charts"),
         ]
         return [*own, *super().get_urls()]
 
@@ -110,6 +111,19 @@ class SiteDeviceAdmin(DeviceAdmin):
             return series.answer(device, request.GET)
         except ValidationError as error:
             return HttpResponse(str(error.detail), status=422, content_type="text/plain")
+
+    def charts(self, request: HttpRequest, device_id: UUID) -> HttpResponse:
+        """The site's own page, for any device."""
+        _require(request, "devices.view_device", "telemetry.view_telemetry")
+        device = get_object_or_404(Device, pk=device_id, deleted_at=None)
+        here = [device.pk]
+        place = history_page.Place(
+            page=reverse("admin:devices_device_charts", args=here),
+            series=reverse("admin:devices_device_series", args=here),
+            above=reverse("admin:devices_device_change", args=here),
+            files=False,
+        )
+        return history_page.answer(request, device, place)
 
     def purging(self, request: HttpRequest) -> HttpResponse:
         """How far the worker is with what was purged."""

@@ -26,6 +26,7 @@ from commands.models import Command
 from devices import events, presence
 from devices.authentication import IsDevice, speaking_device
 from devices.models import Device, DeviceToken
+from telemetry_site.live import arrivals
 from telemetry_site.middleware import session_origin
 
 Scope = dict[str, Any]
@@ -48,6 +49,8 @@ def http_request(scope: Scope) -> ASGIRequest:
 
 def device(scope: Scope) -> Device:
     """The device whose token came with the request, which is contact with it."""
+    if known := arrivals.again(http_request(scope)):
+        return known
     request = _authenticated(scope)
     if not isinstance(request.auth, DeviceToken):
         raise exceptions.PermissionDenied(IsDevice.message)

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import passwords, second_factor, tokens
-from accounts.models import Session, Token, User
+from accounts.models import AuditEvent, Session, Token, User
 from tests.conftest import Api, signed_in
 from tests.factories import PASSWORD, second_factor_of
 
@@ -25,6 +25,16 @@ def is_signed_in(browser: Client) -> bool:
 
 def code_of(twin: pyotp.TOTP) -> str:
     return twin.at(timezone.now())
+
+
+def test_signing_out_is_in_the_trail(owner: User, owner_client: Client) -> None:
+    owner_client.post("/sign-out")
+    assert not is_signed_in(owner_client)
+    assert AuditEvent.objects.get().action == "sign_in.ended"
+    assert AuditEvent.objects.get().actor_id == owner.pk
+    # Nobody is signed in who could.
+    owner_client.post("/sign-out")
+    assert AuditEvent.objects.count() == 1
 
 
 @pytest.fixture

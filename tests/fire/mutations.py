@@ -65,6 +65,13 @@ MUTATIONS = [
         "tests/site/test_errors.py",
     ),
     Mutation(
+        "throttle",
+        "accounts/throttles.py",
+        "if tries > times:",
+        "if tries > 1000 * times:",
+        "tests/accounts/test_throttles.py",
+    ),
+    Mutation(
         "body cap",
         "telemetry_site/middleware.py",
         "if len(length) > LONGEST_LENGTH or int(length) > limit:",

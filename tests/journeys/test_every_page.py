@@ -32,6 +32,7 @@ PAGES = {
     "password": "/account/password",
     "help": "/help",
     "reference": "/help/api",
+    "limits": "/help/limits",
     "not found": "/nothing-here",
 }
 WIDTHS = [360, 768, 1440, 3840]

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from commands.models import Command
-from devices import distinct, enrolment
+from devices import distinct, enrolment, refusals
 from devices.models import Device
+from devices.refusals import Reason
 from telemetry import rollups
 from tests.factories import (
     NOW,
@@ -225,6 +226,21 @@ def test_commands_that_nobody_has_sent_are_not_looked_for_among_the_commands(
     assert not [one for one in seen.captured_queries if '"commands"."id"' in one["sql"]]
 
 
+def test_the_history_of_any_device_is_the_page_of_the_site_with_ways_of_the_admin(
+    staff_client: Client, device: Device
+) -> None:
+    store_readings(device, payloads=[{"temperature": 21}])
+    here = f"/admin/devices/device/{device.pk}"
+    for page in (f"{here}/change/", f"/admin/telemetry/telemetry/?device={device.pk}"):
+        assert f'href="{here}/charts/"' in staff_client.get(page).text
+    page = staff_client.get(f"{here}/charts/").text
+    assert f'data-series="{here}/series/"' in page
+    assert f'href="{here}/change/"' in page
+    # The API would answer 404: it is not theirs.
+    assert f"/devices/{device.pk}/telemetry" not in page
+    assert f'href="/devices/{device.pk}' not in page
+
+
 class TestDashboard:
     def test_it_counts_devices_by_how_they_are(self, staff_client: Client, owner: User) -> None:
         now = timezone.now()
@@ -259,10 +275,25 @@ class TestDashboard:
         CommandFactory.create(device=device, created_at=ended, status="executed", executed_at=ended)
         assert staff_client.get("/admin/").context["oldest"] == oldest
 
+    def test_it_shows_why_devices_were_refused_lately_most_often_first(
+        self, staff_client: Client, device: Device
+    ) -> None:
+        now, other = timezone.now(), DeviceFactory.create()
+        for one, code, times, ago in (
+            (device, "too_old", 2, timedelta(hours=1)),
+            (other, "too_old", 3, timedelta(hours=2)),
+            (other, "not_an_object", 4, timedelta(0)),
+            (other, "forgotten", 9, timedelta(days=2)),
+        ):
+            why = [Reason(code, times, "/0", "")]
+            refusals.note(one.pk, why, status=422, request_id="", now=now - ago)
+        page = staff_client.get("/admin/")
+        found = [(one.code, one.device, total) for one, total in page.context["refusals"]]
+        assert found == [("too_old", device, 5), ("not_an_object", other, 4)]
+        assert "not_an_object" in page.text
+
     def test_it_shows_jobs_that_failed_or_are_late(self, staff_client: Client) -> None:
         with connection.cursor() as cursor:
-            # Tests that commit leave theirs.
-            cursor.execute("DELETE FROM procrastinate_jobs")
             cursor.execute(
                 """
                 INSERT INTO procrastinate_jobs (queue_name, task_name, status, scheduled_at)

@@ -15,9 +15,8 @@ from accounts.models import AuditEvent, Token, User
 from commands.models import Command, CommandType
 from devices.models import Device, DeviceToken
 from telemetry.models import RetentionRule
-from tests.conftest import Api, signed_in
+from tests.conftest import signed_in
 from tests.factories import (
-    PASSWORD,
     CommandFactory,
     CommandTypeFactory,
     DeviceFactory,
@@ -44,10 +43,11 @@ TABLES = {
     "telemetry.retentionrule": ("l v", "l v", "l a v c d"),
     "telemetry.telemetry": ("l", "l", "l"),
 }
+ON_USERS = {"sign_out", "unlock", "resend_verification", "deactivate", "reactivate"}
 ON_DEVICES = {"deactivate", "reactivate", "change_owner", "rotate_tokens", "purge"}
 ACTIONS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "accounts.auditevent": (set(), set(), set()),
-    "accounts.user": (set(), *[{"sign_out", "deactivate", "reactivate"}] * 2),
+    "accounts.user": (set(), *[ON_USERS] * 2),
     "accounts.registration": (set(), set(), {"delete_selected"}),
     "accounts.token": (set(), {"revoke"}, {"revoke"}),
     "auth.group": (set(), set(), {"delete_selected"}),
@@ -180,10 +180,13 @@ def test_other_pages_are_open_to_those_who_may_see_devices(theirs: Client, devic
     assert theirs.get("/admin/devices/device/purging/").status_code == 200
     assert theirs.get(series + query).status_code == 200
     assert theirs.get(series).status_code == 422
+    charts = f"/admin/devices/device/{device.pk}/charts/"
+    assert theirs.get(charts).status_code == 200
     User.objects.update(is_superuser=False)
     Group.objects.all().delete()
     assert theirs.get("/admin/devices/device/purging/").status_code == 403
     assert theirs.get(series + query).status_code == 403
+    assert theirs.get(charts).status_code == 403
 
 
 def test_nobody_is_ever_shown_a_hash(theirs: Client, owner: User, rows: dict[str, Model]) -> None:
@@ -271,7 +274,7 @@ class TestRights:
         password = {"password1": "a new passphrase", "password2": "a new passphrase"}
         password["usable_password"] = "true"
         assert client.post(f"{path}/password/", password).status_code == 403
-        for action in ("sign_out", "deactivate", "reactivate"):
+        for action in sorted(ON_USERS):
             chosen = {"action": action, "_selected_action": above.pk, "confirmed": "yes"}
             client.post("/admin/accounts/user/", chosen)
         user_token(above)
@@ -298,46 +301,6 @@ class TestRights:
         assert client.post(f"{path}/change/", body).status_code == 302
         owner.refresh_from_db()
         assert (owner.email, owner.email_verified_at) == ("moved@example.org", None)
-
-
-class TestUsers:
-    def act(self, client: Client, action: str, *users: User, **more: str) -> Any:
-        body = {"action": action, "_selected_action": [user.pk for user in users], **more}
-        return client.post("/admin/accounts/user/", body, follow=True)
-
-    def test_somebody_deactivated_is_out_at_once_with_all_that_is_theirs(
-        self, staff_client: Client, owner: User, owner_client: Client, device_api: Any
-    ) -> None:
-        asked = self.act(staff_client, "deactivate", owner)
-        assert b"owner" in asked.content
-        owner.refresh_from_db()
-        assert owner.is_active
-        self.act(staff_client, "deactivate", owner, confirmed="yes")
-        assert owner_client.get("/").status_code == 302
-        assert device_api.get("/api/v1/device").status_code == 401
-        assert not Client().login(username="owner", password=PASSWORD)
-        self.act(staff_client, "reactivate", owner, confirmed="yes")
-        assert owner_client.get("/").status_code == 200
-        assert device_api.get("/api/v1/device").status_code == 200
-
-    def test_somebody_signed_out_signs_in_again_and_their_devices_go_on(
-        self, staff_client: Client, owner: User, owner_client: Client, device_api: Any
-    ) -> None:
-        token = user_token(owner)
-        page = staff_client.get(f"/admin/accounts/user/{owner.pk}/change/").content.decode()
-        assert "Second factor" in page
-        assert Api(token).get("/api/v1/devices").status_code == 200
-        self.act(staff_client, "sign_out", owner, confirmed="yes")
-        assert owner_client.get("/").status_code == 302
-        assert Api(token).get("/api/v1/devices").status_code == 401
-        assert device_api.get("/api/v1/device").status_code == 200
-        assert Client().login(username="owner", password=PASSWORD)
-
-    def test_nobody_shuts_themselves_out(self, staff: User, staff_client: Client) -> None:
-        page = self.act(staff_client, "deactivate", staff, confirmed="yes")
-        assert b"You may not do this to staff." in page.content
-        staff.refresh_from_db()
-        assert staff.is_active
 
 
 class TestDevices:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from devices.times import NotATime
-from telemetry.import_file import time_of, value_of
+from telemetry.import_cells import time_of, value_of
 
 BRUSSELS = ZoneInfo("Europe/Brussels")
 

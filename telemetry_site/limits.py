@@ -1,0 +1,189 @@
+"""Every limit to what may be sent and how often, as it is in force here: for the help page, and for
+docs/limits.md, which `python -m telemetry_site.limits` writes.
+"""
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.template.defaultfilters import filesizeformat
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+Words = str | Promise
+
+
+class Limit(NamedTuple):
+    """What is limited, to what, and by which variable of the environment, if by any."""
+
+    what: Words
+    most: Words
+    variable: str = ""
+
+
+def groups() -> Iterator[tuple[Words, list[Limit]]]:
+    """The limits under their headings."""
+    yield _("Requests and readings"), _requests()
+    yield _("A payload, metadata, a result"), _json()
+    yield _("Commands"), _commands()
+    yield _("Lists, charts, streams"), _reading()
+    yield _("Devices and tokens"), _devices()
+    yield _("Tries"), _tries()
+
+
+def _requests() -> list[Limit]:
+    skew = timedelta(seconds=settings.ALLOWED_CLOCK_SKEW)
+    return [
+        Limit(_("Body of a request"), size(settings.BODY_LIMIT), "BODY_LIMIT"),
+        Limit(
+            _("Body that came as gzip or zstd, once it is inflated"),
+            size(settings.INFLATED_LIMIT),
+            "INFLATED_LIMIT",
+        ),
+        Limit(_("File of readings"), size(settings.IMPORT_LIMIT), "IMPORT_LIMIT"),
+        Limit(
+            _("Readings in a request"),
+            count(settings.READINGS_PER_REQUEST),
+            "READINGS_PER_REQUEST",
+        ),
+        Limit(_("A reading's time ahead of the server's"), span(skew), "ALLOWED_CLOCK_SKEW"),
+    ]
+
+
+def _json() -> list[Limit]:
+    from devices import free_json
+
+    return [
+        Limit(_("All of it, without spaces"), size(settings.PAYLOAD_LIMIT), "PAYLOAD_LIMIT"),
+        Limit(_("Values in it"), count(free_json.LEAF_LIMIT)),
+        Limit(_("Objects and lists within one another"), count(free_json.DEPTH_LIMIT)),
+        Limit(_("Characters of a key"), count(free_json.KEY_LIMIT)),
+        Limit(_("A whole number that stays exact"), f"± {count(free_json.INTEGER_LIMIT)}"),
+    ]
+
+
+def _commands() -> list[Limit]:
+    from commands import batches, lifecycle, models
+
+    return [
+        Limit(
+            _("Commands that wait for one device"),
+            count(settings.PENDING_COMMANDS_PER_DEVICE),
+            "PENDING_COMMANDS_PER_DEVICE",
+        ),
+        Limit(_("Devices that one command is sent to"), count(batches.DEVICES_LIMIT)),
+        Limit(_("Commands handed out at once"), count(lifecycle.CLAIM_LIMIT)),
+        Limit(_("Time to answer until one is handed out again"), span(lifecycle.LEASE)),
+        Limit(_("Times that one is handed out"), count(models.ATTEMPTS)),
+        Limit(_("Longest time that one may wait"), span(lifecycle.LONGEST_LIFE)),
+    ]
+
+
+def _reading() -> list[Limit]:
+    from telemetry import series
+    from telemetry_site.api import KeysetPagination
+    from telemetry_site.live import application, speakers
+
+    return [
+        Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
+        Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
+        Limit(_("Points of each"), count(series.POINTS_LIMIT)),
+        Limit(_("Longest wait for a command"), span(timedelta(seconds=application.LONGEST_WAIT))),
+        Limit(_("Streams of events of one person"), count(application.STREAMS_PER_USER)),
+        Limit(_("Devices that a stream may name"), count(speakers.DEVICES_NAMED)),
+        Limit(
+            _("Devices and pages that wait in all"),
+            count(settings.LIVE_CONNECTIONS),
+            "LIVE_CONNECTIONS",
+        ),
+    ]
+
+
+def _devices() -> list[Limit]:
+    from accounts import tokens
+    from devices import enrolment
+
+    return [
+        Limit(
+            _("Values of a device that are charted"),
+            count(settings.KEYS_PER_DEVICE),
+            "KEYS_PER_DEVICE",
+        ),
+        Limit(_("Tokens of a device"), count(enrolment.TOKENS_PER_DEVICE)),
+        Limit(_("How long the old token works beside a new one"), span(enrolment.ROTATION_GRACE)),
+        Limit(_("Longest life of a person's token"), span(tokens.LONGEST_LIFETIME)),
+    ]
+
+
+def _tries() -> list[Limit]:
+    told = {
+        "sign-in": _("Passwords for one name from one address"),
+        "sign-in-address": _("Passwords for any name from one address"),
+        "password": _("Passwords that somebody signed in is asked for"),
+        "register": _("Registrations from one address"),
+        "mail": _("Mails to one mailbox, asked for from one address"),
+        "mail-client": _("Mails asked for from one address"),
+        "mail-address": _("Mails to one mailbox"),
+        "invitation": _("Invitations by one member of staff"),
+    }
+    return [
+        Limit(
+            told[name],
+            _("%(times)s in %(span)s")
+            % {"times": count(times), "span": span(timedelta(0, seconds))},
+            f"{name.upper().replace('-', '_')}_LIMIT",
+        )
+        for name, (times, seconds) in settings.THROTTLES.items()
+    ]
+
+
+def size(amount: int) -> str:
+    return filesizeformat(amount).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def span(length: timedelta) -> str:
+    """In words, in the largest unit that it is a whole number of: 90 minutes, 30 days."""
+    seconds = int(length.total_seconds())
+    if seconds % 86_400 == 0:
+        days = seconds // 86_400
+        return ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
+    if seconds % 3600 == 0:
+        hours = seconds // 3600
+        return ngettext("%(count)d hour", "%(count)d hours", hours) % {"count": hours}
+    if seconds % 60 == 0:
+        minutes = seconds // 60
+        return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
+    return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+
+
+def markdown() -> str:
+    """All of it, for the docs."""
+    lines = [
+        "# Limits",
+        "",
+        "What is over a limit is refused with a problem document that says which; nothing of it is "
+        "kept. A variable of",
+        "the environment (or of `.env`) sets another limit. This page is written from the settings "
+        "by `make schema`.",
+    ]
+    for title, limits in groups():
+        lines += ["", f"## {title}", "", "| | at most | variable |", "|---|---|---|"]
+        lines += [
+            f"| {limit.what} | {limit.most} | {f'`{limit.variable}`' if limit.variable else ''} |"
+            for limit in limits
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
+    sys.stdout.write(markdown())
