@@ -3,10 +3,11 @@
 import http.client
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import repeat
 from typing import Any
 
 from benchmarks.bodies import Batch
@@ -39,11 +40,16 @@ def posts(path: str, batches: Sequence[Batch], tokens: Sequence[str]) -> list[Re
 
 
 def send(
-    port: int, requests: Sequence[Request], *, connections: int = 1
+    port: int,
+    requests: Sequence[Request],
+    *,
+    connections: int = 1,
+    told: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[float, list[Any]]:
     """The seconds from the first request to the last answer, and the bodies of the answers.
 
-    Each connection sends its share one after the other. Raises Refused.
+    Each connection sends its share one after the other. `told` hears how long each answer took,
+    from several threads. Raises Refused.
     """
     shares = [requests[n::connections] for n in range(connections)]
     lines = [http.client.HTTPConnection(HOST, port, timeout=60) for _ in shares]
@@ -51,17 +57,22 @@ def send(
         line.connect()
     with ThreadPoolExecutor(connections) as pool:
         started = time.perf_counter()
-        answers = list(pool.map(_send_share, lines, shares))
+        answers = list(pool.map(_send_share, lines, shares, repeat(told)))
         seconds = time.perf_counter() - started
     for line in lines:
         line.close()
     return seconds, [answer for share in answers for answer in share]
 
 
-def _send_share(line: http.client.HTTPConnection, share: Sequence[Request]) -> list[bytes]:
-    return [
-        _exchange(line, "POST", request.path, request.body, request.headers) for request in share
-    ]
+def _send_share(
+    line: http.client.HTTPConnection, share: Sequence[Request], told: Callable[[float], None]
+) -> list[bytes]:
+    answers = []
+    for request in share:
+        started = time.perf_counter()
+        answers.append(_exchange(line, "POST", request.path, request.body, request.headers))
+        told(time.perf_counter() - started)
+    return answers
 
 
 def post(port: int, path: str, body: bytes) -> bytes:

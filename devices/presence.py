@@ -11,6 +11,8 @@ from devices.models import CONTACT_PRECISION, Device
 
 logger = logging.getLogger(__name__)
 
+ANNOUNCED_AT_ONCE = 1000
+
 MARK_SEEN = """
     UPDATE devices SET last_seen_at = %(now)s, status = 'online'
     WHERE id = %(device)s AND %(contact)s AND (
@@ -40,25 +42,26 @@ def contact_arguments(device: Device, *, now: datetime, contact: bool = True) ->
 
 
 def announce_offline(*, now: datetime) -> list[Device]:
-    """Mark devices offline that have fallen silent, and return them.
+    """Mark devices offline that have fallen silent, and return them; ANNOUNCED_AT_ONCE of them in
+    a transaction, as all of them fall silent at once when the network goes.
 
     What is shown never depends on this: `with_presence` works it out anew each time.
     """
-    silent = Device.objects.offline(now).filter(status=Device.Status.ONLINE, deleted_at=None)
-    announced = []
-    for device in silent:
-        if _announce(device):
-            announced.append(device)
+    announced: list[Device] = []
+    while silent := _announce(now):
+        announced += silent
+        for device in silent:
             logger.info("device %s is offline, last seen %s", device.pk, device.last_seen_at)
     return announced
 
 
-def _announce(device: Device) -> bool:
+def _announce(now: datetime) -> list[Device]:
+    silent = Device.objects.offline(now).filter(status=Device.Status.ONLINE, deleted_at=None)
     with transaction.atomic():
-        # Contact in between wins: the same condition is asked again with the write.
-        silent = Device.objects.filter(
-            pk=device.pk, status=Device.Status.ONLINE, last_seen_at=device.last_seen_at
-        ).update(status=Device.Status.OFFLINE)
-        if silent:
-            events.tell([events.Event("status", device.pk)])
-    return bool(silent)
+        # Whoever is held by somebody else is most likely just being heard of.
+        held = silent.order_by("pk").select_for_update(skip_locked=True, no_key=True)
+        chosen = list(held[:ANNOUNCED_AT_ONCE])
+        ids = [device.pk for device in chosen]
+        Device.objects.filter(pk__in=ids).update(status=Device.Status.OFFLINE)
+        events.tell([events.Event("status", pk) for pk in ids])
+    return chosen

@@ -15,6 +15,10 @@ LOCK = 0x7E1E_0001
 """The advisory lock under which months are made, one process at a time."""
 PATIENCE = "100ms"
 """How long a drop waits for a lock, and so keeps the next sender waiting."""
+VACUUM_PATIENCE = "3s"
+"""How long a drop waits for a vacuum of the month, which nobody else waits for. An automatic one
+is told to end after a second (deadlock_timeout).
+"""
 PAUSES = (0.5, 1, 2, 4, 8, 16, 32)
 """Seconds between tries to drop a month; together longer than any request may take."""
 
@@ -94,6 +98,12 @@ def drop(month: date, *, agreed: Callable[[], bool]) -> bool:
 
 def _drop(name: str, agreed: Callable[[], bool]) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+        if cursor.fetchone()[0]:
+            # A vacuum would not give way within the short patience of the lock that matters; this
+            # one keeps neither readers nor writers from the month.
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [VACUUM_PATIENCE])
+            cursor.execute(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
         # The table before its part, as everybody takes them.
         cursor.execute("LOCK TABLE ONLY telemetry IN ACCESS EXCLUSIVE MODE")

@@ -15,6 +15,8 @@ from benchmarks.servers import running
 
 DEVICES, COMMANDS = 5_000, 200_000
 TIMES = 20
+WARMING_UP = 10
+"""Requests until every thread of the site has connected to the database and read its templates."""
 LEAVING = 100
 """Devices that are purged at once."""
 PATIENCE = 600.0
@@ -55,6 +57,8 @@ def pages(bench: Bench) -> Iterator[Row]:
     stored, ours = bench.large_stored, fleet.ours(bench.large)
     fill(bench)
     with running(ours), client.Line(ours.port, cookies=signed_in(ours.port)) as line:
+        for _ in range(WARMING_UP):
+            line.get("/admin/")
         for name, path in addresses(str(stored.device)).items():
             work = f"admin: {name}, {stored.readings / 1e6:.0f} M readings"
             line.get(path)

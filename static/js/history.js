@@ -7,6 +7,7 @@ import { fillTable } from "./charts/table.js";
 import { between, fromAddress, iso, moved, presetOf, same, span, toAddress, zoomed } from "./charts/view.js";
 
 const REFRESH = { shortest: 5000, longest: 60000 }; // milliseconds
+const PATIENCE = 80; // milliseconds that the charts stay as they are for new values
 const ONE_STEP = 1000; // milliseconds in which several moves are one entry of the browser's history
 const MOVE = 0.25; // of what is shown, by an arrow key
 const KEYS = {
@@ -212,10 +213,18 @@ class TelemetryHistory extends HTMLElement {
 
   shift(view) {
     this.view = view;
-    this.turn(view);
+    this.turnSoon();
     this.tell();
     this.setAttribute("aria-busy", "true");
     this.load();
+  }
+
+  // Values that are there at once are drawn once: only for others the charts turn ahead of them.
+  turnSoon() {
+    this.turning ??= setTimeout(() => {
+      this.turning = undefined;
+      this.turn(this.view);
+    }, PATIENCE);
   }
 
   turn(view) {
@@ -277,6 +286,7 @@ class TelemetryHistory extends HTMLElement {
   draw(charts, { series, resolution }, range) {
     this.trouble("");
     this.removeAttribute("aria-busy");
+    this.turning = clearTimeout(this.turning);
     const interval = Number(this.dataset.interval);
     for (const chart of charts) chart.show(series[chart.key], { range, resolution, interval });
     const raw = charts.every((chart) => chart.raw);

@@ -90,16 +90,27 @@ def test_the_silent_are_announced_once(db):
     assert Device.objects.filter(status="online", deleted_at=None).count() == 1
 
 
-def test_who_speaks_while_silence_is_being_announced_stays_online(db):
-    device = seen(91 * SECOND)
-
-    def speak_after_the_first_query(execute, sql, *args):
-        answer = execute(sql, *args)
-        if sql.startswith("SELECT"):
-            Device.objects.filter(pk=device.pk).update(last_seen_at=NOW)
-        return answer
-
-    with connection.execute_wrapper(speak_after_the_first_query):
-        assert presence.announce_offline(now=NOW) == []
+@pytest.mark.django_db(transaction=True)
+def test_who_speaks_while_silence_is_being_announced_stays_online():
+    device, other = seen(91 * SECOND), seen(91 * SECOND)
+    elsewhere = connection.copy()
+    elsewhere.set_autocommit(False)
+    with elsewhere.cursor() as cursor:
+        cursor.execute(presence.MARK_SEEN, presence.contact_arguments(device, now=NOW))
+    assert presence.announce_offline(now=NOW) == [other]
+    elsewhere.commit()
+    elsewhere.close()
     device.refresh_from_db()
     assert (device.status, device.last_seen_at) == ("online", NOW)
+    assert presence.announce_offline(now=NOW) == []
+
+
+def test_a_whole_fleet_that_falls_silent_takes_few_statements(
+    db, monkeypatch, django_assert_max_num_queries
+):
+    monkeypatch.setattr(presence, "ANNOUNCED_AT_ONCE", 10)
+    fleet = [seen(91 * SECOND) for _ in range(15)]
+    with django_assert_max_num_queries(3 * 5):
+        announced = presence.announce_offline(now=NOW)
+    assert {device.pk for device in announced} == {device.pk for device in fleet}
+    assert not Device.objects.filter(status="online").exists()
