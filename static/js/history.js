@@ -7,6 +7,7 @@ import { fillTable } from "./charts/table.js";
 import { between, fromAddress, iso, moved, presetOf, same, span, toAddress, zoomed } from "./charts/view.js";
 
 const REFRESH = { shortest: 5000, longest: 60000 }; // milliseconds
+const EVENT = { shortest: 1000, ofABucket: 0.1 }; // milliseconds between two answers to readings that have come
 const PATIENCE = 80; // milliseconds that the charts stay as they are for new values
 const ONE_STEP = 1000; // milliseconds in which several moves are one entry of the browser's history
 const MOVE = 0.25; // of what is shown, by an arrow key
@@ -44,6 +45,7 @@ class TelemetryHistory extends HTMLElement {
     this.addEventListener("toggle", () => this.load(), { signal, capture: true });
     addEventListener("popstate", () => this.follow(), { signal });
     document.addEventListener("visibilitychange", () => this.load(), { signal });
+    document.addEventListener("telemetry:event", ({ detail }) => this.hear(detail), { signal });
     this.sizes = new ResizeObserver(() => this.charts.forEach((chart) => chart.resize()));
     this.sizes.observe(this);
     this.watchColors(signal);
@@ -72,7 +74,7 @@ class TelemetryHistory extends HTMLElement {
 
   watchColors(signal) {
     const redraw = () => this.charts.forEach((chart) => chart.redraw());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw, { signal });
+    for (const medium of ["(prefers-color-scheme: dark)", "print"]) matchMedia(medium).addEventListener("change", redraw, { signal });
     this.themes = new MutationObserver(redraw);
     this.themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
     // On paper they are dark on light.
@@ -265,6 +267,7 @@ class TelemetryHistory extends HTMLElement {
   // Every chart in sight anew. What is shown stays until the new is there; an older wish is dropped.
   async load() {
     clearTimeout(this.timer);
+    this.soonest = undefined;
     if (document.hidden) return;
     this.request?.abort();
     const { signal } = (this.request = new AbortController());
@@ -294,8 +297,19 @@ class TelemetryHistory extends HTMLElement {
     const table = this.querySelector("details[open] > .table > table");
     if (table) this.fillTable(table, charts);
     if (this.view.end === null && !this.dataset.end) {
-      this.timer = setTimeout(() => this.load(), Math.min(REFRESH.longest, Math.max(REFRESH.shortest, resolution * 500)));
+      const pause = Math.min(REFRESH.longest, Math.max(REFRESH.shortest, resolution * 500));
+      const soonest = Math.min(pause, Math.max(EVENT.shortest, resolution * 1000 * EVENT.ofABucket));
+      this.soonest = performance.now() + soonest;
+      this.timer = setTimeout(() => this.load(), pause);
     }
+  }
+
+  // Something has come of what the charts follow: they ask before their time.
+  hear({ kind }) {
+    if (!this.soonest || kind !== "reading") return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.load(), this.soonest - performance.now());
+    this.soonest = undefined;
   }
 
   fillTable(table, charts) {

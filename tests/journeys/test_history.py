@@ -1,6 +1,7 @@
 """Looking at the past of a device: with a mouse, with keys alone, and by addresses."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -49,6 +50,22 @@ def drag(page: Page, start: float, end: float, *, shift: bool = False) -> None:
     page.mouse.up()
     if shift:
         page.keyboard.up("Shift")
+
+
+def test_a_reading_that_comes_is_shown_before_the_next_look(guest: Page, house: House) -> None:
+    guest.clock.install()
+    guest.goto(house.device(GREENHOUSE, "/history?range=1h"))
+    guest.clock.run_for(500)
+    drawn(guest)
+    asked_for: list[str] = []
+    guest.on("request", lambda request: asked_for.append(request.url))
+    tell = "document.dispatchEvent(new CustomEvent('telemetry:event', {detail: {kind: '%s'}}))"
+    guest.evaluate(tell % "command")
+    guest.clock.run_for(2000)
+    assert not [url for url in asked_for if "/series" in url]
+    guest.evaluate(tell % "reading")
+    with guest.expect_request("**/telemetry/series?*"):
+        guest.clock.run_for(1000)
 
 
 @pytest.fixture
@@ -118,6 +135,47 @@ def test_keys_alone_move_zoom_and_read(opened: Page) -> None:
     drawn(opened)
     opened.keyboard.press("Shift+ArrowLeft")
     expect(opened.locator("figure[data-key='climate.battery_voltage'] .readout b")).to_be_visible()
+
+
+def test_the_wheel_zooms_about_the_pointer_with_ctrl_and_scrolls_without(opened: Page) -> None:
+    before = opened.url
+    plot = opened.locator(PLOT)
+    plot.hover()
+    opened.mouse.wheel(0, -100)
+    assert opened.url == before
+    opened.keyboard.down("Control")
+    opened.mouse.wheel(0, -100)
+    opened.keyboard.up("Control")
+    opened.wait_for_url("**from=*")
+    assert length(opened) == pytest.approx(0.8 * 86400, rel=0.01)
+
+
+def test_a_finger_moves_what_is_shown(opened: Page) -> None:
+    opened.locator(f"{PLOT} .u-over").evaluate(
+        """(over) => {
+            const { left, top, width, height } = over.getBoundingClientRect();
+            const at = (share) => ({
+                bubbles: true, pointerType: "touch", isPrimary: true,
+                clientX: left + width * share, clientY: top + height / 2,
+            });
+            over.dispatchEvent(new PointerEvent("pointerdown", at(0.25)));
+            over.dispatchEvent(new PointerEvent("pointermove", at(0.5)));
+            over.dispatchEvent(new PointerEvent("pointerup", at(0.75)));
+        }"""
+    )
+    opened.wait_for_url("**from=*")
+    assert length(opened) == 86400
+    moved = datetime.now(UTC) - times.parse(asked(opened)["to"][0])
+    assert moved.total_seconds() == pytest.approx(43200, rel=0.02)
+
+
+def test_printed_there_are_the_charts_and_no_buttons_on_white_paper(opened: Page) -> None:
+    opened.emulate_media(media="print", color_scheme="dark")
+    expect(opened.locator(PLOT).locator("canvas")).to_be_visible()
+    for part in (".top", ".bar", ".chips.values", ".keys-help"):
+        expect(opened.locator(part).first).to_be_hidden()
+    white = "getComputedStyle(document.documentElement).backgroundColor"
+    assert opened.evaluate(white) in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
 
 
 def test_a_wish_that_is_outdated_is_given_up(opened: Page) -> None:
