@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := var/bench/venv
 
-.PHONY: run test check bench fire fix schema shots clean
+.PHONY: run test check bench fire fix schema messages shots clean
 
 run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
 	@exec $(BIN)/python manage.py run
@@ -44,6 +44,9 @@ fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
 schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml and docs/limits.md from the code
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 	DJANGO_SETTINGS_MODULE=telemetry_site.settings $(BIN)/python -m telemetry_site.limits > docs/limits.md
+
+messages: $(VENV)/develop.stamp ## Bring locale/*/LC_MESSAGES/django.po up to date with the sources, and compile them
+	$(BIN)/python -m tests.messages
 
 shots: $(VENV)/develop.stamp ## Pictures of every page below var/shots, and those of the README
 	$(BIN)/python -m tests.browser

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from accounts import emails, passwords
@@ -96,13 +97,18 @@ class ChangeAddressForm(forms.Form):
 
 
 class ProfileForm(forms.Form):
-    """A name, and the zone times are shown in."""
+    """A name, the zone times are shown in, and the language."""
 
     username = username_field()
     time_zone = forms.ChoiceField(label=_("Time zone"))
+    language = forms.ChoiceField(
+        label=_("Language"),
+        choices=[("", _("As the browser asks")), *settings.LANGUAGES],
+        required=False,
+    )
 
     def __init__(self, data: Any = None, *, user: User) -> None:
-        initial = {"username": user.username, "time_zone": user.time_zone}
+        initial = {name: getattr(user, name) for name in self.base_fields}
         super().__init__(data, initial=initial)
         field = self.fields["time_zone"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker

@@ -18,7 +18,7 @@ from accounts.views import SignedInRequest
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def account(request: SignedInRequest) -> HttpResponse:
-    """Show the profile; change the name and the time zone."""
+    """Show the profile; change the name, the time zone, the language."""
     form = ProfileForm(request.POST if request.method == "POST" else None, user=request.user)
     # The header shows the name that holds, not one that was refused.
     name = request.user.username

@@ -17,7 +17,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import (
@@ -88,7 +88,7 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     ordering = ("username",)
     sortable_by = ("username", "email", "last_login", "created_at")
     fieldsets = (
-        (None, {"fields": ("username", "email", "email_verified_at", "time_zone")}),
+        (None, {"fields": ("username", "email", "email_verified_at", "time_zone", "language")}),
         (_("Standing"), {"fields": ("state", "locked", "password_state", "factor")}),
         (_("Rights"), {"fields": RIGHTS}),
         (_("Times"), {"fields": ("last_login", "created_at", "updated_at")}),
@@ -162,7 +162,7 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
 
     @admin.display(description=_("password"))
     def password_state(self, user: User) -> str:
-        return gettext("Set") if user.has_usable_password() else gettext("None")
+        return gettext("Set") if user.has_usable_password() else pgettext("password", "None")
 
     @admin.display(description=_("second factor"))
     def factor(self, user: User) -> str:

@@ -117,7 +117,7 @@ def send_verification(user_id: UUID, *, now: datetime) -> None:
         send_have_account(to)
     else:
         link = mail.link("verify-email", secret)
-        mail.send("verify_email", to=to, link=link, username=user.username)
+        mail.send("verify_email", to=to, language=user.language, link=link, username=user.username)
 
 
 def send_have_account(email: str) -> None:
@@ -127,6 +127,7 @@ def send_have_account(email: str) -> None:
         mail.send(
             "have_account",
             to=user.email,
+            language=user.language,
             username=user.username,
             link=mail.link("sign-in"),
             forgotten=mail.link("password-reset"),
@@ -140,6 +141,7 @@ def send_change_notice(user_id: UUID) -> None:
         mail.send(
             "address_change",
             to=user.email,
+            language=user.language,
             username=user.username,
             pending=user.pending_email,
             link=mail.link("account"),

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts import passwords
 from accounts.models import User
@@ -21,14 +22,14 @@ class SignInForm(AuthenticationForm):
     """A name or an address, and a password; what was wrong is not told."""
 
     error_messages = {
-        "invalid_login": "Name and password do not belong together.",
-        "inactive": "Name and password do not belong together.",
+        "invalid_login": gettext_lazy("Name and password do not belong together."),
+        "inactive": gettext_lazy("Name and password do not belong together."),
     }
 
     def __init__(self, request: HttpRequest | None = None, *args: object, **kwargs: object) -> None:
         super().__init__(request, *args, **kwargs)
         self.fields["username"] = forms.CharField(
-            label="Username or e-mail",
+            label=_("Username or e-mail"),
             # An address may be longer than a username, which is what the form goes by.
             max_length=254,
             widget=forms.TextInput(
@@ -36,6 +37,7 @@ class SignInForm(AuthenticationForm):
             ),
         )
         self.fields["password"] = forms.CharField(
+            label=_("Password"),
             strip=False,
             max_length=passwords.LONGEST_PASSWORD,
             widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),

@@ -10,14 +10,20 @@ from uuid import UUID
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+from django.utils import translation
 from procrastinate.contrib.django import app
 
 from accounts.secrets import Secret
 
 
 def later(kind: str, subject: UUID) -> None:
-    """Have the worker send a mail of this kind (see accounts/tasks.py) once this is committed."""
-    app.configure_task("accounts.tasks.deliver").defer(kind=kind, subject=str(subject))
+    """Have the worker send a mail of this kind (see accounts/tasks.py) once this is committed.
+
+    It is in the language of this request, unless it goes to a user who has chosen another.
+    """
+    app.configure_task("accounts.tasks.deliver").defer(
+        kind=kind, subject=str(subject), language=translation.get_language()
+    )
 
 
 def link(path: str, secret: Secret | None = None) -> str:
@@ -25,15 +31,18 @@ def link(path: str, secret: Secret | None = None) -> str:
     return f"{settings.PUBLIC_URL}/{path}" + (f"/{secret.text}" if secret else "")
 
 
-def send(name: str, *, to: str, **context: Any) -> None:
-    """Send accounts/mail/<name>, as text (its first line is the subject) and as HTML.
+def send(name: str, *, to: str, language: str = "", **context: Any) -> None:
+    """Send accounts/mail/<name>, as text (its first line is the subject) and as HTML; in this
+    language, or in the one that is spoken.
 
     Raises OSError or SMTPException when no server takes it.
     """
     context |= {"site": settings.PUBLIC.netloc, "to": to}
-    subject, _, text = render_to_string(f"accounts/mail/{name}.txt", context).partition("\n")
+    with translation.override(language or translation.get_language()):
+        subject, _, text = render_to_string(f"accounts/mail/{name}.txt", context).partition("\n")
+        page = render_to_string(f"accounts/mail/{name}.html", context)
     message = EmailMultiAlternatives(subject.strip(), text.strip() + "\n", to=[to])
-    message.attach_alternative(render_to_string(f"accounts/mail/{name}.html", context), "text/html")
+    message.attach_alternative(page, "text/html")
     # No answering machine should answer.
     message.extra_headers["Auto-Submitted"] = "auto-generated"
     message.send()

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Self
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
@@ -15,6 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.actions import ACTIONS
@@ -29,7 +31,15 @@ def time_zones() -> frozenset[str]:
 def validate_time_zone(name: str) -> None:
     """Raise ValidationError unless this is a zone of the IANA database."""
     if name not in time_zones():
-        raise ValidationError(f"There is no time zone called {name!r}.")
+        raise ValidationError(
+            gettext("There is no time zone called %(name)s.") % {"name": repr(name)}
+        )
+
+
+def validate_language(code: str) -> None:
+    """Raise ValidationError unless the site speaks it."""
+    if code not in dict(settings.LANGUAGES):
+        raise ValidationError(gettext("Choose one of these."))
 
 
 class UserManager(BaseUserManager["User"]):
@@ -68,24 +78,32 @@ class UsernameValidator(UnicodeUsernameValidator):
     """Letters, digits and . + - _ ; no @, which tells an address from a name."""
 
     regex = r"^[\w.+-]+\Z"
-    message = "Letters, digits and . + - _ only."
+    message = _("Letters, digits and . + - _ only.")
 
 
 class User(AbstractBaseUser, PermissionsMixin):
     """A person who signs in and owns devices."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    username = models.CharField(max_length=150, unique=True, validators=[UsernameValidator()])
-    email = models.EmailField(max_length=254)
-    password = models.CharField(max_length=128, db_column="password_hash")
-    is_active = models.BooleanField(default=True)
-    is_staff = models.BooleanField(default=False)
-    email_verified_at = models.DateTimeField(null=True, blank=True)
+    username = models.CharField(
+        _("username"), max_length=150, unique=True, validators=[UsernameValidator()]
+    )
+    email = models.EmailField(_("email"), max_length=254)
+    password = models.CharField(_("password"), max_length=128, db_column="password_hash")
+    is_active = models.BooleanField(_("is active"), default=True)
+    is_staff = models.BooleanField(_("is staff"), default=False)
+    email_verified_at = models.DateTimeField(_("email verified at"), null=True, blank=True)
     pending_email = models.EmailField(max_length=254, blank=True, editable=False)
-    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, default="UTC", validators=[validate_time_zone]
+    )
+    # Empty: as the browser asks.
+    language = models.CharField(
+        _("language"), max_length=16, blank=True, validators=[validate_language]
+    )
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     objects = UserManager()
 
@@ -95,16 +113,18 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "users"
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
                 name="users_username_unique_in_any_case",
-                violation_error_message="This username is taken.",
+                violation_error_message=_("This username is taken."),
             ),
             models.UniqueConstraint(
                 Lower("email"),
                 name="users_email_unique_in_any_case",
-                violation_error_message="This address is taken.",
+                violation_error_message=_("This address is taken."),
             ),
             models.CheckConstraint(
                 condition=~Q(username__contains="@"), name="users_username_is_no_address"
@@ -129,12 +149,12 @@ class StoredSecret(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     token_hash = models.BinaryField(unique=True, editable=False)
-    prefix = models.CharField(max_length=12, editable=False)
-    label = models.CharField(max_length=100, blank=True)
-    revoked = models.BooleanField(default=False)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    prefix = models.CharField(_("prefix"), max_length=12, editable=False)
+    label = models.CharField(_("label"), max_length=100, blank=True)
+    revoked = models.BooleanField(_("revoked"), default=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
         abstract = True
@@ -154,21 +174,25 @@ class Token(StoredSecret):
 
     class Scope(models.TextChoices):
         AUTH = "auth", "API"
-        EMAIL_VERIFICATION = "email_verification", "E-mail verification"
-        PASSWORD_RESET = "password_reset", "Password reset"
-        SIGN_IN = "sign_in", "One-time sign-in"
+        EMAIL_VERIFICATION = "email_verification", _("E-mail verification")
+        PASSWORD_RESET = "password_reset", _("Password reset")
+        SIGN_IN = "sign_in", _("One-time sign-in")
 
     class Access(models.TextChoices):
         FULL = "full", _("Read and write")
         READ = "read", _("Read only")
 
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
-    scope = models.CharField(max_length=20, choices=Scope)
-    access = models.CharField(max_length=4, choices=Access, default=Access.FULL)
-    used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    user = models.ForeignKey(
+        User, verbose_name=_("user"), on_delete=models.CASCADE, related_name="tokens"
+    )
+    scope = models.CharField(_("scope"), max_length=20, choices=Scope)
+    access = models.CharField(_("access"), max_length=4, choices=Access, default=Access.FULL)
+    used_at = models.DateTimeField(_("used at"), null=True, blank=True, editable=False)
 
     class Meta(StoredSecret.Meta):
         db_table = "tokens"
+        verbose_name = _("token")
+        verbose_name_plural = _("tokens")
         indexes = [models.Index(fields=["-created_at", "-id"], name="tokens_newest")]
         constraints = [
             *StoredSecret.Meta.constraints,
@@ -288,17 +312,22 @@ class AuditEvent(models.Model):
     action = models.CharField(_("action"), max_length=64)
     # Whose trail it stands in. Gone with them, and only so: accounts.audit.forget_user.
     owner = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, db_index=False, related_name="+"
+        User,
+        verbose_name=_("owner"),
+        on_delete=models.PROTECT,
+        null=True,
+        db_index=False,
+        related_name="+",
     )
     # No reference: it outlives the account, and an update on its deletion would be refused.
-    actor_id = models.UUIDField(null=True)
+    actor_id = models.UUIDField(_("actor id"), null=True)
     actor_name = models.CharField(_("who"), max_length=150, blank=True)
     means = models.CharField(_("by"), max_length=16, choices=Means)
-    means_id = models.CharField(max_length=64, blank=True)
-    means_name = models.CharField(max_length=128, blank=True)
+    means_id = models.CharField(_("means id"), max_length=64, blank=True)
+    means_name = models.CharField(_("means name"), max_length=128, blank=True)
     address = models.GenericIPAddressField(_("from"), null=True)
-    target_kind = models.CharField(max_length=64, blank=True)
-    target_id = models.CharField(max_length=64, blank=True)
+    target_kind = models.CharField(_("target kind"), max_length=64, blank=True)
+    target_id = models.CharField(_("target id"), max_length=64, blank=True)
     target_name = models.CharField(_("what"), max_length=254, blank=True)
     before = models.JSONField(_("before"), null=True, encoder=DjangoJSONEncoder)
     after = models.JSONField(_("after"), null=True, encoder=DjangoJSONEncoder)
@@ -308,6 +337,7 @@ class AuditEvent(models.Model):
     class Meta:
         db_table = "audit_events"
         verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["owner", "-created_at", "-id"], name="audit_events_of_owner"),
@@ -374,15 +404,24 @@ class Registration(StoredSecret):
     Who was invited chooses name and password then.
     """
 
-    email = models.EmailField(max_length=254)
-    username = models.CharField(max_length=150, blank=True, validators=[UsernameValidator()])
+    email = models.EmailField(_("email"), max_length=254)
+    username = models.CharField(
+        _("username"), max_length=150, blank=True, validators=[UsernameValidator()]
+    )
     password = models.CharField(max_length=128, blank=True, db_column="password_hash")
     invited_by = models.ForeignKey(
-        User, on_delete=models.CASCADE, null=True, blank=True, related_name="invitations"
+        User,
+        verbose_name=_("invited by"),
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="invitations",
     )
 
     class Meta(StoredSecret.Meta):
         db_table = "registrations"
+        verbose_name = _("registration")
+        verbose_name_plural = _("registrations")
         indexes = [models.Index(Lower("email"), name="registrations_email")]
         constraints = [
             *StoredSecret.Meta.constraints,

@@ -83,7 +83,13 @@ def send_reset(user_id: UUID, *, now: datetime) -> None:
     if user is not None:
         _token, secret = tokens.issue(user, scope=tokens.Scope.PASSWORD_RESET, now=now)
         link = mail.link("password-reset", secret)
-        mail.send("password_reset", to=user.email, link=link, username=user.username)
+        mail.send(
+            "password_reset",
+            to=user.email,
+            language=user.language,
+            link=link,
+            username=user.username,
+        )
 
 
 def reset(secret: str, password: str, *, now: datetime) -> User:
@@ -108,6 +114,7 @@ def send_notice(user_id: UUID) -> None:
         mail.send(
             "password_changed",
             to=user.email,
+            language=user.language,
             username=user.username,
             link=mail.link("password-reset"),
         )

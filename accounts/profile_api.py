@@ -27,16 +27,19 @@ class ProfileAnswer(serializers.ModelSerializer[User]):
             "email_verified_at",
             "pending_email",
             "time_zone",
+            "language",
             "created_at",
         )
         extra_kwargs = {
-            "pending_email": {"help_text": "Will be the address once it is proven; or empty."}
+            "pending_email": {"help_text": "Will be the address once it is proven; or empty."},
+            "language": {"help_text": "Of pages and mails. Empty: as the browser asks."},
         }
 
 
 class ProfileBody(StrictSerializer):
     username = serializers.CharField(max_length=150, required=False)
     time_zone = serializers.CharField(max_length=64, required=False)
+    language = serializers.CharField(max_length=16, required=False, allow_blank=True)
     email = serializers.EmailField(max_length=254, required=False)
     password = serializers.CharField(
         max_length=1024,
@@ -78,7 +81,8 @@ class Me(APIView):
             counters = throttles.of_mail(given["email"], addresses.of(request))
             throttles.take(counters, now=now)
             emails.request_change(user, given["email"])
-        profiles.change(user, username=given.get("username"), time_zone=given.get("time_zone"))
+        changed = {name: given[name] for name in profiles.CHANGEABLE if name in given}
+        profiles.change(user, **changed)
         return Response(ProfileAnswer(user).data)
 
 

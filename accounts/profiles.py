@@ -5,22 +5,19 @@ from django.db import transaction
 from accounts import audit, signup
 from accounts.models import User
 
+CHANGEABLE = ("username", "time_zone", "language")
 
-def change(user: User, *, username: str | None = None, time_zone: str | None = None) -> None:
-    """Change what is given. Raises ValidationError."""
-    fields = []
-    before = {"username": user.username, "time_zone": user.time_zone}
-    if username is not None and username != user.username:
-        user.username = username
+
+def change(user: User, **given: str) -> None:
+    """Change what is given, of CHANGEABLE. Raises ValidationError."""
+    before = {name: getattr(user, name) for name in CHANGEABLE}
+    changed = [name for name in CHANGEABLE if given.get(name, before[name]) != before[name]]
+    for name in changed:
+        setattr(user, name, given[name])
+    if "username" in changed:
         signup.judge_username(user)
-        fields.append("username")
-    if time_zone is not None:
-        user.time_zone = time_zone
-        user.clean_fields(
-            exclude=[field.name for field in User._meta.fields if field.name != "time_zone"]
-        )
-        fields.append("time_zone")
-    after = {"username": user.username, "time_zone": user.time_zone}
+    user.clean_fields(exclude=[one.name for one in User._meta.fields if one.name not in changed])
+    after = {name: getattr(user, name) for name in CHANGEABLE}
     with transaction.atomic():
-        user.save(update_fields=[*fields, "updated_at"])
+        user.save(update_fields=[*changed, "updated_at"])
         audit.record("user.changed", target=user, before=before, after=after)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from django.utils import timezone
+from django.conf import settings
+from django.utils import timezone, translation
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
@@ -21,9 +22,10 @@ MAILS: dict[str, Callable[[UUID, datetime], None]] = {
 
 
 @app.task(retry=RetryStrategy(max_attempts=7, exponential_wait=4))
-def deliver(kind: str, subject: str) -> None:
+def deliver(kind: str, subject: str, language: str = settings.LANGUAGE_CODE) -> None:
     """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours."""
-    MAILS[kind](UUID(subject), timezone.now())
+    with translation.override(language):
+        MAILS[kind](UUID(subject), timezone.now())
 
 
 @app.periodic(cron="37 * * * *")

@@ -130,7 +130,7 @@ def set_password(request: SignedInRequest) -> HttpResponse:
         return render(request, "accounts/password.html", {"form": form}, status=status)
     passwords.change(request.user, form.cleaned_data["new_password1"])
     update_session_auth_hash(request, request.user)
-    messages.success(request, "Your password is set. Everywhere else you have been signed out.")
+    messages.success(request, _("Your password is set. Everywhere else you have been signed out."))
     return redirect("home")
 
 

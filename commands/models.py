@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.models import User
 from devices.models import Device
@@ -24,16 +25,22 @@ class CommandType(models.Model):
     """One thing a type of device can be asked to do."""
 
     id = models.BigAutoField(primary_key=True)
-    device_type = models.CharField(max_length=64)
-    command_name = models.CharField(max_length=64, validators=[RegexValidator(COMMAND_NAME)])
-    title = models.CharField(max_length=100)
+    device_type = models.CharField(_("device type"), max_length=64)
+    command_name = models.CharField(
+        _("command name"), max_length=64, validators=[RegexValidator(COMMAND_NAME)]
+    )
+    title = models.CharField(_("title"), max_length=100)
     payload_schema = models.JSONField(
-        default=dict, blank=True, help_text=_("JSON Schema (2020-12) that a payload must satisfy.")
+        _("payload schema"),
+        default=dict,
+        blank=True,
+        help_text=_("JSON Schema (2020-12) that a payload must satisfy."),
     )
     confirm = models.BooleanField(
-        default=False, help_text=_("Ask the sender whether they are sure.")
+        _("confirm"), default=False, help_text=_("Ask the sender whether they are sure.")
     )
     default_expiry = models.PositiveIntegerField(
+        _("default expiry"),
         default=DEFAULT_LIFE,
         validators=[MinValueValidator(1), MaxValueValidator(LONGEST_LIFE)],
         help_text=_("Seconds that one waits for its device, unless its sender says otherwise."),
@@ -41,6 +48,8 @@ class CommandType(models.Model):
 
     class Meta:
         db_table = "command_types"
+        verbose_name = _("command type")
+        verbose_name_plural = _("command types")
         ordering = ["device_type", "command_name"]
         constraints = [
             models.UniqueConstraint(
@@ -61,23 +70,33 @@ class CommandBatch(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     issued_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+        User,
+        verbose_name=_("issued by"),
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
-    command_name = models.CharField(max_length=64)
-    payload = models.JSONField(default=dict)
-    created_at = models.DateTimeField()
-    expires_at = models.DateTimeField(help_text=_("When the last of its commands expires."))
-    cancelled_at = models.DateTimeField(null=True, blank=True)
-    asked = models.PositiveIntegerField(help_text=_("How many devices it was meant for."))
+    command_name = models.CharField(_("command name"), max_length=64)
+    payload = models.JSONField(_("payload"), default=dict)
+    created_at = models.DateTimeField(_("created at"))
+    expires_at = models.DateTimeField(
+        _("expires at"), help_text=_("When the last of its commands expires.")
+    )
+    cancelled_at = models.DateTimeField(_("cancelled at"), null=True, blank=True)
+    asked = models.PositiveIntegerField(
+        _("asked"), help_text=_("How many devices it was meant for.")
+    )
     refused = models.JSONField(
-        default=list, help_text=_("The devices that got none, each with the reason.")
+        _("refused"), default=list, help_text=_("The devices that got none, each with the reason.")
     )
     idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
     request_digest = models.BinaryField(null=True, editable=False)
 
     class Meta:
         db_table = "command_batches"
-        verbose_name_plural = "command batches"
+        verbose_name = _("command batch")
+        verbose_name_plural = _("command batches")
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(
@@ -93,7 +112,10 @@ class CommandBatch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.command_name} to {self.asked} devices"
+        words = ngettext(
+            "%(name)s to %(count)s device", "%(name)s to %(count)s devices", self.asked
+        )
+        return words % {"name": self.command_name, "count": self.asked}
 
 
 class CommandQuerySet(models.QuerySet["Command"]):
@@ -126,30 +148,47 @@ class Command(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(
-        Device, on_delete=models.CASCADE, related_name="commands", db_index=False
+        Device,
+        verbose_name=_("device"),
+        on_delete=models.CASCADE,
+        related_name="commands",
+        db_index=False,
     )
-    command_name = models.CharField(max_length=64, validators=[RegexValidator(COMMAND_NAME)])
-    payload = models.JSONField(default=dict, blank=True)
-    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
-    reason = models.CharField(max_length=10, choices=Reason, blank=True)
-    result = models.JSONField(null=True, blank=True)
-    issued_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
-    attempts = models.PositiveSmallIntegerField(default=0)
-    created_at = models.DateTimeField()
-    delivered_at = models.DateTimeField(null=True, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField()
+    command_name = models.CharField(
+        _("command name"), max_length=64, validators=[RegexValidator(COMMAND_NAME)]
+    )
+    payload = models.JSONField(_("payload"), default=dict, blank=True)
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.PENDING)
+    reason = models.CharField(_("reason"), max_length=10, choices=Reason, blank=True)
+    result = models.JSONField(_("result"), null=True, blank=True)
+    issued_by = models.ForeignKey(
+        User, verbose_name=_("issued by"), on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    created_at = models.DateTimeField(_("created at"))
+    delivered_at = models.DateTimeField(_("delivered at"), null=True, blank=True)
+    lease_until = models.DateTimeField(_("lease until"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"))
     executed_at = models.DateTimeField(
-        null=True, blank=True, help_text=_("When it was carried out, by the device's own clock.")
+        _("executed at"),
+        null=True,
+        blank=True,
+        help_text=_("When it was carried out, by the device's own clock."),
     )
     finished_at = models.DateTimeField(
-        null=True, blank=True, help_text=_("When it ended, whatever the end, by our clock.")
+        _("finished at"),
+        null=True,
+        blank=True,
+        help_text=_("When it ended, whatever the end, by our clock."),
     )
     late = models.BooleanField(
-        default=False, help_text=_("The answer came after it had run out of time or of attempts.")
+        _("late"),
+        default=False,
+        help_text=_("The answer came after it had run out of time or of attempts."),
     )
     retry_of = models.ForeignKey(
         "self",
+        verbose_name=_("retry of"),
         on_delete=models.SET_NULL,
         null=True,
         blank=True,
@@ -158,6 +197,7 @@ class Command(models.Model):
     )
     batch = models.ForeignKey(
         CommandBatch,
+        verbose_name=_("batch"),
         on_delete=models.SET_NULL,
         null=True,
         blank=True,
@@ -171,6 +211,8 @@ class Command(models.Model):
 
     class Meta:
         db_table = "commands"
+        verbose_name = _("command")
+        verbose_name_plural = _("commands")
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["device", "-created_at", "-id"], name="commands_of_device"),

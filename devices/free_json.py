@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 DEPTH_LIMIT = 16
 LEAF_LIMIT = 256
@@ -19,6 +21,21 @@ INTEGER_LIMIT = 2**53
 """Beyond it a double, and so JavaScript, no longer holds every integer (RFC 7493, 2.2)."""
 FLOAT_LIMIT = 1e30
 """jsonb writes numbers out in full: 8 KB of `1e131071` would become 116 MB."""
+
+PARSER_FAULTS = (
+    gettext_noop("Expecting value"),
+    gettext_noop("Expecting ',' delimiter"),
+    gettext_noop("Expecting ':' delimiter"),
+    gettext_noop("Expecting property name enclosed in double quotes"),
+    gettext_noop("Unterminated string starting at"),
+    gettext_noop("Invalid control character at"),
+    gettext_noop("Invalid \\escape"),
+    gettext_noop("Invalid \\uXXXX escape"),
+    gettext_noop("Extra data"),
+    gettext_noop("Illegal trailing comma before end of object"),
+    gettext_noop("Illegal trailing comma before end of array"),
+)
+"""What Python's reader of JSON finds fault with, in its words."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 KEY_END = re.compile(rb'"[ \t\r\n]*:')
@@ -69,10 +86,20 @@ def check(value: Any, *, at: str = "", leaf_limit: int = LEAF_LIMIT) -> list[Fau
     faults: list[Fault] = []
     for leaves, (place, leaf, depth) in enumerate(_walk(value, at), 1):
         if depth > DEPTH_LIMIT:
-            faults.append(Fault(at, "too-deep", f"Nested more than {DEPTH_LIMIT} levels deep."))
+            faults.append(
+                Fault(
+                    at,
+                    "too-deep",
+                    _("Nested more than %(limit)s levels deep.") % {"limit": DEPTH_LIMIT},
+                )
+            )
             break
         if leaves > leaf_limit:
-            faults.append(Fault(at, "too-many-values", f"More than {leaf_limit} values."))
+            faults.append(
+                Fault(
+                    at, "too-many-values", _("More than %(limit)s values.") % {"limit": leaf_limit}
+                )
+            )
             break
         if fault := _fault(leaf):
             faults.append(Fault(place, *fault))
@@ -82,10 +109,10 @@ def check(value: Any, *, at: str = "", leaf_limit: int = LEAF_LIMIT) -> list[Fau
 def check_object(value: Any, *, limit: int, at: str = "") -> list[Fault]:
     """Like `check`, for what must be an object of at most `limit` bytes."""
     if not isinstance(value, dict):
-        return [Fault(at, "not-an-object", "Must be a JSON object.")]
+        return [Fault(at, "not-an-object", _("Must be a JSON object."))]
     faults = check(value, at=at)
     if not faults and len(msgspec.json.encode(value)) > limit:
-        faults = [Fault(at, "too-large", f"Larger than {limit} bytes.")]
+        faults = [Fault(at, "too-large", _("Larger than %(limit)s bytes.") % {"limit": limit})]
     return faults
 
 
@@ -105,7 +132,7 @@ def count_keys(value: Any) -> int:
 def repetition(value: Any, *, at: str) -> Fault | None:
     """The fault of an object, itself and not what is in it, in which a key came twice."""
     if isinstance(value, _Repeated):
-        return Fault(at, "duplicate-key", "A key is given more than once.")
+        return Fault(at, "duplicate-key", _("A key is given more than once."))
     return None
 
 
@@ -140,7 +167,9 @@ def _walk(value: Any, at: str, depth: int = 1) -> Iterator[tuple[str, Any, int]]
 
 def _bad_key(key: str) -> _BadKey | None:
     if len(key) > KEY_LIMIT:
-        return _BadKey("key-too-long", f"A key is longer than {KEY_LIMIT} characters.")
+        return _BadKey(
+            "key-too-long", _("A key is longer than %(limit)s characters.") % {"limit": KEY_LIMIT}
+        )
     fault = _fault(key)
     return _BadKey(*fault) if fault else None
 
@@ -151,16 +180,16 @@ def _fault(leaf: Any) -> tuple[str, str] | None:
             return leaf.code, leaf.detail
         case str():
             if "\0" in leaf:
-                return "nul-character", "A NUL character cannot be stored."
+                return "nul-character", _("A NUL character cannot be stored.")
             if not leaf.isascii() and SURROGATE.search(leaf):
-                return "lone-surrogate", "Half a surrogate pair is not a character."
+                return "lone-surrogate", _("Half a surrogate pair is not a character.")
         case float():
             if not math.isfinite(leaf):
-                return "not-a-number", "NaN, Infinity and numbers beyond a double are not JSON."
+                return "not-a-number", _("NaN, Infinity and numbers beyond a double are not JSON.")
             if abs(leaf) > FLOAT_LIMIT:
-                return "number-too-large", f"Beyond ±{FLOAT_LIMIT:g}."
+                return "number-too-large", _("Beyond ±%(limit)s.") % {"limit": f"{FLOAT_LIMIT:g}"}
         case int() if abs(leaf) > INTEGER_LIMIT:
-            return "number-too-large", "An integer beyond ±2^53 does not survive a double."
+            return "number-too-large", _("An integer beyond ±2^53 does not survive a double.")
     return None
 
 
@@ -174,12 +203,13 @@ def _decode_slowly(raw: bytes) -> Any:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise NotJSON(f"Not UTF-8 at byte {error.start}.") from None
+        raise NotJSON(_("Not UTF-8 at byte %(byte)s.") % {"byte": error.start}) from None
     try:
         return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except json.JSONDecodeError as error:
         offset = len(text[: error.pos].encode())
-        raise NotJSON(f"Not JSON: {error.msg} at byte {offset}.") from None
+        told = {"fault": _(error.msg), "byte": offset}
+        raise NotJSON(_("Not JSON: %(fault)s at byte %(byte)s.") % told) from None
     except RecursionError:
         # The value is lost to us; one that is certainly too deep stands for it.
         return json.loads("[" * (DEPTH_LIMIT + 2) + "]" * (DEPTH_LIMIT + 2))

@@ -27,6 +27,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThan
+from django.utils.translation import gettext_lazy as _
 
 from accounts.compiled import Compiled
 from accounts.models import StoredSecret, User
@@ -140,41 +141,48 @@ class Device(models.Model):
     """A thing that sends readings and carries out commands."""
 
     class Status(models.TextChoices):
-        ONLINE = "online"
-        OFFLINE = "offline"
+        ONLINE = "online", _("Online")
+        OFFLINE = "offline", _("Offline")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
-    name = models.CharField(max_length=200)
-    device_type = models.CharField(max_length=64, default="generic")
+    user = models.ForeignKey(
+        User, verbose_name=_("user"), on_delete=models.CASCADE, related_name="devices"
+    )
+    name = models.CharField(_("name"), max_length=200)
+    device_type = models.CharField(_("device type"), max_length=64, default="generic")
     status = models.CharField(
+        _("status"),
         max_length=10,
         choices=Status,
         default=Status.OFFLINE,
         editable=False,
-        help_text="As last announced; what is shown is worked out from last_seen_at.",
+        help_text=_("As last announced; what is shown is worked out from last_seen_at."),
     )
-    metadata = models.JSONField(default=dict, blank=True)
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     expected_interval = models.PositiveIntegerField(
+        _("expected interval"),
         default=60,
         validators=[MinValueValidator(1), MaxValueValidator(LONGEST_INTERVAL)],
-        help_text="Seconds between readings; a device silent for longer is offline.",
+        help_text=_("Seconds between readings; a device silent for longer is offline."),
     )
-    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_seen_at = models.DateTimeField(_("last seen at"), null=True, blank=True, editable=False)
     deactivated_at = models.DateTimeField(
+        _("deactivated at"),
         null=True,
         blank=True,
         editable=False,
-        help_text="Since when its tokens are refused; its data stays.",
+        help_text=_("Since when its tokens are refused; its data stays."),
     )
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     objects = DeviceQuerySet.as_manager()
 
     class Meta:
         db_table = "devices"
+        verbose_name = _("device")
+        verbose_name_plural = _("devices")
         # last_seen_at is in no index: it changes often, and such updates then stay in the page.
         indexes = [
             models.Index(

@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.formats import number_format
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audited import RecordingAdmin
@@ -103,15 +104,15 @@ class RetentionRuleAdmin(RecordingAdmin[RetentionRule]):
     fields = ("device_type", "device", "raw_days", "hour_days", "day_days")
     sortable_by = ()
 
-    @admin.display(description="readings")
+    @admin.display(description=_("readings"))
     def readings(self, rule: RetentionRule) -> str:
         return _age(rule.raw_days)
 
-    @admin.display(description="hourly values")
+    @admin.display(description=_("hourly values"))
     def hourly_values(self, rule: RetentionRule) -> str:
         return _age(rule.hour_days)
 
-    @admin.display(description="daily values")
+    @admin.display(description=_("daily values"))
     def daily_values(self, rule: RetentionRule) -> str:
         return _age(rule.day_days)
 
@@ -130,5 +131,7 @@ class RetentionRuleAdmin(RecordingAdmin[RetentionRule]):
 
 def _age(days: int | None) -> str:
     if days is None:
-        return "for ever"
-    return "1 day" if days == 1 else f"{days:,} days"
+        return gettext("for ever")
+    return ngettext("%(count)s day", "%(count)s days", days) % {
+        "count": number_format(days, force_grouping=True)
+    }

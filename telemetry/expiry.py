@@ -8,7 +8,9 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext_lazy
 from psycopg import errors
 
 from devices.models import Device
@@ -22,26 +24,51 @@ COUNTED = 100_000
 COUNTING = "500ms"
 """How long; where few rows are to go among very many, all have to be looked at."""
 KINDS = [
-    (Telemetry, "recorded_at", "readings"),
-    (HourRollup, "bucket", "hourly values"),
-    (DayRollup, "bucket", "daily values"),
+    (
+        Telemetry,
+        "recorded_at",
+        ngettext_lazy(
+            "%(rows)s reading before %(day)s would go",
+            "%(rows)s readings before %(day)s would go",
+            "count",
+        ),
+    ),
+    (
+        HourRollup,
+        "bucket",
+        ngettext_lazy(
+            "%(rows)s hourly value before %(day)s would go",
+            "%(rows)s hourly values before %(day)s would go",
+            "count",
+        ),
+    ),
+    (
+        DayRollup,
+        "bucket",
+        ngettext_lazy(
+            "%(rows)s daily value before %(day)s would go",
+            "%(rows)s daily values before %(day)s would go",
+            "count",
+        ),
+    ),
 ]
-"""What is kept for an age of its own, in the order of Cutoffs; the time of each, and its name."""
+"""What is kept for an age of its own, in the order of Cutoffs; the time of each, and what is said
+of those that go."""
 
 
 class Part(NamedTuple):
     """What one rule removes of one kind."""
 
     rule: RetentionRule
-    kind: str
+    words: Any
     before: datetime
     rows: int
     exact: bool
 
     def __str__(self) -> str:
-        kind = self.kind.removesuffix("s") if self.rows == 1 else self.kind
-        rows = f"{self.rows:,}" if self.exact else roughly(self.rows)
-        return f"{rows} {kind} before {date_format(self.before, 'j F Y')} would go"
+        rows = _whole(self.rows) if self.exact else roughly(self.rows)
+        day = date_format(self.before, "DATE_FORMAT")
+        return str(self.words % {"count": self.rows, "rows": rows, "day": day})
 
 
 class Preview(NamedTuple):
@@ -57,11 +84,11 @@ def preview(now: datetime) -> Preview:
     rules = Rules.read()
     parts = []
     for rule in rules:
-        for (model, time, kind), before in zip(KINDS, Cutoffs.of(rule, now), strict=True):
+        for (model, time, words), before in zip(KINDS, Cutoffs.of(rule, now), strict=True):
             if before:
                 devices = rules.devices_of(rule)
                 going = model._default_manager.filter(device__in=devices, **{f"{time}__lt": before})
-                parts.append(Part(rule, kind, before, *_count(going)))
+                parts.append(Part(rule, words, before, *_count(going)))
     return Preview(parts, _months_before(rules.nothing_kept_before(now)))
 
 
@@ -86,8 +113,13 @@ def apply(now: datetime) -> Iterator[Gone]:
 def roughly(rows: int) -> str:
     """A number as one says it: about 12.4 M, about 350,000."""
     if rows >= 1_000_000:
-        return f"about {rows / 1_000_000:,.1f} M"
-    return f"about {round(rows, 2 - len(str(rows))):,}"
+        millions = number_format(rows / 1_000_000, 1, force_grouping=True)
+        return _("about %(count)s M") % {"count": millions}
+    return _("about %(count)s") % {"count": _whole(round(rows, 2 - len(str(rows))))}
+
+
+def _whole(rows: int) -> str:
+    return str(number_format(rows, force_grouping=True))
 
 
 def _cutoffs(now: datetime) -> dict[UUID, Cutoffs]:

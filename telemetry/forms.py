@@ -3,6 +3,8 @@
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from telemetry import keys
 from telemetry.models import MOST_DECIMALS, Key
@@ -15,28 +17,33 @@ class KeyForm(forms.Form):
     """
 
     label = forms.CharField(
+        label=gettext_lazy("Label"),
         max_length=64,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     unit = forms.CharField(
+        label=gettext_lazy("Unit"),
         max_length=16,
         required=False,
-        help_text="Such as °C, hPa or kWh. Enter 1 for a number without a unit.",
+        help_text=gettext_lazy("Such as °C, hPa or kWh. Enter 1 for a number without a unit."),
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
     )
     decimals = forms.IntegerField(
+        label=gettext_lazy("Decimals"),
         min_value=0,
         max_value=MOST_DECIMALS,
         required=False,
-        help_text="How many are shown, 0 to 10. The charts and the API keep them all.",
+        help_text=gettext_lazy(
+            "How many are shown, 0 to 10. The charts and the API keep them all."
+        ),
     )
 
     def __init__(self, key: Key, data: Any = None) -> None:
         chosen = {name: getattr(key, name) for name in self.base_fields}
         super().__init__(data, initial=chosen)
         for name, default in keys.default(key.key)._asdict().items():
-            hint = "as they are" if default is None else default or "none"
+            hint = _("as they are") if default is None else default or _("none")
             self.fields[name].widget.attrs["placeholder"] = hint

@@ -4,6 +4,8 @@ from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device
 
@@ -33,7 +35,8 @@ class Telemetry(models.Model):
 
     class Meta:
         db_table = "telemetry"
-        verbose_name_plural = "telemetry"
+        verbose_name = _("telemetry")
+        verbose_name_plural = _("telemetry")
 
     def __str__(self) -> str:
         return f"{self.telemetry_type} at {self.recorded_at:%Y-%m-%d %H:%M:%S}"
@@ -134,53 +137,56 @@ class RetentionRule(models.Model):
     """
 
     device_type = models.CharField(
-        max_length=64, blank=True, help_text="For all devices of this type."
+        _("device type"), max_length=64, blank=True, help_text=_("For all devices of this type.")
     )
     device = models.ForeignKey(
         Device,
+        verbose_name=_("device"),
         on_delete=models.CASCADE,
         null=True,
         blank=True,
         related_name="+",
-        help_text="For this device alone. With neither a type nor a device: for all devices.",
+        help_text=_("For this device alone. With neither a type nor a device: for all devices."),
     )
     raw_days = models.PositiveIntegerField(
-        "readings",
+        _("readings"),
         null=True,
         blank=True,
-        help_text="Days that readings are kept. Empty: for ever, as with the other two.",
+        help_text=_("Days that readings are kept. Empty: for ever, as with the other two."),
     )
     hour_days = models.PositiveIntegerField(
-        "hourly values",
+        _("hourly values"),
         null=True,
         blank=True,
-        help_text="Days that the hours of charts are kept: as long as the readings, or longer.",
+        help_text=_("Days that the hours of charts are kept: as long as the readings, or longer."),
     )
     day_days = models.PositiveIntegerField(
-        "daily values",
+        _("daily values"),
         null=True,
         blank=True,
-        help_text="Days that the days of charts are kept: as long as the hours, or longer.",
+        help_text=_("Days that the days of charts are kept: as long as the hours, or longer."),
     )
 
     class Meta:
         db_table = "retention_rules"
+        verbose_name = _("retention rule")
+        verbose_name_plural = _("retention rules")
         constraints = [
             models.UniqueConstraint(
                 fields=["device_type", "device"],
                 nulls_distinct=False,
                 name="retention_rules_one_for_each",
-                violation_error_message="There is a rule for these devices already.",
+                violation_error_message=_("There is a rule for these devices already."),
             ),
             models.CheckConstraint(
                 condition=Q(device=None) | Q(device_type=""),
                 name="retention_rules_for_a_type_or_a_device",
-                violation_error_message="A rule is for a type or for a device, not for both.",
+                violation_error_message=_("A rule is for a type or for a device, not for both."),
             ),
             models.CheckConstraint(
                 condition=Q(raw_days__gte=1, hour_days__gte=1, day_days__gte=1),
                 name="retention_rules_of_a_day_or_more",
-                violation_error_message="The shortest age is one day.",
+                violation_error_message=_("The shortest age is one day."),
             ),
             # Rollups are made anew from what they are made of, for as long as that is there.
             models.CheckConstraint(
@@ -189,7 +195,7 @@ class RetentionRule(models.Model):
                 )
                 & (Q(day_days=None) | Q(hour_days__isnull=False, hour_days__lte=F("day_days"))),
                 name="retention_rules_keep_rollups_longer",
-                violation_error_message=(
+                violation_error_message=_(
                     "Hourly values are kept at least as long as readings, and daily values at"
                     " least as long as hourly ones."
                 ),
@@ -198,8 +204,10 @@ class RetentionRule(models.Model):
 
     def __str__(self) -> str:
         if self.device:
-            return f"the device {self.device}"
-        return f"devices of the type {self.device_type}" if self.device_type else "all devices"
+            return gettext("the device %(name)s") % {"name": self.device}
+        if self.device_type:
+            return gettext("devices of the type %(type)s") % {"type": self.device_type}
+        return gettext("all devices")
 
 
 class Horizon(models.Model):

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.views import SignedInRequest
@@ -52,7 +53,7 @@ def key_page(request: SignedInRequest, device_id: UUID, key: str) -> HttpRespons
         form = KeyForm(found, request.POST if request.method == "POST" else None)
         if form.is_valid():
             keys.change(found, **form.cleaned_data)
-            messages.success(request, f"Saved {found}.")
+            messages.success(request, _("Saved %(name)s.") % {"name": found})
             return redirect(reverse("device-keys", args=[device.pk]) + f"#{found}")
     except Key.DoesNotExist:
         raise Http404 from None

@@ -153,6 +153,7 @@ TABLES: dict[str, Table] = {
         "email_verified_at",
         "pending_email",
         "time_zone",
+        "language",
         "is_staff",
         "created_at",
         "updated_at",

@@ -169,6 +169,7 @@ def sentences() -> str:
             "mean": _("Line: mean per {step}. Band: least to greatest."),
             "each": _("Every reading, to {step}."),
             "time": _("Time"),
+            "day": _("{D} {MMM}"),
             "signed_out": _("You have been signed out. Reload this page to sign in again."),
             "refused": _("The history could not be loaded; it is tried again."),
             "away": _("The site cannot be reached; it is tried again."),

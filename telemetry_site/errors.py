@@ -34,6 +34,8 @@ TITLES = {
     400: _noop("Not understood"),
     403: _noop("Not allowed"),
     404: _noop("Not found"),
+    411: _noop("Length needed"),
+    413: _noop("Too large"),
     429: _noop("Too many requests"),
     500: _noop("Something went wrong"),
     503: _noop("Back in a moment"),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -145,7 +146,7 @@ def size(amount: int) -> str:
 
 
 def count(number: int) -> str:
-    return f"{number:,}"
+    return str(number_format(number, force_grouping=True))
 
 
 def span(length: timedelta) -> str:

@@ -9,9 +9,10 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import Resolver404, resolve, reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
 from django.utils.text import compress_string
+from django.utils.translation import gettext as _
 
 from accounts import addresses, audit, sessions
 from accounts.authentication import lacks_second_factor
@@ -106,6 +107,22 @@ def with_live(url: str) -> str:
     return CONTENT_SECURITY_POLICY.replace("connect-src 'self'", sources)
 
 
+def language(get_response: Handler) -> Handler:
+    """Speak the language that a browser asks for; the API speaks English, whoever asks."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info.startswith("/api/"):
+            return get_response(request)
+        asked = translation.get_language_from_request(request)
+        with translation.override(asked, deactivate=True):
+            response = get_response(request)
+            response.setdefault("Content-Language", translation.get_language())
+        patch_vary_headers(response, ["Accept-Language"])
+        return response
+
+    return middleware
+
+
 def without_trailing_slash(get_response: Handler) -> Handler:
     """Both forms of a path answer: a redirect would lose the body of a POST."""
 
@@ -139,15 +156,15 @@ def body_limit(get_response: Handler) -> Handler:
             if encoding.lower() == "chunked" and request.path_info.startswith("/api/"):
                 # Measured while it is read.
                 return get_response(request)
-            return errors.answer(request, 411, detail="Send the body's length (Content-Length).")
+            return errors.answer(request, 411, detail=_("Send the body's length (Content-Length)."))
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not (length.isascii() and length.isdecimal()):
-            return errors.answer(request, 400, detail="Content-Length is no number of bytes.")
+            return errors.answer(request, 400, detail=_("Content-Length is no number of bytes."))
         # No number of more digits is a length that anybody can send, nor need it be read as one.
         if len(length) > LONGEST_LENGTH or int(length) > settings.BODY_LIMIT:
             limit = limit_of_view(request.path_info)
             if len(length) > LONGEST_LENGTH or int(length) > limit:
-                detail = f"The body may have {limit} bytes at the most."
+                detail = _("The body may have %(limit)s bytes at the most.") % {"limit": limit}
                 return errors.answer(request, 413, detail=detail)
         return get_response(request)
 
@@ -258,12 +275,17 @@ def second_factor_of_staff(get_response: Handler) -> Handler:
     return middleware
 
 
-def user_time_zone(get_response: Handler) -> Handler:
-    """Show people times in their own zone; the API speaks UTC."""
+def likings_of_user(get_response: Handler) -> Handler:
+    """Show people times in their own zone, and words in the language they have chosen; the API
+    speaks UTC and English.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path.startswith("/api/") or not request.user.is_authenticated:
             return get_response(request)
+        if request.user.language:
+            # Until the end of `language`, so that it tells which it was.
+            translation.activate(request.user.language)
         with timezone.override(request.user.time_zone):
             return get_response(request)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import translation
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
@@ -62,8 +63,9 @@ def reference(request: HttpRequest) -> HttpResponse:
 
 
 @cache
+@translation.override("en")
 def operations() -> list[tuple[str, list[Operation]]]:
-    """By their tags, in the order of their paths."""
+    """By their tags, in the order of their paths; in English, as the API itself."""
     schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     groups: dict[str, list[Operation]] = defaultdict(list)
     for path, methods in schema["paths"].items():

@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.response_headers",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "telemetry_site.middleware.language",
     "telemetry_site.middleware.compressed",
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.refusals",
@@ -82,7 +83,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "telemetry_site.middleware.second_factor_of_staff",
-    "telemetry_site.middleware.user_time_zone",
+    "telemetry_site.middleware.likings_of_user",
     "telemetry_site.middleware.limits",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
@@ -204,6 +205,8 @@ STORAGES = {
 }
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 FORMAT_MODULE_PATH = "telemetry_site.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -135,4 +136,4 @@ def _words(words: str, length: timedelta, end: datetime | None) -> str:
 
 
 def _day(time: datetime) -> str:
-    return f"{time.day} {time:%b %Y}"
+    return date_format(time, "DATE_FORMAT")

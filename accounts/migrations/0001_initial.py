@@ -46,23 +46,33 @@ class Migration(migrations.Migration):
                         max_length=150,
                         unique=True,
                         validators=[accounts.models.UsernameValidator()],
+                        verbose_name="username",
                     ),
                 ),
-                ("email", models.EmailField(max_length=254)),
-                ("password", models.CharField(db_column="password_hash", max_length=128)),
-                ("is_active", models.BooleanField(default=True)),
-                ("is_staff", models.BooleanField(default=False)),
-                ("email_verified_at", models.DateTimeField(blank=True, null=True)),
+                ("email", models.EmailField(max_length=254, verbose_name="email")),
+                (
+                    "password",
+                    models.CharField(
+                        db_column="password_hash", max_length=128, verbose_name="password"
+                    ),
+                ),
+                ("is_active", models.BooleanField(default=True, verbose_name="is active")),
+                ("is_staff", models.BooleanField(default=False, verbose_name="is staff")),
+                (
+                    "email_verified_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="email verified at"),
+                ),
                 (
                     "time_zone",
                     models.CharField(
                         default="UTC",
                         max_length=64,
                         validators=[accounts.models.validate_time_zone],
+                        verbose_name="time zone",
                     ),
                 ),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
                 (
                     "groups",
                     models.ManyToManyField(
@@ -87,6 +97,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
                 "db_table": "users",
             },
         ),
@@ -100,12 +112,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("token_hash", models.BinaryField(unique=True)),
-                ("prefix", models.CharField(editable=False, max_length=12)),
-                ("label", models.CharField(blank=True, max_length=100)),
-                ("revoked", models.BooleanField(default=False)),
-                ("expires_at", models.DateTimeField(blank=True, null=True)),
-                ("last_used_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("prefix", models.CharField(editable=False, max_length=12, verbose_name="prefix")),
+                ("label", models.CharField(blank=True, max_length=100, verbose_name="label")),
+                ("revoked", models.BooleanField(default=False, verbose_name="revoked")),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="expires at"),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last used at"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 (
                     "scope",
                     models.CharField(
@@ -116,19 +134,28 @@ class Migration(migrations.Migration):
                             ("sign_in", "One-time sign-in"),
                         ],
                         max_length=20,
+                        verbose_name="scope",
                     ),
                 ),
-                ("used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "used_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="used at"
+                    ),
+                ),
                 (
                     "user",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="tokens",
                         to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
                     ),
                 ),
             ],
             options={
+                "verbose_name": "token",
+                "verbose_name_plural": "tokens",
                 "db_table": "tokens",
                 "abstract": False,
             },

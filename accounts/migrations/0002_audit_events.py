@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ),
                 ("created_at", models.DateTimeField(verbose_name="time")),
                 ("action", models.CharField(max_length=64, verbose_name="action")),
-                ("actor_id", models.UUIDField(null=True)),
+                ("actor_id", models.UUIDField(null=True, verbose_name="actor id")),
                 ("actor_name", models.CharField(blank=True, max_length=150, verbose_name="who")),
                 (
                     "means",
@@ -54,11 +54,20 @@ class Migration(migrations.Migration):
                         verbose_name="by",
                     ),
                 ),
-                ("means_id", models.CharField(blank=True, max_length=64)),
-                ("means_name", models.CharField(blank=True, max_length=128)),
+                ("means_id", models.CharField(blank=True, max_length=64, verbose_name="means id")),
+                (
+                    "means_name",
+                    models.CharField(blank=True, max_length=128, verbose_name="means name"),
+                ),
                 ("address", models.GenericIPAddressField(null=True, verbose_name="from")),
-                ("target_kind", models.CharField(blank=True, max_length=64)),
-                ("target_id", models.CharField(blank=True, max_length=64)),
+                (
+                    "target_kind",
+                    models.CharField(blank=True, max_length=64, verbose_name="target kind"),
+                ),
+                (
+                    "target_id",
+                    models.CharField(blank=True, max_length=64, verbose_name="target id"),
+                ),
                 ("target_name", models.CharField(blank=True, max_length=254, verbose_name="what")),
                 (
                     "before",
@@ -84,10 +93,12 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
+                        verbose_name="owner",
                     ),
                 ),
             ],
             options={
+                "verbose_name_plural": "audit events",
                 "verbose_name": "audit event",
                 "db_table": "audit_events",
                 "ordering": ["-created_at", "-id"],

@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                 choices=[("full", "Read and write"), ("read", "Read only")],
                 default="full",
                 max_length=4,
+                verbose_name="access",
             ),
         ),
         migrations.AddConstraint(

@@ -43,17 +43,26 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("token_hash", models.BinaryField(unique=True)),
-                ("prefix", models.CharField(editable=False, max_length=12)),
-                ("label", models.CharField(blank=True, max_length=100)),
-                ("revoked", models.BooleanField(default=False)),
-                ("expires_at", models.DateTimeField(blank=True, null=True)),
-                ("last_used_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("email", models.EmailField(max_length=254)),
+                ("prefix", models.CharField(editable=False, max_length=12, verbose_name="prefix")),
+                ("label", models.CharField(blank=True, max_length=100, verbose_name="label")),
+                ("revoked", models.BooleanField(default=False, verbose_name="revoked")),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="expires at"),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last used at"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("email", models.EmailField(max_length=254, verbose_name="email")),
                 (
                     "username",
                     models.CharField(
-                        blank=True, max_length=150, validators=[accounts.models.UsernameValidator()]
+                        blank=True,
+                        max_length=150,
+                        validators=[accounts.models.UsernameValidator()],
+                        verbose_name="username",
                     ),
                 ),
                 (
@@ -68,10 +77,13 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="invitations",
                         to=settings.AUTH_USER_MODEL,
+                        verbose_name="invited by",
                     ),
                 ),
             ],
             options={
+                "verbose_name": "registration",
+                "verbose_name_plural": "registrations",
                 "db_table": "registrations",
                 "abstract": False,
                 "indexes": [

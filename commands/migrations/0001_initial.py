@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
             name="CommandType",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("device_type", models.CharField(max_length=64)),
+                ("device_type", models.CharField(max_length=64, verbose_name="device type")),
                 (
                     "command_name",
                     models.CharField(
@@ -29,25 +29,31 @@ class Migration(migrations.Migration):
                         validators=[
                             django.core.validators.RegexValidator("^[A-Za-z0-9_.:-]{1,64}\\Z")
                         ],
+                        verbose_name="command name",
                     ),
                 ),
-                ("title", models.CharField(max_length=100)),
+                ("title", models.CharField(max_length=100, verbose_name="title")),
                 (
                     "payload_schema",
                     models.JSONField(
                         blank=True,
                         default=dict,
                         help_text="JSON Schema (2020-12) that a payload must satisfy.",
+                        verbose_name="payload schema",
                     ),
                 ),
                 (
                     "confirm",
                     models.BooleanField(
-                        default=False, help_text="Ask the sender whether they are sure."
+                        default=False,
+                        help_text="Ask the sender whether they are sure.",
+                        verbose_name="confirm",
                     ),
                 ),
             ],
             options={
+                "verbose_name": "command type",
+                "verbose_name_plural": "command types",
                 "db_table": "command_types",
                 "ordering": ["device_type", "command_name"],
                 "constraints": [
@@ -74,9 +80,10 @@ class Migration(migrations.Migration):
                         validators=[
                             django.core.validators.RegexValidator("^[A-Za-z0-9_.:-]{1,64}\\Z")
                         ],
+                        verbose_name="command name",
                     ),
                 ),
-                ("payload", models.JSONField(blank=True, default=dict)),
+                ("payload", models.JSONField(blank=True, default=dict, verbose_name="payload")),
                 (
                     "status",
                     models.CharField(
@@ -87,6 +94,7 @@ class Migration(migrations.Migration):
                         ],
                         default="pending",
                         max_length=10,
+                        verbose_name="status",
                     ),
                 ),
                 (
@@ -104,15 +112,25 @@ class Migration(migrations.Migration):
                             ),
                         ],
                         max_length=10,
+                        verbose_name="reason",
                     ),
                 ),
-                ("result", models.JSONField(blank=True, null=True)),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("created_at", models.DateTimeField()),
-                ("delivered_at", models.DateTimeField(blank=True, null=True)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
-                ("expires_at", models.DateTimeField()),
-                ("executed_at", models.DateTimeField(blank=True, null=True)),
+                ("result", models.JSONField(blank=True, null=True, verbose_name="result")),
+                ("attempts", models.PositiveSmallIntegerField(default=0, verbose_name="attempts")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
+                (
+                    "delivered_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="delivered at"),
+                ),
+                (
+                    "lease_until",
+                    models.DateTimeField(blank=True, null=True, verbose_name="lease until"),
+                ),
+                ("expires_at", models.DateTimeField(verbose_name="expires at")),
+                (
+                    "executed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="executed at"),
+                ),
                 (
                     "device",
                     models.ForeignKey(
@@ -120,6 +138,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="commands",
                         to="devices.device",
+                        verbose_name="device",
                     ),
                 ),
                 (
@@ -129,10 +148,13 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
                         to=settings.AUTH_USER_MODEL,
+                        verbose_name="issued by",
                     ),
                 ),
             ],
             options={
+                "verbose_name": "command",
+                "verbose_name_plural": "commands",
                 "db_table": "commands",
                 "ordering": ["-created_at", "-id"],
                 "indexes": [

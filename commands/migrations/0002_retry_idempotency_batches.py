@@ -25,28 +25,39 @@ class Migration(migrations.Migration):
                         default=uuid.uuid4, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("command_name", models.CharField(max_length=64)),
-                ("payload", models.JSONField(default=dict)),
-                ("created_at", models.DateTimeField()),
+                ("command_name", models.CharField(max_length=64, verbose_name="command name")),
+                ("payload", models.JSONField(default=dict, verbose_name="payload")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
                 (
                     "expires_at",
-                    models.DateTimeField(help_text="When the last of its commands expires."),
+                    models.DateTimeField(
+                        help_text="When the last of its commands expires.",
+                        verbose_name="expires at",
+                    ),
                 ),
-                ("cancelled_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "cancelled_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="cancelled at"),
+                ),
                 (
                     "asked",
-                    models.PositiveIntegerField(help_text="How many devices it was meant for."),
+                    models.PositiveIntegerField(
+                        help_text="How many devices it was meant for.", verbose_name="asked"
+                    ),
                 ),
                 (
                     "refused",
                     models.JSONField(
-                        default=list, help_text="The devices that got none, each with the reason."
+                        default=list,
+                        help_text="The devices that got none, each with the reason.",
+                        verbose_name="refused",
                     ),
                 ),
                 ("idempotency_key", models.CharField(blank=True, editable=False, max_length=255)),
                 ("request_digest", models.BinaryField(null=True)),
             ],
             options={
+                "verbose_name": "command batch",
                 "verbose_name_plural": "command batches",
                 "db_table": "command_batches",
                 "ordering": ["-created_at", "-id"],
@@ -56,7 +67,10 @@ class Migration(migrations.Migration):
             model_name="command",
             name="finished_at",
             field=models.DateTimeField(
-                blank=True, help_text="When it ended, whatever the end, by our clock.", null=True
+                blank=True,
+                help_text="When it ended, whatever the end, by our clock.",
+                null=True,
+                verbose_name="finished at",
             ),
         ),
         migrations.AddField(
@@ -70,6 +84,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 default=False,
                 help_text="The answer came after it had run out of time or of attempts.",
+                verbose_name="late",
             ),
         ),
         migrations.AddField(
@@ -87,6 +102,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.SET_NULL,
                 related_name="retries",
                 to="commands.command",
+                verbose_name="retry of",
             ),
         ),
         migrations.AddField(
@@ -99,6 +115,7 @@ class Migration(migrations.Migration):
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(2592000),
                 ],
+                verbose_name="default expiry",
             ),
         ),
         migrations.AlterField(
@@ -108,6 +125,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 help_text="When it was carried out, by the device's own clock.",
                 null=True,
+                verbose_name="executed at",
             ),
         ),
         migrations.AddConstraint(
@@ -126,6 +144,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.SET_NULL,
                 related_name="+",
                 to=settings.AUTH_USER_MODEL,
+                verbose_name="issued by",
             ),
         ),
         migrations.AddField(
@@ -138,6 +157,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.SET_NULL,
                 related_name="commands",
                 to="commands.commandbatch",
+                verbose_name="batch",
             ),
         ),
         migrations.AddIndex(

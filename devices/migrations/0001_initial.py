@@ -27,8 +27,11 @@ class Migration(migrations.Migration):
                         default=uuid.uuid4, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("name", models.CharField(max_length=200)),
-                ("device_type", models.CharField(default="generic", max_length=64)),
+                ("name", models.CharField(max_length=200, verbose_name="name")),
+                (
+                    "device_type",
+                    models.CharField(default="generic", max_length=64, verbose_name="device type"),
+                ),
                 (
                     "status",
                     models.CharField(
@@ -37,9 +40,10 @@ class Migration(migrations.Migration):
                         editable=False,
                         help_text="As last announced; what is shown is worked out from last_seen_at.",
                         max_length=10,
+                        verbose_name="status",
                     ),
                 ),
-                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("metadata", models.JSONField(blank=True, default=dict, verbose_name="metadata")),
                 (
                     "expected_interval",
                     models.PositiveIntegerField(
@@ -49,22 +53,31 @@ class Migration(migrations.Migration):
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(2592000),
                         ],
+                        verbose_name="expected interval",
                     ),
                 ),
-                ("last_seen_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "last_seen_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="last seen at"
+                    ),
+                ),
                 ("deleted_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
                 (
                     "user",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="devices",
                         to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
                     ),
                 ),
             ],
             options={
+                "verbose_name": "device",
+                "verbose_name_plural": "devices",
                 "db_table": "devices",
             },
         ),
@@ -78,12 +91,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("token_hash", models.BinaryField(unique=True)),
-                ("prefix", models.CharField(editable=False, max_length=12)),
-                ("label", models.CharField(blank=True, max_length=100)),
-                ("revoked", models.BooleanField(default=False)),
-                ("expires_at", models.DateTimeField(blank=True, null=True)),
-                ("last_used_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("prefix", models.CharField(editable=False, max_length=12, verbose_name="prefix")),
+                ("label", models.CharField(blank=True, max_length=100, verbose_name="label")),
+                ("revoked", models.BooleanField(default=False, verbose_name="revoked")),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="expires at"),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last used at"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 (
                     "device",
                     models.ForeignKey(

@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 editable=False,
                 help_text="Since when its tokens are refused; its data stays.",
                 null=True,
+                verbose_name="deactivated at",
             ),
         ),
         migrations.AddIndex(

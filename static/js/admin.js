@@ -1,6 +1,8 @@
 // Before the first pixel: the colours that were chosen on the site. Later: JSON that is being typed.
 "use strict";
 
+const words = () => JSON.parse(document.querySelector("meta[name=words]").content);
+
 document.documentElement.dataset.theme = /(?:^|; )theme=(light|dark)/.exec(document.cookie)?.[1] ?? "";
 
 document.addEventListener("input", ({ target }) => {
@@ -8,7 +10,7 @@ document.addEventListener("input", ({ target }) => {
   let fault = "";
   try {
     const value = JSON.parse(target.value || "{}");
-    if (value === null || typeof value !== "object" || Array.isArray(value)) fault = "Must be a JSON object: { … }";
+    if (value === null || typeof value !== "object" || Array.isArray(value)) fault = words().object;
   } catch (error) {
     fault = error.message;
   }

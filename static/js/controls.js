@@ -1,5 +1,7 @@
 // Small controls: the colours of the site, copying, showing a password, waiting for a button.
 
+import { words } from "./words.js";
+
 const root = document.documentElement;
 
 function showTheme() {
@@ -20,11 +22,11 @@ async function copy(button) {
   const label = (button.dataset.label ??= button.textContent);
   try {
     await navigator.clipboard.writeText(source.textContent);
-    button.textContent = "Copied";
+    button.textContent = words.copied;
   } catch {
     // Without https the clipboard is closed to scripts: what is selected is one key away from it.
     getSelection().selectAllChildren(source);
-    button.textContent = "Selected";
+    button.textContent = words.selected;
   }
   setTimeout(() => (button.textContent = label), 2000);
 }
@@ -33,7 +35,7 @@ function reveal(button) {
   const field = document.getElementById(button.dataset.reveal);
   const shown = field.type === "password";
   field.type = shown ? "text" : "password";
-  button.textContent = shown ? "Hide" : "Show";
+  button.textContent = shown ? words.hide : words.show;
   button.setAttribute("aria-pressed", shown);
 }
 

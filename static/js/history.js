@@ -1,10 +1,11 @@
 // <telemetry-history>: a chart for each key, of the part of time in the address.
 
 import { Chart } from "./charts/chart.js";
-import { duration, fill } from "./charts/numbers.js";
+import { duration } from "./charts/numbers.js";
 import { fetchSeries, Refused } from "./charts/series.js";
 import { fillTable } from "./charts/table.js";
 import { between, fromAddress, iso, moved, presetOf, same, span, toAddress, zoomed } from "./charts/view.js";
+import { fill, language } from "./words.js";
 
 const REFRESH = { shortest: 5000, longest: 60000 }; // milliseconds
 const EVENT = { shortest: 1000, ofABucket: 0.1 }; // milliseconds between two answers to readings that have come
@@ -27,10 +28,10 @@ class TelemetryHistory extends HTMLElement {
     const { zone, say } = this.dataset;
     this.say = JSON.parse(say);
     const parts = { timeZone: zone, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-    const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+    const dates = language === "en" ? "en-GB" : language;
     this.clocks = {
-      fine: new Intl.DateTimeFormat(language, { ...parts, second: "2-digit" }),
-      words: new Intl.DateTimeFormat(language, { ...parts, year: "numeric" }),
+      fine: new Intl.DateTimeFormat(dates, { ...parts, second: "2-digit" }),
+      words: new Intl.DateTimeFormat(dates, { ...parts, year: "numeric" }),
       field: new Intl.DateTimeFormat("sv-SE", { ...parts, year: "numeric", month: "2-digit", day: "2-digit" }),
     };
     this.presets = new Map([...this.querySelectorAll(".ranges a")].map(({ dataset }) => [dataset.name, Number(dataset.seconds)]));

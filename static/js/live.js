@@ -1,5 +1,7 @@
 // What moves by itself: parts of a page that ask for themselves again, and how long ago things were.
 
+import { fill, words } from "./words.js";
+
 const skew = Date.parse(document.documentElement.dataset.now) - Date.now();
 const asked = new WeakMap();
 const stale = new WeakSet();
@@ -64,14 +66,13 @@ if (document.querySelector("[data-on]")) {
   setInterval(() => live.follow(), 30000);
 }
 
-// The words of templatetags/shown.py.
+// As templatetags/shown.py says it.
 function ago(seconds) {
   const size = Math.abs(seconds);
-  if (size < 1) return "now";
+  if (size < 1) return words.now;
   const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const [unit, name] = units.find(([unit]) => size >= unit);
-  const count = Math.floor(size / unit);
-  return seconds > 0 ? `${count} ${name} ago` : `in ${count} ${name}`;
+  return fill(seconds > 0 ? words.ago : words.in, { time: `${Math.floor(size / unit)} ${name}` });
 }
 
 function age() {

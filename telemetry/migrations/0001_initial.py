@@ -87,6 +87,7 @@ class Migration(migrations.Migration):
                         ),
                     ],
                     options={
+                        "verbose_name": "telemetry",
                         "verbose_name_plural": "telemetry",
                         "db_table": "telemetry",
                     },

@@ -223,7 +223,10 @@ class Migration(migrations.Migration):
                 (
                     "device_type",
                     models.CharField(
-                        blank=True, help_text="For all devices of this type.", max_length=64
+                        blank=True,
+                        help_text="For all devices of this type.",
+                        max_length=64,
+                        verbose_name="device type",
                     ),
                 ),
                 (
@@ -262,10 +265,13 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
                         to="devices.device",
+                        verbose_name="device",
                     ),
                 ),
             ],
             options={
+                "verbose_name": "retention rule",
+                "verbose_name_plural": "retention rules",
                 "db_table": "retention_rules",
                 "constraints": [
                     models.UniqueConstraint(

@@ -1,4 +1,6 @@
-"""How numbers, times and JSON look to people. `live.js` and `history.js` say them the same way."""
+"""How numbers, times and JSON look to people, in their language. `live.js` and `history.js` say
+them the same way.
+"""
 
 import json
 from datetime import datetime
@@ -6,9 +8,10 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, get_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from telemetry.keys import Shown
 
@@ -73,32 +76,58 @@ def moment(time: datetime) -> SafeString:
     )
 
 
+@register.simple_tag
+def words() -> str:
+    """What scripts say on any page, as JSON; `{…}` are blanks that they fill."""
+    return json.dumps(
+        {
+            "now": _("now"),
+            "ago": _("{time} ago"),
+            "in": _("in {time}"),
+            "show": _("Show"),
+            "hide": _("Hide"),
+            "copied": _("Copied"),
+            "selected": _("Selected"),
+            "object": _("Must be a JSON object."),
+        },
+        ensure_ascii=False,
+    )
+
+
 def ago(time: datetime, now: datetime) -> str:
     """How long before `now`, or how long until then, in one unit."""
     seconds = (now - time).total_seconds()
     size = abs(seconds)
     if size >= LONGEST_AGE:
-        return date_format(timezone.localtime(time), "j M Y")
+        return date_format(timezone.localtime(time), "DATE_FORMAT")
     if size < 1:
-        return "now"
+        return _("now")
     unit, name = next(
         (unit, name)
         for unit, name in [(DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s")]
         if size >= unit
     )
     count = int(size // unit)
-    return f"{count} {name} ago" if seconds > 0 else f"in {count} {name}"
+    words = _("{time} ago") if seconds > 0 else _("in {time}")
+    return words.format(time=f"{count} {name}")
 
 
 def _number(number: float, decimals: int | None) -> str:
     size = abs(number)
     if size >= 1e15 or (decimals is None and 0 < size < 0.00005):
-        return f"{number:.3g}"
+        return _written(f"{number:.3g}")
     if decimals is not None:
         return _grouped(number, decimals)
     text = _grouped(number, 4 if size < 1 else 3 if size < 10 else 2 if size < 1000 else 1)
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    sign = get_format("DECIMAL_SEPARATOR")
+    return text.rstrip("0").rstrip(sign) if sign in text else text
 
 
 def _grouped(number: float, decimals: int) -> str:
-    return f"{number:z,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return _written(f"{number:z,.{decimals}f}")
+
+
+def _written(number: str) -> str:
+    """A number as the language writes it; thousands are apart in all of them."""
+    narrow, sign = "\N{NARROW NO-BREAK SPACE}", get_format("DECIMAL_SEPARATOR")
+    return number.translate({ord(","): narrow, ord("."): sign})

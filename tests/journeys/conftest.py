@@ -30,9 +30,15 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def window(chromium: Browser) -> Iterator[BrowserContext]:
+def locale() -> str:
+    """What the browser is set to."""
+    return "en-US"
+
+
+@pytest.fixture
+def window(chromium: Browser, locale: str) -> Iterator[BrowserContext]:
     """A browser with nothing in it yet."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale=locale)
     context.set_default_timeout(PATIENCE * 1000)
     expect.set_options(timeout=PATIENCE * 1000)
     yield context

@@ -228,11 +228,11 @@ class TestPreview:
         keep(10, 60)
         keep(21, 25, 100, device=device)
         assert [f"{part.rule}: {part}" for part in expiry.preview(NOW).parts] == [
-            "all devices: 0 readings before 5 June 2025 would go",
-            "all devices: 0 hourly values before 16 April 2025 would go",
+            "all devices: 0 readings before 5 Jun 2025 would go",
+            "all devices: 0 hourly values before 16 Apr 2025 would go",
             "the device greenhouse: 1 reading before 25 May 2025 would go",
             "the device greenhouse: 1 hourly value before 21 May 2025 would go",
-            "the device greenhouse: 0 daily values before 7 March 2025 would go",
+            "the device greenhouse: 0 daily values before 7 Mar 2025 would go",
         ]
 
     def test_of_many_rows_it_says_what_the_planner_expects(self, device, monkeypatch):

@@ -1,6 +1,7 @@
 // One chart of one key: a mean line in a band from least to greatest, drawn by uPlot.
 
-import { fill, grouped, labels, speaker } from "./numbers.js";
+import { fill, language } from "../words.js";
+import { grouped, labels, speaker } from "./numbers.js";
 import { single, statistics, withGaps } from "./series.js";
 
 const ROOM_FOR_DOTS = 8; // pixels
@@ -8,13 +9,19 @@ const ROOM_FOR_A_BOLD_LINE = 3; // pixels a value; nearer together a fine line t
 const AXIS_FONT = '12px system-ui, sans-serif';
 
 // Rows as uPlot takes them: step, then labels by default and where year, month, day, hour, … change.
-const TIME_LABELS = [
-  [31536000, "{YYYY}", null, null, null, null, null, null, 1],
-  [2419200, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [86400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
-  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
-];
+// `day` is how a language writes one: "{D} {MMM}".
+function timeLabels(day) {
+  return [
+    [31536000, "{YYYY}", null, null, null, null, null, null, 1],
+    [2419200, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+    [86400, day, "\n{YYYY}", null, null, null, null, null, 1],
+    [60, "{HH}:{mm}", `\n${day} {YYYY}`, null, `\n${day}`, null, null, null, 1],
+    [1, "{HH}:{mm}:{ss}", `\n${day} {YYYY}`, null, `\n${day}`, null, null, null, 1],
+  ];
+}
+
+// The months as uPlot looks for them.
+const MONTHS = { MMM: Array.from({ length: 12 }, (_, month) => new Date(2000, month).toLocaleDateString(language, { month: "short" })) };
 
 function strong(text) {
   const element = document.createElement("b");
@@ -78,6 +85,7 @@ export class Chart {
       width: this.plot.clientWidth,
       height: this.plot.clientHeight,
       legend: { show: false },
+      fmtDate: (template) => uPlot.fmtDate(template, MONTHS),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone),
       cursor: {
         y: false,
@@ -88,7 +96,7 @@ export class Chart {
       },
       scales: { x: { range: () => this.range }, y: { range: verticalRange } },
       axes: [
-        { ...axis, values: TIME_LABELS, space: 72, size: 46, gap: 8, grid: { show: false } },
+        { ...axis, values: timeLabels(this.say.day), space: 72, size: 46, gap: 8, grid: { show: false } },
         { ...axis, size: roomFor, space: 28, values: labels },
       ],
       series: [

@@ -1,10 +1,13 @@
 // Numbers, units and lengths of time, said as templatetags/shown.py says them.
 
+import { language } from "../words.js";
+
 const NARROW = "\u202f";
+const SIGN = new Intl.NumberFormat(language).formatToParts(0.5).find(({ type }) => type === "decimal").value;
 
 export function number(value) {
   const size = Math.abs(value);
-  if (size && (size < 0.00005 || size >= 1e15)) return Number(value.toPrecision(3)).toString();
+  if (size && (size < 0.00005 || size >= 1e15)) return Number(value.toPrecision(3)).toString().replace(".", SIGN);
   const decimals = size < 1 ? 4 : size < 10 ? 3 : size < 1000 ? 2 : 1;
   return grouped(String(Number(value.toFixed(decimals))));
 }
@@ -16,7 +19,7 @@ function fixed(value, decimals) {
 export function grouped(text) {
   const [whole, part] = text.split(".");
   const digits = whole.replace(/\B(?=(\d{3})+$)/g, NARROW);
-  return part ? `${digits}.${part}` : digits;
+  return part ? digits + SIGN + part : digits;
 }
 
 // How the values of a key are said: with its decimals, where any are chosen, and its unit.
@@ -35,9 +38,4 @@ export function labels(_, values, axis, space, step) {
 export function duration(seconds) {
   const [unit, name] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([unit]) => seconds % unit === 0);
   return `${seconds / unit}${NARROW}${name}`;
-}
-
-// A sentence with its blanks filled: fill("mean per {step}", { step: "9 min" }).
-export function fill(sentence, blanks) {
-  return sentence.replace(/\{(\w+)\}/g, (_, name) => blanks[name]);
 }
