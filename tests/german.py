@@ -10,6 +10,7 @@ SAID_BY = {
     "aria-label",
     "aria-roledescription",
     "content",
+    "data-label",
     "data-say",
     "data-title",
     "data-words",

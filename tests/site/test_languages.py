@@ -1,5 +1,6 @@
 """Every page in the language of whoever looks at it; English where nobody says which."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.mail import Inbox
 pytestmark = pytest.mark.django_db
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+PERMISSIONS = re.compile(r'<select name="user_permissions".*?</select>', re.DOTALL)
 OWN_PAGES = [
     "/account",
     "/account/address",
@@ -53,7 +55,7 @@ OPEN_PAGES = [
     "/password-reset",
     "/password-reset/new",
     "/sign-in",
-    "/sign-in/link/tss_no",
+    "/sign-in/link",
     "/sign-up",
     "/verify-email",
     "/verify-email/again",
@@ -77,6 +79,7 @@ STAFF_PAGES = [
     "/admin/commands/commandtype/add/",
     "/admin/devices/device/",
     "/admin/devices/device/{greenhouse}/change/",
+    "/admin/devices/device/{greenhouse}/charts/",
     "/admin/devices/device/add/",
     "/admin/devices/device/purging/",
     "/admin/procrastinate/procrastinatejob/",
@@ -165,6 +168,8 @@ class TestEveryPage:
         self, staff_client: Client, ids: dict[str, Any], path: str
     ) -> None:
         page = german_page(staff_client, path.format_map(ids))
+        # The framework keeps the names of permissions in the database, in English.
+        page = PERMISSIONS.sub("", page)
         assert german.still_english(page) == []
 
     @pytest.mark.parametrize(
@@ -249,19 +254,9 @@ class TestWhichLanguage:
         body = {"telemetry_type": "e", "payload": {"a": "\0"}}
         answer = device_api.post(path, body, headers=GERMAN)
         assert answer.json()["errors"][0]["detail"] == "A NUL character cannot be stored."
-        answer = signed_in(owner).post("/api/v1/tokens", {}, "application/json", headers=GERMAN)
-        assert "required" in answer.json()["errors"][0]["detail"]
+        answer = Api(user_token(owner)).post("/api/v1/devices", {}, headers=GERMAN)
+        assert answer.json()["errors"][0]["detail"] == "This field is required."
         assert "Accept-Language" not in answer["Vary"]
-
-    def test_the_reference_is_english_whoever_opens_it_first(self, client: Client) -> None:
-        from telemetry_site import reference
-
-        reference.operations.cache_clear()
-        german_page(client, "/help/api")
-        found = [operation for _tag, all_of in reference.operations() for operation in all_of]
-        said = str(found)
-        assert "Seconds between readings" in said or "Shown once" in said
-        reference.operations.cache_clear()
 
 
 class TestNumbersAndTimes:
