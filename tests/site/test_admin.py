@@ -211,7 +211,7 @@ class TestRetention:
         body = {"device": device.pk, "raw_days": 30, "hour_days": 365}
         page = staff_client.post(f"{self.path}add/", body, follow=True).content.decode()
         assert "Of the device greenhouse, 3 readings before " in page
-        assert "No device keeps anything of " in page
+        assert "No device keeps anything of:" in page
         assert '<td class="field-daily_values">for ever</td>' in page
         assert Telemetry.objects.count() == 3
 
