@@ -126,7 +126,8 @@ def test_a_password_changed_by_a_browser_keeps_its_session(owner):
 def test_a_user_sees_themselves(owner, owner_api):
     seen = owner_api.get(ME).json()
     assert set(seen) == {
-        "id", "username", "email", "email_verified_at", "pending_email", "time_zone", "language", "created_at",
+        "id", "username", "email", "email_verified_at", "pending_email", "time_zone",
+        "language", "created_at",
     }  # fmt: skip
     assert (seen["username"], seen["time_zone"]) == ("owner", "UTC")
 

@@ -29,5 +29,5 @@ def test_the_page_of_the_site_tells_of_other_limits_where_others_are_set(
     settings.READINGS_PER_REQUEST = 123
     settings.THROTTLES = {"invitation": (7, 90)}
     page = client.get("/help/limits").text
-    assert "<td class=\"limit\">123</td>" in page
-    assert "<td>7 in 90 seconds</td>" in page
+    assert '<td class="limit">123</td>' in page
+    assert '<td class="limit">7 in 90 seconds</td>' in page
