@@ -1,0 +1,19 @@
+"""What every refusal of the API looks like."""
+
+from typing import Any
+
+from django.http import HttpResponse
+
+
+def told(answer: HttpResponse, status: int) -> dict[str, Any]:
+    """The problem document that every error is."""
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert set(problem) == {
+        "type", "title", "status", "detail", "instance", "request_id", "errors",
+    }  # fmt: skip
+    assert problem["status"] == status
+    assert problem["detail"]
+    assert problem["request_id"] == answer["X-Request-Id"]
+    return problem
