@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -71,12 +72,7 @@ def test_every_command_of_a_service_is_there() -> None:
     for unit in SERVICES:
         for command in commands(unit):
             if match := re.search(r"manage\.py (\w+)", command):
-                subprocess.run(
-                    [sys.executable, "manage.py", "help", match[1]],
-                    cwd=ROOT,
-                    check=True,
-                    capture_output=True,
-                )
+                assert match[1] in get_commands(), command
 
 
 def test_no_container_is_root_or_writes_to_its_image() -> None:

@@ -1,7 +1,6 @@
 """A day of staff in the admin: find, look, send, watch, shut out, purge."""
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.journeys.sites import ROOT, Site
+from tests.journeys.sites import ROOT, Site, surroundings
 
 pytestmark = pytest.mark.browser
 
@@ -49,7 +48,7 @@ def act(page: Page, action: str) -> None:
 
 def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> None:
     site.wait_for(r"Telemetry runs at")
-    environment = os.environ | {
+    environment = surroundings() | {
         "DATA_DIR": str(site.data_dir),
         "DATABASE_URL": "",
         "PORT": str(site.port),

@@ -1,7 +1,6 @@
 """Devices that wait, while what they wait at is killed: real processes."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
-from tests.journeys.sites import PATIENCE, ROOT, Site
+from tests.journeys.sites import PATIENCE, ROOT, Site, surroundings
 
 DEVICES = 4
 MAKE = f"""
@@ -83,7 +82,7 @@ def fleet(site: Site) -> Iterator[tuple[str, dict[str, Waiter]]]:
     made = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", MAKE],
         cwd=ROOT,
-        env=os.environ | {"DATA_DIR": str(site.data_dir), "DATABASE_URL": ""},
+        env=surroundings() | {"DATA_DIR": str(site.data_dir), "DATABASE_URL": ""},
         check=True,
         capture_output=True,
         text=True,
