@@ -1,6 +1,5 @@
-"""Users and their tokens, for staff."""
+"""Users and invitations, for staff."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin as FrameworkGroupAdmin
 from django.contrib.auth.admin import UserAdmin as FrameworkUserAdmin
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Permission
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -32,13 +30,10 @@ from accounts import (
     tokens,
 )
 from accounts.account_forms import InvitationForm
-from accounts.actions import ACTIONS
 from accounts.audited import RecordingAdmin
-from accounts.filters import AutocompleteFilter, media_of
 from accounts.forms import PasswordForm
 from accounts.guarded import staff_of
-from accounts.keyset import KeysetAdmin
-from accounts.models import AuditEvent, Registration, Token, User
+from accounts.models import Registration, User
 from accounts.read_only import ReadOnlyAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -316,132 +311,3 @@ class RegistrationAdmin(ReadOnlyAdmin[Registration]):
         now = timezone.now()
         throttles.take(throttles.of_invitation(request.user.pk), now=now)
         obj.pk = signup.invite(request.user, obj.email, now=now).pk
-
-
-@admin.register(Token)
-class TokenAdmin(ReadOnlyAdmin[Token], KeysetAdmin[Token]):
-    """What is known of users' tokens; the secrets themselves nobody can see."""
-
-    list_display = ("prefix", "label", "user", "scope", "revoked", "expires_at", "last_used_at")
-    list_filter = ("scope", "revoked", ("user", AutocompleteFilter))
-    list_select_related = ("user",)
-    search_fields = ("prefix", "label", "user__username")
-    fields = readonly_fields = (
-        "user",
-        "scope",
-        "prefix",
-        "label",
-        "revoked",
-        "expires_at",
-        "used_at",
-        "last_used_at",
-        "created_at",
-    )
-    actions = ("revoke",)
-
-    @property
-    def media(self) -> forms.Media:
-        return super().media + media_of(self)
-
-    @admin.action(description=_("Revoke the selected tokens"), permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
-        actor = staff_of(request)
-        ours = [
-            token
-            for token in queryset.select_related("user")
-            if rights.may_change(actor, token.user)
-        ]
-        for token in ours:
-            tokens.revoke(token)
-        words = ngettext("%(count)d revoked.", "%(count)d revoked.", len(ours))
-        self.message_user(request, words % {"count": len(ours)})
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """What Django calls the right to change a token: nothing else of it changes."""
-        return request.user.has_perm("accounts.change_token")
-
-
-admin.site.unregister(Group)
-
-
-@admin.register(Group)
-class GroupAdmin(RecordingAdmin[Group], FrameworkGroupAdmin):
-    """Rights that several people have. Whoever could change a group could give themselves any."""
-
-    subject = "group"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_superuser)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)
-
-
-class ActionFilter(admin.SimpleListFilter):
-    """The actions that there may be, without asking the table which there are."""
-
-    title = _("action")
-    parameter_name = "action"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return list(ACTIONS.items())
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.about(self.value()) if self.value() else queryset
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin[AuditEvent], KeysetAdmin[AuditEvent]):
-    """Everybody's audit trail: all staff see it, and nobody can change it."""
-
-    list_display = ("created_at", "label", "actor_name", "by", "address", "target_name", "owner")
-    list_filter = (ActionFilter, "means")
-    list_select_related = ("owner",)
-    search_fields = ("actor_name", "target_name", "target_id", "address")
-    search_help_text = _("Who, what, an id, or an address")
-    fields = readonly_fields = (
-        "created_at",
-        "label",
-        "action",
-        "actor_name",
-        "by",
-        "address",
-        "target_kind",
-        "target_id",
-        "target_name",
-        "owner",
-        "told_before",
-        "told_after",
-    )
-
-    @admin.display(description=_("action"))
-    def label(self, event: AuditEvent) -> str:
-        return event.label
-
-    @admin.display(description=_("by"))
-    def by(self, event: AuditEvent) -> str:
-        return f"{event.get_means_display()} {event.means_name}".strip()
-
-    @admin.display(description=_("before"))
-    def told_before(self, event: AuditEvent) -> str:
-        return _pretty(event.before)
-
-    @admin.display(description=_("after"))
-    def told_after(self, event: AuditEvent) -> str:
-        return _pretty(event.after)
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup == "target_id" or super().lookup_allowed(lookup, value, request)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.is_active and request.user.is_staff
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-
-def _pretty(value: Any) -> str:
-    return format_html("<pre>{}</pre>", json.dumps(value, indent=2)) if value else ""
