@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from accounts import audit, second_factor, signing_in, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
-from accounts.strict import StrictSerializer
+from accounts.strict import StrictQuery, StrictSerializer
 
 
 class LoginBody(StrictSerializer):
@@ -106,8 +106,11 @@ class Logout(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class AuditQuery(StrictSerializer):
-    action = serializers.RegexField(r"^[a-z_]{1,32}(\.[a-z_]{1,32})?\Z", required=False)
+ACTION = r"^[a-z_]{1,32}(\.[a-z_]{1,32})?"
+
+
+class AuditQuery(StrictQuery):
+    action = serializers.RegexField(rf"{ACTION}\Z", required=False)
     limit = serializers.CharField(required=False)
     cursor = serializers.CharField(required=False)
 
@@ -147,9 +150,11 @@ class AuditTrail(GenericAPIView[AuditEvent]):
     @extend_schema(
         operation_id="audit_list",
         parameters=[
-            OpenApiParameter("action", description="One, or the word before its dot: `token`."),
-            OpenApiParameter("limit", int),
-            OpenApiParameter("cursor"),
+            OpenApiParameter(
+                "action",
+                {"type": "string", "pattern": f"{ACTION}$"},
+                description="One, or the word before its dot: `token`.",
+            ),
         ],
     )
     def get(self, request: Request) -> Response:

@@ -18,6 +18,10 @@ from accounts.strict import StrictSerializer
 class ProfileAnswer(serializers.ModelSerializer[User]):
     """What a user sees of themselves."""
 
+    pending_email = serializers.CharField(
+        help_text="Will be the address once it is proven; or empty."
+    )
+
     class Meta:
         model = User
         fields = (
@@ -31,7 +35,6 @@ class ProfileAnswer(serializers.ModelSerializer[User]):
             "created_at",
         )
         extra_kwargs = {
-            "pending_email": {"help_text": "Will be the address once it is proven; or empty."},
             "language": {"help_text": "Of pages and mails. Empty: as the browser asks."},
         }
 

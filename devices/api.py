@@ -121,8 +121,6 @@ class DeviceList(GenericAPIView[Device]):
             OpenApiParameter(
                 "metadata.<key>", description="The value of a metadata key, as text, exactly."
             ),
-            OpenApiParameter("limit", int),
-            OpenApiParameter("cursor"),
         ],
     )
     def get(self, request: Request) -> Response:

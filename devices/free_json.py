@@ -147,8 +147,11 @@ class _BadKey(NamedTuple):
 
 
 def _walk(value: Any, at: str, depth: int = 1) -> Iterator[tuple[str, Any, int]]:
-    """Every leaf and every bad key: its pointer, itself, how many levels it is nested in."""
-    if depth > DEPTH_LIMIT and isinstance(value, dict | list):
+    """Every leaf and every bad key: its pointer, itself, how many levels it is nested in.
+
+    An object or an array with nothing in it is a leaf, too.
+    """
+    if isinstance(value, dict | list) and (depth > DEPTH_LIMIT or not value):
         yield at, None, depth
     elif isinstance(value, dict):
         if fault := repetition(value, at=at):

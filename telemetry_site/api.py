@@ -228,6 +228,13 @@ class KeysetPagination(pagination.CursorPagination):
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})
 
+    def get_schema_operation_parameters(self, view: object) -> list[dict[str, Any]]:
+        limit = {"type": "integer", "minimum": 1, "maximum": self.max_page_size}
+        return [
+            {"name": "limit", "in": "query", "schema": {**limit, "default": self.page_size}},
+            {"name": "cursor", "in": "query", "schema": {"type": "string"}},
+        ]
+
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {
             "type": "object",

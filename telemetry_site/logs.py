@@ -20,6 +20,17 @@ class WithoutSecrets(logging.Filter):
         return True
 
 
+class BadInputInALine(logging.Filter):
+    """Leaves of what the framework refuses (a forged Host, say) what was wrong, and not the stack:
+    else anybody can fill the log.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security"):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class JSONLines(logging.Formatter):
     """An object a line: time, level, logger, message, request_id, and `fields` of the record."""
 

@@ -224,7 +224,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "telemetry_site.api.AlwaysJSON",
     "DEFAULT_PAGINATION_CLASS": "telemetry_site.api.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "telemetry_site.described.Schema",
     "EXCEPTION_HANDLER": "telemetry_site.api.problem_response",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
@@ -313,12 +313,15 @@ LOGGING = {
         "line": {"format": "%(levelname)s %(name)s %(message)s"},
         "json": {"()": "telemetry_site.logs.JSONLines"},
     },
-    "filters": {"without_secrets": {"()": "telemetry_site.logs.WithoutSecrets"}},
+    "filters": {
+        "without_secrets": {"()": "telemetry_site.logs.WithoutSecrets"},
+        "bad_input_in_a_line": {"()": "telemetry_site.logs.BadInputInALine"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
             "formatter": LOG_FORMAT,
-            "filters": ["without_secrets"],
+            "filters": ["without_secrets", "bad_input_in_a_line"],
         }
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},

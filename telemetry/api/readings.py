@@ -15,6 +15,7 @@ from drf_spectacular.utils import (
     OpenApiResponse,
     PolymorphicProxySerializer,
     extend_schema,
+    extend_schema_field,
 )
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -22,7 +23,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.authentication import IsUser
-from accounts.strict import StrictSerializer
+from accounts.strict import StrictQuery, StrictSerializer
 from devices import presence, times
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField, TimeField
@@ -34,9 +35,14 @@ from telemetry.api import outcome
 from telemetry.api.queries import time_range
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {}, "minProperties": 1})
+class PayloadField(ObjectField):
+    """A free JSON object that says something."""
+
+
 class ReadingBody(StrictSerializer):
     telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE)
-    payload = ObjectField()
+    payload = PayloadField()
     recorded_at = TimeField(required=False, help_text="Without it, the server's time.")
 
 
@@ -47,6 +53,10 @@ class ReadingAnswer(serializers.Serializer[Any]):
     payload = ObjectField()
     recorded_at = TimeField()
     created_at = TimeField()
+
+
+class StoredReadingAnswer(ReadingAnswer):
+    pending_commands = serializers.IntegerField(help_text="How many wait to be fetched.")
 
 
 class ReadingPage(serializers.Serializer[Any]):
@@ -61,7 +71,7 @@ class Rejection(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
-class BatchBody(serializers.Serializer[Any]):
+class BatchBody(StrictSerializer):
     readings = ReadingBody(many=True)
 
 
@@ -72,7 +82,7 @@ class BatchAnswer(serializers.Serializer[Any]):
     pending_commands = serializers.IntegerField(help_text="How many wait to be fetched.")
 
 
-class HistoryQuery(StrictSerializer):
+class HistoryQuery(StrictQuery):
     telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE, required=False)
     order = serializers.ChoiceField(["asc", "desc"], default="desc")
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
@@ -90,7 +100,7 @@ SENT = PolymorphicProxySerializer(
 )
 STORED = PolymorphicProxySerializer(
     component_name="Stored",
-    serializers=[ReadingAnswer, BatchAnswer],
+    serializers=[StoredReadingAnswer, BatchAnswer],
     resource_type_field_name=None,
     many=False,
 )

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
-from accounts.strict import StrictSerializer
+from accounts.strict import StrictQuery
 from devices.authentication import reachable_device
 from devices.models import Device
 from telemetry import series
@@ -44,7 +44,7 @@ class SeriesAnswer(serializers.Serializer[Any]):
     )
 
 
-class SeriesQuery(StrictSerializer):
+class SeriesQuery(StrictQuery):
     key = serializers.ListField(
         child=serializers.RegexField(series.KEY),
         max_length=series.KEYS_LIMIT,

@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
-from accounts.strict import StrictSerializer
+from accounts.strict import StrictQuery
 from devices.authentication import reachable_device
 from devices.free_json import Fault
 from devices.models import Device
@@ -52,7 +52,7 @@ class LengthRequired(APIException):
     default_detail = "Send the table's length (Content-Length)."
 
 
-class ExportQuery(StrictSerializer):
+class ExportQuery(StrictQuery):
     format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
     telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE, required=False)
     key = serializers.ListField(
@@ -73,18 +73,19 @@ class ExportQuery(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["key"] and attrs["format"] != "csv" and attrs["resolution"] == "raw":
-            raise serializers.ValidationError({"key": ["Only CSV has columns."]})
+            raise serializers.ValidationError({"key": ["Only CSV has columns."]}, "not-allowed")
         if attrs["resolution"] != "raw":
             if not attrs["key"]:
-                raise serializers.ValidationError({"key": ["Of which values?"]})
+                raise serializers.ValidationError({"key": ["Of which values?"]}, "required")
             if "telemetry_type" in attrs:
-                raise serializers.ValidationError({"telemetry_type": ["The keys say it."]})
+                detail = {"telemetry_type": ["The keys say it."]}
+                raise serializers.ValidationError(detail, "not-allowed")
         if "from" in attrs and "to" in attrs and attrs["from"] >= attrs["to"]:
             raise serializers.ValidationError({"to": ["Must be after `from`."]})
         return attrs
 
 
-class ImportQuery(StrictSerializer):
+class ImportQuery(StrictQuery):
     dry_run = serializers.BooleanField(default=False, help_text="Check every row, store none.")
 
 

@@ -225,3 +225,10 @@ def test_a_pointer_can_be_sent_whatever_the_key():
 def test_an_error_tells_its_faults():
     error = InvalidJSON([Fault("/a", "nul-character", "No."), Fault("/b", "too-large", "Never.")])
     assert str(error) == "/a: No.; /b: Never."
+
+
+@pytest.mark.parametrize("item", [0, None, "", {}, []])
+def test_what_is_empty_counts_as_a_value(item):
+    most = {"a": [item] * free_json.LEAF_LIMIT}
+    assert check(most) == []
+    assert [fault.code for fault in check({**most, "b": item})] == ["too-many-values"]

@@ -252,3 +252,49 @@ def test_the_schema_describes_every_route(anonymous_api):
         for route, methods in ROUTES.items()
         if route != "schema"
     }
+
+
+# Who may, by the ways to say who one is.
+WAYS = {
+    ANYBODY: set(),
+    USERS: {"userToken", "cookieAuth"},
+    DEVICES: {"deviceToken"},
+    OWNER: {"userToken", "cookieAuth"},
+    OWNER_AND_DEVICE: {"userToken", "cookieAuth", "deviceToken"},
+    ISSUER: {"userToken", "cookieAuth"},
+}
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return Client().get("/api/v1/schema").json()
+
+
+def test_the_schema_says_who_may(schema):
+    described = {
+        (path.removeprefix(API), method.upper()): {
+            way for ways in operation.get("security", []) for way in ways
+        }
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert described == {
+        (re.sub(r"<\w+:(\w+)>", r"{\1}", route), method): WAYS[who]
+        for route, methods in ROUTES.items()
+        for method, who in methods.items()
+        if route != "schema"
+    }
+
+
+def test_the_schema_says_that_lists_have_pages(schema, owner_api, device):
+    for route in ("devices", "tokens", "sessions", "audit", "command-batches"):
+        answers = schema["paths"][API + route]["get"]["responses"]
+        name = answers["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert set(schema["components"]["schemas"][name]["properties"]) == {"results", "next"}
+        assert set(owner_api.get(API + route).json()) == {"results", "next"}
+
+
+def test_the_schema_says_that_no_field_may_be_unknown(schema):
+    for name, component in schema["components"]["schemas"].items():
+        if name.endswith("BodyRequest"):
+            assert component["additionalProperties"] is False, name
