@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := var/bench/venv
+FIRE := var/fire/venv
 
 .PHONY: run test check bench fire fix schema messages shots clean
 
@@ -33,7 +34,7 @@ check: $(VENV)/develop.stamp ## Everything that can be checked without running t
 bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
 	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
 
-fire: $(VENV)/develop.stamp ## Keep its promises while things go wrong; NAMES="away crash" only some
+fire: $(VENV)/develop.stamp $(FIRE)/fire.stamp ## Keep its promises while things go wrong; NAMES="away crash" only some
 	@$(BIN)/python -m tests.fire $(NAMES)
 
 fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
@@ -76,4 +77,12 @@ $(BENCH)/bin/python: | $(VENV)/bin/python
 $(BENCH)/bench.stamp: requirements.txt requirements-bench.txt | $(BENCH)/bin/python
 	@echo "Installing packages …"
 	@$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-bench.txt
+	@touch $@
+
+$(FIRE)/bin/python: | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(FIRE)
+
+$(FIRE)/fire.stamp: requirements.txt requirements-fire.txt | $(FIRE)/bin/python
+	@echo "Installing packages …"
+	@$(FIRE)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-fire.txt
 	@touch $@

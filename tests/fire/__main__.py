@@ -5,7 +5,10 @@ import os
 import sys
 import time
 
-NAMES = ("away", "crash", "slow", "mutations", "postgres15", "pgbouncer")
+NAMES = (
+    *("input", "schema", "fuzz"),
+    *("away", "crash", "slow", "mutations", "postgres15", "pgbouncer"),
+)
 
 
 def main(names: list[str]) -> int:

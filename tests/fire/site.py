@@ -38,10 +38,10 @@ print(json.dumps({"owner": user_token(owner), "devices": [s.text for _, s in mad
 """
 
 
-class Site:
-    """granian and the worker, as the Procfile has them."""
+class Serving:
+    """granian as the Procfile has it, on a database that is ready."""
 
-    def __init__(self, url: str, *, worker: bool = False, **settings: str) -> None:
+    def __init__(self, url: str, **settings: str) -> None:
         self.port = free_port()
         self.folder = tempfile.TemporaryDirectory(prefix="fire-site-")
         self.environment = os.environ | {
@@ -55,16 +55,11 @@ class Site:
             **settings,
         }
         self.log = Path(self.folder.name) / "log"
-        self.with_worker = worker
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        self.manage("migrate", "--verbosity=0")
         self.manage("collectstatic", "--no-input", "--verbosity=0")
-        self.cast = json.loads(self.manage("shell", "--no-imports", "-c", CAST))
         self.start("site")
-        if self.with_worker:
-            self.start("worker")
         self.wait()
         return self
 
@@ -112,13 +107,32 @@ class Site:
     def wait(self, seconds: float = 60) -> float:
         """Seconds until it is ready."""
         started = time.monotonic()
+        client = Client(self.port)
         while time.monotonic() - started < seconds:
             try:
-                if Client(self.port).get("/readyz").status == 200:
-                    return time.monotonic() - started
+                ready = client.get("/readyz").status == 200
             except OSError:
                 time.sleep(0.02)
+                continue
+            client.close()
+            if ready:
+                return time.monotonic() - started
         raise RuntimeError(f"not ready: {self.log.read_text()[-3000:]}")
+
+
+class Site(Serving):
+    """The same with all that it needs, on an empty database; and the worker, if wanted."""
+
+    def __init__(self, url: str, *, worker: bool = False, **settings: str) -> None:
+        super().__init__(url, **settings)
+        self.with_worker = worker
+
+    def __enter__(self) -> Self:
+        self.manage("migrate", "--verbosity=0")
+        self.cast = json.loads(self.manage("shell", "--no-imports", "-c", CAST))
+        if self.with_worker:
+            self.start("worker")
+        return super().__enter__()
 
 
 @dataclass
@@ -138,6 +152,11 @@ class Client:
     timeout: float = 30
     context: ssl.SSLContext | None = None
     connection: http.client.HTTPConnection | None = None
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
 
     def get(self, path: str) -> Answer:
         return self.ask("GET", path)
@@ -167,8 +186,7 @@ class Client:
             got = self.connection.getresponse()
             raw = got.read()
         except (http.client.HTTPException, OSError) as error:
-            self.connection.close()
-            self.connection = None
+            self.close()
             raise OSError(str(error)) from error
         return Answer(got.status, time.monotonic() - started, dict(got.getheaders()), raw)
 

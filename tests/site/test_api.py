@@ -265,9 +265,9 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def schema():
-    return Client().get("/api/v1/schema").json()
+@pytest.fixture
+def schema(anonymous_api):
+    return anonymous_api.get("/api/v1/schema").json()
 
 
 def test_the_schema_says_who_may(schema):

@@ -1,0 +1,61 @@
+"""A fuzzer that is led by coverage, on every parser of what comes from outside."""
+
+import os
+import re
+import subprocess
+import tempfile
+
+from tests.fire.tools import PYTHON
+from tests.input.invariants import TARGETS
+from tests.input.seeds import seeds
+from tests.journeys.sites import ROOT
+
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
+"""For each of them."""
+LONGEST = 4096
+"""Bytes that the fuzzer makes."""
+KEPT = ROOT / "var" / "fire" / "fuzz"
+"""What got somewhere new is where the next run begins; what broke something is beside it."""
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "telemetry_site.settings"}
+
+
+def run() -> list[str]:
+    """Each target in a process of its own, from the corpus and what earlier runs have found."""
+    found = subprocess.run([PYTHON, "-c", "import atheris"], capture_output=True, check=False)
+    if found.returncode:
+        print("  (there is no atheris for this Python or machine: left out)")
+        return []
+    return [fault for name in TARGETS for fault in one(name)]
+
+
+def one(name: str) -> list[str]:
+    folder = KEPT / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds()[name]):
+        (folder / f"seed-{number}").write_bytes(seed)
+    with tempfile.TemporaryDirectory(prefix="fire-fuzz-") as data:
+        done = subprocess.run(
+            [
+                *(PYTHON, "-m", "tests.fire.fuzzed", name, str(folder)),
+                *(f"-max_total_time={SECONDS}", f"-max_len={LONGEST}", "-timeout=10"),
+                *(f"-artifact_prefix={KEPT}/{name}-", "-print_final_stats=1"),
+            ],
+            cwd=ROOT,
+            env=os.environ | {"DATA_DIR": data, **SETTINGS},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    runs = re.search(r"Done (\d+) runs|number_of_executed_units: (\d+)", done.stderr)
+    reached = re.findall(r"cov: (\d+)", done.stderr)
+    print(
+        f"  {name}: {runs[1] or runs[2] if runs else '?'} runs, {reached[-1] if reached else '?'}"
+        f" branches, {len(list(folder.iterdir()))} inputs kept",
+        flush=True,
+    )
+    if done.returncode == 0:
+        return []
+    said = done.stdout + done.stderr
+    where = said.find("Uncaught Python exception")
+    return [f"{name}: {said[where if where >= 0 else -3000 :][:3000]}"]

@@ -1,0 +1,6 @@
+"""What is installed for `make fire` alone, beside what the tests need."""
+
+from tests.journeys.sites import ROOT
+
+BIN = ROOT / "var" / "fire" / "venv" / "bin"
+PYTHON = str(BIN / "python")
