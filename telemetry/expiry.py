@@ -24,43 +24,36 @@ COUNTED = 100_000
 COUNTING = "500ms"
 """How long; where few rows are to go among very many, all have to be looked at."""
 KINDS = [
-    (
-        Telemetry,
-        "recorded_at",
-        ngettext_lazy(
-            "%(rows)s reading before %(day)s would go",
-            "%(rows)s readings before %(day)s would go",
-            "count",
-        ),
-    ),
-    (
-        HourRollup,
-        "bucket",
-        ngettext_lazy(
-            "%(rows)s hourly value before %(day)s would go",
-            "%(rows)s hourly values before %(day)s would go",
-            "count",
-        ),
-    ),
-    (
-        DayRollup,
-        "bucket",
-        ngettext_lazy(
-            "%(rows)s daily value before %(day)s would go",
-            "%(rows)s daily values before %(day)s would go",
-            "count",
-        ),
-    ),
+    (Telemetry, "recorded_at", "readings"),
+    (HourRollup, "bucket", "hourly values"),
+    (DayRollup, "bucket", "daily values"),
 ]
-"""What is kept for an age of its own, in the order of Cutoffs; the time of each, and what is said
-of those that go."""
+"""What is kept for an age of its own, in the order of Cutoffs; the time of each, and its name."""
+WOULD_GO = {
+    "readings": ngettext_lazy(
+        "%(rows)s reading before %(day)s would go",
+        "%(rows)s readings before %(day)s would go",
+        "count",
+    ),
+    "hourly values": ngettext_lazy(
+        "%(rows)s hourly value before %(day)s would go",
+        "%(rows)s hourly values before %(day)s would go",
+        "count",
+    ),
+    "daily values": ngettext_lazy(
+        "%(rows)s daily value before %(day)s would go",
+        "%(rows)s daily values before %(day)s would go",
+        "count",
+    ),
+}
+"""What is said of some of a kind; `count` chooses the form, `rows` is the number as it is shown."""
 
 
 class Part(NamedTuple):
     """What one rule removes of one kind."""
 
     rule: RetentionRule
-    words: Any
+    kind: str
     before: datetime
     rows: int
     exact: bool
@@ -68,7 +61,7 @@ class Part(NamedTuple):
     def __str__(self) -> str:
         rows = _whole(self.rows) if self.exact else roughly(self.rows)
         day = date_format(self.before, "DATE_FORMAT")
-        return str(self.words % {"count": self.rows, "rows": rows, "day": day})
+        return str(WOULD_GO[self.kind] % {"count": self.rows, "rows": rows, "day": day})
 
 
 class Preview(NamedTuple):
@@ -84,11 +77,11 @@ def preview(now: datetime) -> Preview:
     rules = Rules.read()
     parts = []
     for rule in rules:
-        for (model, time, words), before in zip(KINDS, Cutoffs.of(rule, now), strict=True):
+        for (model, time, kind), before in zip(KINDS, Cutoffs.of(rule, now), strict=True):
             if before:
                 devices = rules.devices_of(rule)
                 going = model._default_manager.filter(device__in=devices, **{f"{time}__lt": before})
-                parts.append(Part(rule, words, before, *_count(going)))
+                parts.append(Part(rule, kind, before, *_count(going)))
     return Preview(parts, _months_before(rules.nothing_kept_before(now)))
 
 
@@ -113,7 +106,7 @@ def apply(now: datetime) -> Iterator[Gone]:
 def roughly(rows: int) -> str:
     """A number as one says it: about 12.4 M, about 350,000."""
     if rows >= 1_000_000:
-        millions = number_format(rows / 1_000_000, 1, force_grouping=True)
+        millions = number_format(round(rows / 1_000_000, 1), 1, force_grouping=True)
         return _("about %(count)s M") % {"count": millions}
     return _("about %(count)s") % {"count": _whole(round(rows, 2 - len(str(rows))))}
 
