@@ -11,8 +11,8 @@ import os
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -30,10 +30,13 @@ Key = tuple[str, ...]
 
 
 class Counts(msgspec.Struct):
-    """Totals by key, and durations: how many fell into each bucket, and their sum at the end."""
+    """Totals by key; durations: how many fell into each bucket, and their sum at the end; and how
+    many of something there are at the moment.
+    """
 
     totals: list[tuple[Key, int]]
     durations: list[tuple[Key, list[float]]]
+    present: list[tuple[Key, int]] = []
 
 
 class Counter:
@@ -43,6 +46,7 @@ class Counter:
         self.lock = threading.Lock()
         self.totals: dict[Key, int] = {}
         self.durations: dict[Key, list[float]] = {}
+        self.there: dict[Key, int] = {}
         self.file: Path | None = None
         self.writing = False
 
@@ -61,11 +65,20 @@ class Counter:
             buckets[-1] += seconds
         self._write_soon()
 
+    @contextmanager
+    def present(self, key: Key) -> Iterator[None]:
+        """Count something as long as it is there."""
+        self._move(key, 1)
+        try:
+            yield
+        finally:
+            self._move(key, -1)
+
     def now(self) -> Counts:
         """What has been counted so far."""
         with self.lock:
             durations = [(key, list(buckets)) for key, buckets in self.durations.items()]
-            return Counts(list(self.totals.items()), durations)
+            return Counts(list(self.totals.items()), durations, list(self.there.items()))
 
     def share(self, folder: Path) -> None:
         """From now on let the other processes that use this folder see what is counted."""
@@ -80,6 +93,11 @@ class Counter:
         if self.file is not None:
             with suppress(OSError):
                 write_private(self.file, msgspec.json.encode(self.now()).decode())
+
+    def _move(self, key: Key, by: int) -> None:
+        with self.lock:
+            self.there[key] = self.there.get(key, 0) + by
+        self._write_soon()
 
     def _write_soon(self) -> None:
         if self.file is None or self.writing:
@@ -97,28 +115,46 @@ counter = Counter()
 def forget_past_start(folder: Path) -> None:
     """Remove what was counted by the processes of an earlier start, when none of them lives."""
     files = list(folder.glob("*.json"))
-    if not any(psutil.pid_exists(int(file.name.partition("-")[0])) for file in files):
+    if not any(map(_lives, files)):
         for file in files:
             file.unlink(missing_ok=True)
 
 
 def of_all(folder: Path) -> Counts:
-    """The sums of every process; this one's as they are now."""
+    """The sums of every process; this one's as they are now. With one that has ended all is gone
+    that was present in it.
+    """
     others = [file for file in sorted(folder.glob("*.json")) if file != counter.file]
+    # Numbers of processes come again, in containers at every start.
+    newest = {_pid(file): file for file in others}
     found = [counter.now()]
     for file in others:
         with suppress(OSError, msgspec.DecodeError):
-            found.append(msgspec.json.decode(file.read_bytes(), type=Counts))
+            one = msgspec.json.decode(file.read_bytes(), type=Counts)
+            if file != newest[_pid(file)] or not _lives(file):
+                one.present = []
+            found.append(one)
     return _sum(found)
+
+
+def _lives(file: Path) -> bool:
+    """Whether the process whose file this is has not ended."""
+    return bool(psutil.pid_exists(_pid(file)))
+
+
+def _pid(file: Path) -> int:
+    return int(file.name.partition("-")[0])
 
 
 def _sum(found: Iterable[Counts]) -> Counts:
     totals: dict[Key, int] = {}
     durations: dict[Key, list[float]] = {}
+    present: dict[Key, int] = {}
     for one in found:
-        for key, count in one.totals:
-            totals[key] = totals.get(key, 0) + count
+        for sums, counted in ((totals, one.totals), (present, one.present)):
+            for key, count in counted:
+                sums[key] = sums.get(key, 0) + count
         for key, buckets in one.durations:
             before = durations.get(key, [0.0] * len(buckets))
             durations[key] = [a + b for a, b in zip(before, buckets, strict=True)]
-    return Counts(sorted(totals.items()), sorted(durations.items()))
+    return Counts(sorted(totals.items()), sorted(durations.items()), sorted(present.items()))

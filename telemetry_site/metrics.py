@@ -29,6 +29,11 @@ PROXIED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_FORWARDED", "
 COUNTERS = {
     "readings": ("Readings by what became of them: accepted, duplicate, rejected.", ["outcome"]),
     "refused": ("Requests or readings refused, by the code of the fault or problem.", ["code"]),
+    "live_answers": ("Answers of the live process, by door and status.", ["door", "status"]),
+}
+PRESENT = {
+    "live_waiting": "Devices that wait for a command at the live process.",
+    "live_streams": "Streams of events that are open.",
 }
 GAUGES = {
     "commands_pending": "Commands that wait to be fetched or answered.",
@@ -83,6 +88,9 @@ class _Counted(Collector):
                 if key[0] == name:
                     family.add_metric(key[1:], count)
             yield family
+        present = dict(found.present)
+        for name, help in PRESENT.items():
+            yield GaugeMetricFamily(f"telemetry_{name}", help, value=present.get((name,), 0))
         durations = HistogramMetricFamily(
             "telemetry_request_seconds",
             "Time to the answer, by door and status.",

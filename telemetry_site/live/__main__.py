@@ -16,12 +16,14 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
+    from telemetry_site.counts import counter
     from telemetry_site.live.application import Live
 
     if not settings.LIVE_PORT:
         sys.stdout.write("LIVE_PORT is 0: pages and devices ask again and again instead\n")
         sys.exit(os.EX_CONFIG)
     allow_connections(settings.LIVE_CONNECTIONS)
+    counter.share(settings.METRICS_DIR)
     live = Live()
 
     class Server(uvicorn.Server):

@@ -14,6 +14,7 @@ from rest_framework import exceptions
 
 from commands.api import claim_limit
 from devices.events import Event
+from telemetry_site.counts import counter
 from telemetry_site.errors import problem
 from telemetry_site.live import answers, speakers
 from telemetry_site.live.answers import Send
@@ -34,6 +35,7 @@ HEARTBEAT = 15.0
 SLOWEST = 30.0
 """Seconds a client has to read what is sent to it."""
 STREAMS_PER_USER = 50
+DOORS = {"/api/v1/device/commands": "commands", "/api/v1/events": "events"}
 RETRY = b"retry: 3000\n\n"
 """Milliseconds after which a browser comes again."""
 NOTHING = b":\n\n"
@@ -112,23 +114,24 @@ class Live:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = speakers.http_request(scope)
         headers: dict[str, str] = {}
+        door = DOORS.get(scope["path"].rstrip("/"), "none")
+        send = _counted(send, door)
         try:
             headers = answers.headers_for(request)
-            door = self._door(scope)
-            await door(scope, receive, send, headers)
+            answer = self._door(door, scope["method"])
+            await answer(scope, receive, send, headers)
         except DisallowedHost:
             await answers.whole(send, problem(request, 400), headers)
         except Exception as error:
             await answers.whole(send, answers.of_error(request, error), headers)
 
-    def _door(self, scope: Scope) -> Callable[..., Awaitable[None]]:
-        doors = {"/api/v1/device/commands": self._commands, "/api/v1/events": self._events}
-        door = doors.get(scope["path"].rstrip("/"))
-        if door is None:
+    def _door(self, door: str, method: str) -> Callable[..., Awaitable[None]]:
+        doors = {"commands": self._commands, "events": self._events}
+        if door not in doors:
             raise Http404
-        if scope["method"] != "GET":
-            raise exceptions.MethodNotAllowed(scope["method"])
-        return door
+        if method != "GET":
+            raise exceptions.MethodNotAllowed(method)
+        return doors[door]
 
     async def _commands(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
@@ -136,7 +139,7 @@ class Live:
         """Claim what waits for the device, or what comes for it within `wait` seconds."""
         until = asyncio.get_running_loop().time() + _seconds(scope)
         asking = await self.database.run(speakers.device, scope)
-        with self.waiters.joined(asking.pk) as woken:
+        with self.waiters.joined(asking.pk) as woken, counter.present(("live_waiting",)):
             with _connected(receive, woken) as client:
                 claimed = await self.database.run(speakers.take, scope, asking)
                 while claimed is None and not self.ending:
@@ -159,7 +162,7 @@ class Live:
         audience = await self.database.run(speakers.audience, scope)
         if self.streams.count(audience.user_id) >= STREAMS_PER_USER:
             raise exceptions.Throttled(wait=HEARTBEAT)
-        with self.streams.opened(audience.user_id) as stream:
+        with self.streams.opened(audience.user_id) as stream, counter.present(("live_streams",)):
             stream.devices = audience.devices
             with _connected(receive, stream.something) as client:
                 await answers.begin(send, 200, headers | STREAM_HEADERS)
@@ -197,6 +200,17 @@ def _connected(receive: Receive, changed: asyncio.Event) -> Iterator[Client]:
         yield client
     finally:
         client.forget()
+
+
+def _counted(send: Send, door: str) -> Send:
+    """The same, noting what is answered."""
+
+    async def counting(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            counter.add(("live_answers", door, str(message["status"])))
+        await send(message)
+
+    return counting
 
 
 def _seconds(scope: Scope) -> float:

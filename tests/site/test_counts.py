@@ -94,3 +94,30 @@ def test_a_file_that_cannot_be_read_or_written_stops_nothing(
     other.write()
     ours.add(("a",))
     assert counts.of_all(tmp_path).totals == [(("a",), 1)]
+
+
+def test_what_is_present_is_counted_as_long_as_it_is_there(
+    shared: tuple[Counter, Counter], tmp_path: Path
+) -> None:
+    ours, other = shared
+    with ours.present(("a",)), other.present(("a",)), other.present(("a",)):
+        other.write()
+        assert counts.of_all(tmp_path).present == [(("a",), 3)]
+    other.write()
+    assert counts.of_all(tmp_path).present == [(("a",), 0)]
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_what_was_present_in_a_process_that_was_killed_is_gone(
+    shared: tuple[Counter, Counter], tmp_path: Path, later: bool
+) -> None:
+    _, other = shared
+    other.file = tmp_path / (f"{os.getppid()}-1.json" if later else f"{ended()}-1.json")
+    if later:
+        # Its number is another's by now.
+        (tmp_path / f"{os.getppid()}-2.json").write_text('{"totals": [], "durations": []}')
+    with other.present(("a",)):
+        other.add(("b",))
+        other.write()
+    found = counts.of_all(tmp_path)
+    assert (found.totals, found.present) == ([(("b",), 1)], [])
