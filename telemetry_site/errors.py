@@ -6,6 +6,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -135,7 +136,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def database_away(request: HttpRequest) -> HttpResponse:
-    """503 to whoever asked for what only the database knows."""
+    """503 to whoever asked for what only the database knows: who that is, too."""
+    request.user = AnonymousUser()
     response = answer(request, 503, detail=DATABASE_AWAY)
     response["Retry-After"] = "1"
     return response

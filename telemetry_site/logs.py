@@ -6,6 +6,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import OperationalError
+
 from accounts import secrets
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -28,6 +30,18 @@ class BadInputInALine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.security"):
             record.exc_info = record.exc_text = None
+        return True
+
+
+class OneLineWithoutDatabase(logging.Filter):
+    """While the database is away a line for each request is enough: of the path, and of why."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, OperationalError):
+            why = (str(error).splitlines() or [""])[0]
+            record.msg, record.args = f"{record.getMessage()}: {why}", None
+            record.exc_info = None
         return True
 
 

@@ -316,6 +316,7 @@ LOGGING = {
     "filters": {
         "without_secrets": {"()": "telemetry_site.logs.WithoutSecrets"},
         "bad_input_in_a_line": {"()": "telemetry_site.logs.BadInputInALine"},
+        "one_line_without_database": {"()": "telemetry_site.logs.OneLineWithoutDatabase"},
     },
     "handlers": {
         "console": {
@@ -328,7 +329,10 @@ LOGGING = {
     "loggers": {
         "django": {"level": "INFO", "handlers": [], "propagate": True},
         # The line of the request itself says as much of one that is refused.
-        "django.request": {"level": "ERROR" if LOG_REQUESTS else "WARNING"},
+        "django.request": {
+            "level": "ERROR" if LOG_REQUESTS else "WARNING",
+            "filters": ["one_line_without_database"],
+        },
         "procrastinate": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},
         # It tells of every start and stop of the embedded server at length.

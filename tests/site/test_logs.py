@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import OperationalError
+from django.test import Client
 
+from accounts.sessions import SessionStore
 from devices.models import Device
 from telemetry_site.logs import JSONLines
 from tests.conftest import Api
@@ -78,3 +82,19 @@ def test_an_exception_is_told_in_its_line(lines: list[dict[str, Any]]) -> None:
         logging.getLogger("elsewhere").exception("it failed")
     *_, last = lines
     assert last["exception"].endswith("ValueError: why")
+
+
+def test_a_page_without_a_database_is_one_line_of_where_and_why(
+    lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("connection refused\n\tIs the server running?")
+
+    monkeypatch.setattr(SessionStore, "load", away)
+    browser = Client(raise_request_exception=False)
+    browser.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
+    answer = browser.get("/devices")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    (line,) = [line for line in lines if line["logger"] == "django.request"]
+    assert line["message"] == "Service Unavailable: /devices: connection refused"
+    assert "exception" not in line
