@@ -1,4 +1,6 @@
-"""Django's PostgreSQL backend, with a check of the connection that costs no round trip."""
+"""Django's PostgreSQL backend, with a check of the connection that costs no round trip, and with
+changes to tables that keep nobody waiting.
+"""
 
 import select
 from typing import Any
@@ -7,6 +9,7 @@ from django.db.backends.postgresql import base
 from psycopg import pq
 
 from telemetry import binary
+from telemetry_site.postgres.schema import SchemaEditor
 
 BROKEN = {pq.TransactionStatus.INERROR, pq.TransactionStatus.UNKNOWN}
 """A transaction in which something has failed; a connection that is closed."""
@@ -14,6 +17,8 @@ BROKEN = {pq.TransactionStatus.INERROR, pq.TransactionStatus.UNKNOWN}
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Connections last, and each request first sees whether its own still does."""
+
+    SchemaEditorClass = SchemaEditor
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)

@@ -1,0 +1,150 @@
+"""Migrations run beside devices that go on sending: nobody waits for one longer than a moment."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import pytest
+from django.contrib.postgres.operations import (
+    AddConstraintNotValid,
+    AddIndexConcurrently,
+    RemoveIndexConcurrently,
+    ValidateConstraint,
+)
+from django.core.management import call_command
+from django.db import OperationalError, connection, connections, migrations, models, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from psycopg import errors
+
+from commands.models import Command
+from telemetry_site.management.commands import migrate
+
+BEFORE_THE_RULE = {"accounts": 7, "commands": 5, "devices": 5, "telemetry": 3, "telemetry_site": 1}
+"""The number of the last migration of each app that was written before there was this rule."""
+BRIEF = (
+    migrations.CreateModel,
+    migrations.DeleteModel,
+    migrations.RemoveField,
+    migrations.RemoveConstraint,
+    migrations.AlterModelOptions,
+    migrations.AlterModelManagers,
+    AddIndexConcurrently,
+    RemoveIndexConcurrently,
+    AddConstraintNotValid,
+    ValidateConstraint,
+    # What these do, only who reads them can say.
+    migrations.RunSQL,
+    migrations.RunPython,
+)
+"""Operations that lock no table that has rows for longer than a moment."""
+
+
+def operations_of(migration: migrations.Migration) -> Iterator[Operation]:
+    """What it does to tables that were there before."""
+    made: set[str] = set()
+    for operation in migration.operations:
+        if isinstance(operation, migrations.SeparateDatabaseAndState):
+            yield from operation.database_operations
+            continue
+        if isinstance(operation, migrations.CreateModel):
+            made.add(operation.name_lower)
+        if getattr(operation, "model_name_lower", None) not in made:
+            yield operation
+
+
+def is_brief(operation: Operation) -> bool:
+    """Whether the table is locked for a moment only, however many rows it has."""
+    if isinstance(operation, migrations.AddField):
+        field = operation.field
+        return not (field.unique or field.db_index or field.remote_field) and (
+            field.null or field.has_db_default() or field.default is not models.NOT_PROVIDED
+        )
+    return isinstance(operation, BRIEF)
+
+
+def test_new_migrations_lock_no_table_for_long() -> None:
+    loader = MigrationLoader(None)
+    slow = [
+        f"{app}.{name}: {operation.describe()}"
+        for (app, name), migration in loader.disk_migrations.items()
+        if int(name[:4] if name[:4].isdecimal() else 0) > BEFORE_THE_RULE.get(app, 10_000)
+        for operation in operations_of(migration)
+        if not is_brief(operation)
+    ]
+    assert slow == [], "see CONTRIBUTING.md, Migrations"
+
+
+@pytest.mark.parametrize(
+    ("operation", "brief"),
+    [
+        (migrations.AddIndex("command", models.Index(fields=["status"], name="a")), False),
+        (AddIndexConcurrently("command", models.Index(fields=["status"], name="a")), True),
+        (migrations.AddField("command", "a", models.IntegerField(null=True)), True),
+        (migrations.AddField("command", "a", models.IntegerField(null=True, unique=True)), False),
+        (migrations.AlterField("command", "a", models.BigIntegerField()), False),
+    ],
+)
+def test_the_rule_tells_them_apart(operation: Operation, brief: bool) -> None:
+    assert is_brief(operation) is brief
+
+
+@pytest.mark.django_db(transaction=True)
+class TestBesideOthers:
+    def test_a_change_waits_for_a_table_for_a_moment_only(self) -> None:
+        field = models.IntegerField(null=True)
+        field.set_attributes_from_name("a")
+        with in_use(Command), connection.schema_editor() as editor:
+            assert (setting("lock_timeout"), setting("deadlock_timeout")) == ("500ms", "200ms")
+            with pytest.raises(OperationalError) as raised:
+                editor.add_field(Command, field)
+            assert isinstance(raised.value.__cause__, errors.LockNotAvailable)
+
+    def test_who_may_not_say_when_an_autovacuum_gives_way_migrates_all_the_same(self) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL ROLE pg_monitor")
+            with connection.schema_editor():
+                assert setting("deadlock_timeout") == "1s"
+
+    def test_an_index_is_waited_for_by_nobody_and_waits_as_long_as_it_takes(self) -> None:
+        index = models.Index(fields=["attempts"], name="of_a_test")
+        before = setting("lock_timeout")
+        try:
+            for _ in range(2):
+                # The second time as after one that was interrupted.
+                with connection.schema_editor(atomic=False) as editor:
+                    editor.add_index(Command, index, concurrently=True)
+                    assert setting("lock_timeout") == "0"
+        finally:
+            with connection.schema_editor(atomic=False) as editor:
+                editor.remove_index(Command, index, concurrently=True)
+        assert setting("lock_timeout") == before
+
+    def test_what_could_not_be_locked_is_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        locked = OperationalError()
+        locked.__cause__ = errors.LockNotAvailable()
+        tries = mock.Mock(side_effect=[locked, locked, None])
+        monkeypatch.setattr(migrate.migrate.Command, "handle", tries)
+        monkeypatch.setattr(migrate, "sleep", slept := mock.Mock())
+        call_command("migrate", verbosity=0, stdout=mock.Mock())
+        assert [call.args for call in slept.call_args_list] == [(1,), (2,)]
+
+
+@contextmanager
+def in_use(model: type[models.Model]) -> Iterator[None]:
+    """A transaction of somebody else's that has read the table."""
+    other = connections.create_connection("default")
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT FROM {model._meta.db_table} LIMIT 1")
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+def setting(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SHOW {name}")
+        return str(cursor.fetchone()[0])
