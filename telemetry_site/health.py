@@ -1,7 +1,8 @@
 """`/livez` and `/readyz`: whether this process works, and whether to send it requests.
 
 They are answered before anything else is done, to anybody and under any name: a probe knows
-neither a host nor a token.
+neither a host nor a token. The granian of the Procfile does not even ask for `/livez`, but answers
+from probe/: a probe that waits behind a thousand readings would tell of them, and not of the site.
 """
 
 import shutil
