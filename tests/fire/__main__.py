@@ -7,7 +7,8 @@ import time
 
 NAMES = (
     *("input", "schema", "fuzz"),
-    *("away", "crash", "slow", "mutations", "postgres15", "pgbouncer"),
+    *("away", "crash", "overload", "slow", "races", "migrating", "recovery", "soak"),
+    *("mutations", "postgres15", "pgbouncer"),
 )
 
 

@@ -1,18 +1,17 @@
 """kill -9, again and again, under load: what was acknowledged is there once."""
 
-import json
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg
 
+from tests.fire.commands import Commands
 from tests.fire.server import DEBIAN_15, WHEEL, PostgreSQL
-from tests.fire.site import Client, Senders, Site
+from tests.fire.site import Senders, Site
 
 KILLS = int(os.environ.get("KILLS", "50"))
 RECOVERY = 5.0
@@ -25,7 +24,7 @@ def run() -> list[str]:
     print(f"  SEED={seed} KILLS={KILLS}", flush=True)
     chance = random.Random(seed)
     programs = DEBIAN_15 if DEBIAN_15.exists() else WHEEL
-    with PostgreSQL(programs) as server, Site(server.url, worker=True) as site:
+    with PostgreSQL(programs) as server, Site(server.url, others=["worker"]) as site:
         victims: dict[str, Callable[[], None]] = {
             "a process of the site": lambda: chance.choice(site.workers()).kill(),
             "a backend": lambda: kill_backend(server, chance),
@@ -124,92 +123,3 @@ def damaged(server: PostgreSQL) -> list[str]:
         except psycopg.Error as error:
             return [f"an index is damaged: {error}"]
     return []
-
-
-class Commands:
-    """Commands that are issued, and a device that carries them out."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.issued: set[str] = set()
-        self.unsure = 0
-        self.stopping = threading.Event()
-        self.issuing = threading.Thread(target=self._issue, daemon=True)
-        self.doing = threading.Thread(target=self._do, daemon=True)
-
-    def __enter__(self) -> "Commands":
-        self.issuing.start()
-        self.doing.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def finish(self) -> None:
-        """Issue no more, and let the device catch up: a lease that was lost ends after 60 s."""
-        self.stopping.set()
-        self.issuing.join(30)
-        self.doing.join(120)
-
-    def faults(self, server: PostgreSQL) -> list[str]:
-        found = server.ask(
-            "SELECT id::text, status, result->>'n', attempts FROM commands WHERE device_id = %s",
-            self.site.cast["ids"][7],
-        )
-        there = {row[0]: row for row in found}
-        faults = []
-        if lost := self.issued - set(there):
-            faults.append(f"{len(lost)} commands that were answered 201 are gone")
-        undone = [row for row in found if row[0] in self.issued and row[1] != "executed"]
-        if undone:
-            faults.append(f"{len(undone)} commands are not executed: {undone[:3]}")
-        if len(found) > len(self.issued) + self.unsure:
-            faults.append("there are commands that nobody issued")
-        return faults
-
-    def _issue(self) -> None:
-        client = Client(self.site.port, self.site.cast["owner"])
-        path = f"/api/v1/devices/{self.site.cast['ids'][7]}/commands"
-        while not self.stopping.wait(0.1):
-            try:
-                answer = client.post(path, {"command_name": "ping", "payload": {}})
-            except OSError:
-                self.unsure += 1
-                continue
-            if answer.status == 201:
-                self.issued.add(id_of(answer.body))
-            else:
-                self.unsure += 1
-
-    def _do(self) -> None:
-        client = Client(self.site.port, self.site.cast["devices"][7])
-        idle = 0.0
-        while not (self.stopping.is_set() and idle > 65):
-            try:
-                answer = client.get("/api/v1/device/commands")
-                if answer.status != 200:
-                    idle += 0.1
-                    time.sleep(0.1)
-                    continue
-                idle = 0.0
-                for one in ids_of(answer.body):
-                    self._answer(client, one)
-            except OSError:
-                time.sleep(0.05)
-
-    def _answer(self, client: Client, command: str) -> None:
-        while True:
-            with suppress(OSError):
-                body = b'{"status": "executed", "result": {"n": 1}}'
-                answer = client.ask("PATCH", f"/api/v1/device/commands/{command}", body)
-                if answer.status not in (429, 503):
-                    return
-            time.sleep(0.05)
-
-
-def id_of(body: bytes) -> str:
-    return str(json.loads(body)["id"])
-
-
-def ids_of(body: bytes) -> list[str]:
-    return [str(one["id"]) for one in json.loads(body)["results"]]

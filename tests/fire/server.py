@@ -27,7 +27,7 @@ class PostgreSQL:
     def __init__(self, programs: Path = WHEEL, *, folder: Path | None = None, **settings: str):
         self.programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="fire-pg-", dir=folder))
-        self.data = self.folder / "data"
+        self.data = self.folder / "main"
         self.port = free_port()
         self.settings = {
             "port": str(self.port),

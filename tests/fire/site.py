@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,14 +27,17 @@ import json
 from accounts.models import User
 from devices import enrolment
 from telemetry import partitions
+from django.conf import settings
 from django.utils import timezone
 from tests.factories import PASSWORD, user_token
+from tests.journeys.seed import session_of
 
 partitions.ensure_ahead(timezone.now())
 owner = User.objects.create_user("owner", "owner@example.org", PASSWORD)
-made = [enrolment.register(owner, name=f"device {n}") for n in range(8)]
-print(json.dumps({"owner": user_token(owner), "devices": [s.text for _, s in made],
-                  "ids": [str(d.pk) for d, _ in made]}))
+made = [enrolment.register(owner, name=f"device {{n}}") for n in range({devices})]
+cookie = f"{{settings.SESSION_COOKIE_NAME}}={{session_of(owner)}}"
+print(json.dumps({{"owner": user_token(owner), "password": PASSWORD, "cookie": cookie,
+                  "devices": [s.text for _, s in made], "ids": [str(d.pk) for d, _ in made]}}))
 """
 
 
@@ -42,12 +45,13 @@ class Serving:
     """granian as the Procfile has it, on a database that is ready."""
 
     def __init__(self, url: str, **settings: str) -> None:
-        self.port = free_port()
+        self.port, self.live_port = free_port(), free_port()
         self.folder = tempfile.TemporaryDirectory(prefix="fire-site-")
         self.environment = os.environ | {
             "DATABASE_URL": url,
             "DATA_DIR": self.folder.name,
             "PORT": str(self.port),
+            "LIVE_PORT": str(self.live_port),
             "BIND": "127.0.0.1",
             "ALLOWED_HOSTS": "testserver",
             "LOG_LEVEL": "WARNING",
@@ -64,6 +68,10 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.folder.cleanup()
+
+    def stop(self) -> None:
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
         for process in self.processes.values():
@@ -72,7 +80,6 @@ class Serving:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self.folder.cleanup()
 
     def manage(self, *words: str) -> str:
         done = subprocess.run(
@@ -104,34 +111,50 @@ class Serving:
         """granian's own processes, which answer."""
         return psutil.Process(self.processes["site"].pid).children()
 
-    def wait(self, seconds: float = 60) -> float:
+    def all_processes(self) -> list[psutil.Process]:
+        """Those of the Procfile with all that they have started."""
+        parents = [psutil.Process(process.pid) for process in self.processes.values()]
+        return [one for parent in parents for one in (parent, *parent.children(recursive=True))]
+
+    def memory(self) -> float:
+        """MB (PSS) of all of them."""
+        return sum(one.memory_full_info().pss for one in self.all_processes()) / 1e6
+
+    def wait(self, seconds: float = 120) -> float:
         """Seconds until it is ready."""
-        started = time.monotonic()
+        started, said = time.monotonic(), b""
         client = Client(self.port)
         while time.monotonic() - started < seconds:
             try:
-                ready = client.get("/readyz").status == 200
-            except OSError:
-                time.sleep(0.02)
-                continue
-            client.close()
-            if ready:
-                return time.monotonic() - started
-        raise RuntimeError(f"not ready: {self.log.read_text()[-3000:]}")
+                answer = client.get("/readyz")
+                client.close()
+                if answer.status == 200:
+                    return time.monotonic() - started
+                said = answer.body
+            except OSError as error:
+                said = str(error).encode()
+            time.sleep(0.05)
+        raise RuntimeError(f"not ready: {said!r} {self.log.read_text()[-3000:]}")
 
 
 class Site(Serving):
-    """The same with all that it needs, on an empty database; and the worker, if wanted."""
+    """The same with all that it needs and `others` of the Procfile, on an empty database with so
+    many devices of one owner: `cast` has their tokens and ids.
+    """
 
-    def __init__(self, url: str, *, worker: bool = False, **settings: str) -> None:
+    def __init__(
+        self, url: str, *, others: Sequence[str] = (), devices: int = 8, **settings: str
+    ) -> None:
         super().__init__(url, **settings)
-        self.with_worker = worker
+        self.others = others
+        self.devices = devices
 
     def __enter__(self) -> Self:
         self.manage("migrate", "--verbosity=0")
-        self.cast = json.loads(self.manage("shell", "--no-imports", "-c", CAST))
-        if self.with_worker:
-            self.start("worker")
+        cast = CAST.format(devices=self.devices)
+        self.cast = json.loads(self.manage("shell", "--no-imports", "-c", cast))
+        for name in self.others:
+            self.start(name)
         return super().__enter__()
 
 
@@ -150,6 +173,7 @@ class Client:
     port: int
     token: str = ""
     timeout: float = 30
+    cookie: str = ""
     context: ssl.SSLContext | None = None
     connection: http.client.HTTPConnection | None = None
 
@@ -176,6 +200,8 @@ class Client:
                 )
             )
         given = {"Host": "localhost", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        if self.cookie:
+            given["Cookie"] = self.cookie
         if self.token:
             given["Authorization"] = f"Bearer {self.token}"
         if body is not None:
@@ -236,9 +262,12 @@ class Senders:
             "recorded_at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
 
+    def _device(self, which: int) -> int:
+        return (self.first + which) % self.site.devices
+
     def _send(self, which: int) -> None:
-        client = Client(self.site.port, self.site.cast["devices"][(self.first + which) % 8])
-        offset = which // 8 * 10_000_000
+        client = Client(self.site.port, self.site.cast["devices"][self._device(which)])
+        offset = which // self.site.devices * 10_000_000
         number = 0
         while not self.stopped.is_set():
             numbers = range(number, number + self.batch)
@@ -277,7 +306,7 @@ class Senders:
             rows = ask(
                 "SELECT (payload->>'n')::bigint, count(*) FROM telemetry WHERE device_id = %s"
                 " AND telemetry_type = 'fire' GROUP BY 1",
-                self.site.cast["ids"][(self.first + which) % 8],
+                self.site.cast["ids"][self._device(which)],
             )
             there = dict(rows)
             if lost := numbers - set(there):

@@ -68,7 +68,10 @@ def _begin(
 ) -> list[socket.socket]:
     made = []
     for _ in range(count):
-        connection = socket.create_connection((host, port), timeout=30)
+        # From another address than the others: nginx limits how many connections each may have.
+        connection = socket.create_connection(
+            ("127.0.0.1", port), timeout=30, source_address=("127.0.0.2", 0)
+        )
         if context is not None:
             connection = context.wrap_socket(connection, server_hostname=host)
         connection.sendall(first)
