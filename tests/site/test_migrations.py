@@ -20,7 +20,7 @@ from psycopg import errors
 from commands.models import Command
 from telemetry_site.management.commands import migrate
 
-BEFORE_THE_RULE = {"accounts": 7, "commands": 5, "devices": 5, "telemetry": 3, "telemetry_site": 1}
+BEFORE_THE_RULE = {"accounts": 8, "commands": 5, "devices": 5, "telemetry": 3, "telemetry_site": 1}
 """The number of the last migration of each app that was written before there was this rule."""
 BRIEF = (
     migrations.CreateModel,
@@ -57,9 +57,8 @@ def is_brief(operation: Operation) -> bool:
     """Whether the table is locked for a moment only, however many rows it has."""
     if isinstance(operation, migrations.AddField):
         field = operation.field
-        return not (field.unique or field.db_index or field.remote_field) and (
-            field.null or field.has_db_default() or field.default is not models.NOT_PROVIDED
-        )
+        filled = field.null or field.has_default() or field.has_db_default() or field.blank
+        return filled and not (field.unique or field.db_index or field.remote_field)
     return isinstance(operation, BRIEF)
 
 
