@@ -179,6 +179,19 @@ def claim_limit(query: QueryDict) -> int:
     return int(text)
 
 
+LONGEST_WAIT = 30.0
+WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,20})?", re.ASCII)
+
+
+def claim_wait(query: QueryDict) -> float:
+    """How many seconds to wait for a command: `wait`, from 0 to LONGEST_WAIT."""
+    text = query.get("wait", "0")
+    if not WAIT.fullmatch(text) or float(text) > LONGEST_WAIT:
+        detail = f"From 0 to {LONGEST_WAIT:.0f} seconds."
+        raise serializers.ValidationError({"wait": [detail]}, code="invalid")
+    return float(text)
+
+
 class CommandRetry(APIView):
     """Send a command that has ended again: a new one that refers to it."""
 
@@ -213,11 +226,15 @@ class Claim(APIView):
         parameters=[
             OpenApiParameter(
                 "wait",
-                float,
+                {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
                 description="Seconds to wait for a command, 0 to 30. Only at the `live_url` that "
                 "`GET /device` tells; elsewhere the answer comes at once.",
             ),
-            OpenApiParameter("limit", int, description="Commands at the most, 1 to 50."),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": lifecycle.CLAIM_LIMIT},
+                description="Commands at the most.",
+            ),
         ],
         responses={200: ClaimAnswer, 204: None},
     )
@@ -226,6 +243,8 @@ class Claim(APIView):
         device = speaking_device(request)
         presence.mark_seen(device, now=now)
         limit = claim_limit(request.query_params)
+        # Where nobody waits a wrong one is as wrong.
+        claim_wait(request.query_params)
         claimed = lifecycle.claim(device, now=now, limit=limit)
         if not claimed:
             return Response(status=status.HTTP_204_NO_CONTENT)

@@ -84,6 +84,7 @@ def _commands() -> list[Limit]:
 
 
 def _reading() -> list[Limit]:
+    from commands.api import LONGEST_WAIT
     from telemetry import series
     from telemetry_site.api import KeysetPagination
     from telemetry_site.live import application, speakers
@@ -92,7 +93,7 @@ def _reading() -> list[Limit]:
         Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
         Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
         Limit(_("Points of each"), count(series.POINTS_LIMIT)),
-        Limit(_("Longest wait for a command"), span(timedelta(seconds=application.LONGEST_WAIT))),
+        Limit(_("Longest wait for a command"), span(timedelta(seconds=LONGEST_WAIT))),
         Limit(_("Streams of events of one person"), count(application.STREAMS_PER_USER)),
         Limit(_("Devices that a stream may name"), count(speakers.DEVICES_NAMED)),
         Limit(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,7 +11,7 @@ from django.db import OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 
-from commands.api import claim_limit
+from commands.api import claim_limit, claim_wait
 from devices.events import Event
 from telemetry_site.counts import counter
 from telemetry_site.errors import problem
@@ -28,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-LONGEST_WAIT = 30.0
-WAIT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?", re.ASCII)
 HEARTBEAT = 15.0
 """Seconds after which a stream says that it is still there, and whether it may be is looked up."""
 SLOWEST = 30.0
@@ -214,10 +211,7 @@ def _counted(send: Send, door: str) -> Send:
 
 
 def _seconds(scope: Scope) -> float:
-    """How long to wait: `wait`, from 0 to LONGEST_WAIT. Raises ValidationError, for `limit` too."""
+    """How long to wait. Raises ValidationError, for `limit` too."""
     query = speakers.http_request(scope).GET
     claim_limit(query)
-    text = query.get("wait", "0")
-    if not WAIT.fullmatch(text) or float(text) > LONGEST_WAIT:
-        raise exceptions.ValidationError({"wait": [f"From 0 to {LONGEST_WAIT:.0f} seconds."]})
-    return float(text)
+    return claim_wait(query)

@@ -398,3 +398,15 @@ def test_looking_at_the_head_of_the_queue_claims_nothing(device_api: Api, device
     assert device_api.send("HEAD", "/api/v1/device/commands").status_code == 405
     command.refresh_from_db()
     assert command.attempts == 0
+
+
+@pytest.mark.parametrize("wait", ["", "null", "-1", "31", "1e1", "\u0663"])
+def test_a_wait_that_is_none_is_422_though_nobody_waits_here(device_api, wait):
+    answer = device_api.get("/api/v1/device/commands", {"wait": wait})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/wait"
+
+
+def test_a_wait_may_be_as_fine_as_programs_write_it(device_api):
+    answer = device_api.get("/api/v1/device/commands", {"wait": "24.058120376201316"})
+    assert answer.status_code == 204

@@ -11,8 +11,8 @@ BEYOND = {
     # Nor can it know what there is, or was.
     *("time-out-of-range", "refused", "idempotency-key-reused", "no-devices", "not-allowed"),
     *("unknown-device", "wrong-password", "taken"),
-    # Nor that one of two must be given, or which passwords are too easy.
-    *("required", "password_too_common", "password_too_short", "password_too_similar"),
+    # Nor that one of two must be given, that spaces are nothing, which passwords are too easy.
+    *("required", "blank", "password_too_common", "password_too_short", "password_too_similar"),
 }
 """Codes of what fits the schema and is refused all the same."""
 PLACES = {

@@ -123,6 +123,8 @@ def configuration(cast: Any) -> str:
         "positive_data_acceptance.enabled = false",
         "negative_data_rejection.expected-statuses = "
         "[400, 401, 403, 404, 405, 409, 411, 413, 415, 422]",
+        # It cannot take away the session of a browser, which is sent with everything.
+        f"ignored_auth.enabled = {str('Cookie' not in headers).lower()}",
         "[parameters]",
         *(f'"path.{name}" = {json.dumps(value)}' for name, value in own.items()),
     ]

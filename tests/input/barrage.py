@@ -97,12 +97,14 @@ def barrage(
     """Send it. What must be refused goes first, so that whatever is changed was changed by it."""
     report, started = Report(), time.monotonic()
     with Volley(port, report) as volley:
+        before = contents(database)
         for number, endpoint in enumerate(endpoints()):
             sent = [one for i, one in enumerate(cases) if chosen(i, number)]
-            before = contents(database)
             volley.send(made(endpoint, [c for c in sent if c.fate != Fate.EITHER], cast))
-            if changed := differences(before, contents(database)):
+            after = contents(database)
+            if changed := differences(before, after):
                 report.faults.append(f"{endpoint.name}: refused, but changed {changed}")
+            before = after
         for number, endpoint in enumerate(endpoints()):
             sent = [one for i, one in enumerate(cases) if chosen(i, number)]
             harmless = _harmless(endpoint, cast)
@@ -233,14 +235,15 @@ def good_ones(line: Line, cast: Cast, report: Report) -> None:
 
 def contents(database: psycopg.Connection[Any]) -> dict[str, tuple[int, int]]:
     """By table, how many rows there are, and a sum over what they hold."""
-    found = {}
-    row = sql.SQL("hashtextextended((to_jsonb(t) - %s::text[])::text, 0)")
-    for table in _tables(database):
-        query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} AS t").format(
-            row, sql.Identifier(table)
-        )
-        (found[table],) = database.execute(query, [list(VOLATILE)]).fetchall()
-    return found
+    one = sql.SQL(
+        "SELECT {name}, count(*), coalesce(sum(hashtextextended("
+        "(to_jsonb(t) - {volatile}::text[])::text, 0)), 0) FROM {table} AS t"
+    )
+    all_of_them = sql.SQL(" UNION ALL ").join(
+        one.format(name=table, volatile=sql.Literal(list(VOLATILE)), table=sql.Identifier(table))
+        for table in _tables(database)
+    )
+    return {name: (count, held) for name, count, held in database.execute(all_of_them)}
 
 
 def _tables(database: psycopg.Connection[Any]) -> list[str]:
