@@ -107,6 +107,13 @@ class Serving:
                 stderr=log,
             )
 
+    def revive(self) -> None:
+        """Start again what has ended by itself, after a second as supervisor and systemd do."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                time.sleep(1)
+                self.start(name)
+
     def workers(self) -> list[psutil.Process]:
         """granian's own processes, which answer."""
         return psutil.Process(self.processes["site"].pid).children()
@@ -116,9 +123,11 @@ class Serving:
         parents = [psutil.Process(process.pid) for process in self.processes.values()]
         return [one for parent in parents for one in (parent, *parent.children(recursive=True))]
 
-    def memory(self) -> float:
-        """MB (PSS) of all of them."""
-        return sum(one.memory_full_info().pss for one in self.all_processes()) / 1e6
+    def memory(self, name: str = "site") -> float:
+        """MB (PSS) of one of the Procfile with all that it has started."""
+        parent = psutil.Process(self.processes[name].pid)
+        family = (parent, *parent.children(recursive=True))
+        return sum(one.memory_full_info().pss for one in family) / 1e6
 
     def wait(self, seconds: float = 120) -> float:
         """Seconds until it is ready."""

@@ -4,6 +4,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from itertools import count, cycle
 from typing import NamedTuple, Self
 
@@ -16,6 +18,7 @@ from tests.fire.site import TELEMETRY, Client, Senders, Site
 SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
 STEP = 5.0
 """Seconds between two looks."""
+NAMES = ("site", "worker", "live")
 USUAL = {200, 201, 204}
 OTHER_TABLES = """
     SELECT sum(pg_total_relation_size(oid)) / 1e6 FROM pg_class
@@ -38,10 +41,10 @@ def run() -> list[str]:
     """SOAK_SECONDS of it."""
     with (
         PostgreSQL() as server,
-        Site(server.url, others=["worker", "live"], devices=10) as site,
+        Site(server.url, others=NAMES[1:], devices=10) as site,
     ):
         quantities = [
-            Quantity("MB of the site", 8, site.memory),
+            *(Quantity(f"MB of {name}", 8, partial(site.memory, name)) for name in NAMES),
             Quantity("MB of PostgreSQL's own", 8, lambda: of_postgresql(server)),
             Quantity("descriptors", 4, lambda: descriptors(site)),
             Quantity("connections", 2, lambda: connections(server)),
@@ -56,7 +59,7 @@ def run() -> list[str]:
         ):
             seen = looked_at(quantities)
             commands.finish()
-        faults = singles.odd + batches.odd + others.odd
+        faults = singles.odd + batches.odd + sorted(others.odd)
         faults += singles.missing(server.ask) + batches.missing(server.ask)
         faults += commands.faults(server)
         stored = server.ask("SELECT count(*) FROM telemetry")[0][0]
@@ -132,7 +135,7 @@ class Repeated:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.odd: list[str] = []
+        self.odd: set[str] = set()
         self.asked = 0
         self.slowest = 0.0
         self.stopping = threading.Event()
@@ -169,11 +172,13 @@ class Repeated:
         owner = Client(self.site.port, self.site.cast["owner"])
         person = Client(self.site.port, cookie=self.site.cast["cookie"])
         device = f"/devices/{self.site.cast['ids'][0]}"
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        hours = f"from={today}T00:00:00Z&to={today}T23:59:59Z"
         paths = (
             (owner, "/api/v1/devices"),
             (owner, f"/api/v1{device}/telemetry?limit=100"),
             (owner, f"/api/v1{device}/telemetry/latest"),
-            (owner, f"/api/v1{device}/telemetry/series?key=fire.n"),
+            (owner, f"/api/v1{device}/telemetry/series?key=fire.n&{hours}"),
             (owner, f"/api/v1{device}/commands"),
             (person, "/"),
             (person, "/devices/rows"),
@@ -194,9 +199,9 @@ class Repeated:
         try:
             answer = client.get(path) if method == "GET" else client.post(path, body)
         except OSError as error:
-            self.odd.append(f"{method} {path}: {error}")
+            self.odd.add(f"{method} {path}: {error}")
             return
         self.asked += 1
         self.slowest = max(self.slowest, answer.seconds - waiting)
         if answer.status not in USUAL:
-            self.odd.append(f"{method} {path}: {answer.status} {answer.body[:200]!r}")
+            self.odd.add(f"{method} {path}: {answer.status} {answer.body[:100]!r}")
