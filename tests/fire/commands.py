@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from tests.fire.server import PostgreSQL
 from tests.fire.site import Client, Site
@@ -23,6 +24,7 @@ class Commands:
         self.pause = pause
         self.patience = patience
         self.slowest = 0.0
+        self.began = datetime.now(UTC)
         self.issued: set[str] = set()
         self.unsure = 0
         self.stopping = threading.Event()
@@ -45,8 +47,10 @@ class Commands:
 
     def faults(self, server: PostgreSQL) -> list[str]:
         found = server.ask(
-            "SELECT id::text, status, result->>'n', attempts FROM commands WHERE device_id = %s",
+            "SELECT id::text, status, result->>'n', attempts FROM commands"
+            " WHERE device_id = %s AND created_at >= %s",
             self.site.cast["ids"][self.device],
+            self.began,
         )
         there = {row[0]: row for row in found}
         faults = []
@@ -61,7 +65,7 @@ class Commands:
 
     def _issue(self) -> None:
         client = Client(self.site.port, self.site.cast["owner"])
-        path = f"/api/v1/devices/{self.site.cast['ids'][7]}/commands"
+        path = f"/api/v1/devices/{self.site.cast['ids'][self.device]}/commands"
         while not self.stopping.wait(self.pause):
             try:
                 answer = client.post(path, {"command_name": "ping", "payload": {}})

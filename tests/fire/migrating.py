@@ -22,7 +22,8 @@ EXPORT = 5.0
 FILL = """
     INSERT INTO commands SELECT another.* FROM commands AS known, generate_series(1, %s) AS n,
         LATERAL jsonb_populate_record(
-            known, jsonb_build_object('id', gen_random_uuid(), 'attempts', 1 + n %% 2)
+            known,
+            jsonb_build_object('id', gen_random_uuid(), 'device_id', (%s::text[])[1 + n %% 8])
         ) AS another
     WHERE known.id = %s
 """
@@ -95,14 +96,14 @@ def migrated(server: PostgreSQL, site: Site, device: int, *words: str) -> list[s
 
 
 def fill(server: PostgreSQL, site: Site) -> None:
-    """ROWS commands that are done."""
+    """ROWS commands that are done, of all devices."""
     with Commands(site, device=5, patience=1) as commands:
         while not commands.issued:
             time.sleep(0.01)
     with server.connect() as connection:
         # Nobody is told of them.
         connection.execute("SET session_replication_role = replica")
-        connection.execute(FILL, [ROWS, next(iter(commands.issued))])
+        connection.execute(FILL, [ROWS, site.cast["ids"], next(iter(commands.issued))])
         connection.execute("ANALYZE commands")
 
 

@@ -70,7 +70,7 @@ class Stream:
             readings = [
                 {
                     "telemetry_type": self.kind,
-                    "payload": {"n": n, "batch": number},
+                    "payload": {"n": n, "batch": f"{self.start:%FT%T}, {number}"},
                     "recorded_at": f"{self.start + timedelta(milliseconds=n):%FT%T.%fZ}",
                 }
                 for n in range(number, number + self.batch)
