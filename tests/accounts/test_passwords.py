@@ -92,7 +92,7 @@ def test_a_known_and_an_unknown_address_take_the_same_statements(owner):
 
     assert statements(owner.email) == statements("nobody@example.org")
     first, second = [job.args for job in ProcrastinateJob.objects.all()]
-    assert set(first) == set(second) == {"kind", "subject"}
+    assert set(first) == set(second) == {"kind", "language", "subject"}
 
 
 def test_guessing_the_password_of_who_is_signed_in_is_counted(owner, settings):

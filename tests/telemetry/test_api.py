@@ -505,7 +505,7 @@ class TestSeries:
         ("query", "pointer"),
         [
             ([], "/key"),
-            ([("key", "")], "/key/0"),
+            ([("key", "")], "/key"),
             ([("key", "bad")], "/key/0"),
             ([("key", "bad"), ("key", "a.b")], "/key/0"),
             ([("key", "a.b"), ("key", "a.'")], "/key/1"),
