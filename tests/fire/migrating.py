@@ -123,7 +123,7 @@ def install_app(site: Site) -> None:
 def export(server: PostgreSQL) -> Iterator[None]:
     """Somebody reads the table, and goes on for EXPORT seconds."""
     connection = server.connect()
-    connection.execute("BEGIN")
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     connection.execute("SELECT FROM commands LIMIT 1")
     ending = threading.Timer(EXPORT, connection.close)
     ending.start()
