@@ -153,6 +153,9 @@ def count(number: int) -> str:
 def span(length: timedelta) -> str:
     """In words, in the largest unit that it is a whole number of: 90 minutes, 30 days."""
     seconds = int(length.total_seconds())
+    if seconds % (365 * 86_400) == 0:
+        years = seconds // (365 * 86_400)
+        return ngettext("%(count)d year", "%(count)d years", years) % {"count": years}
     if seconds % 86_400 == 0:
         days = seconds // 86_400
         return ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
