@@ -10,11 +10,11 @@ import psycopg
 
 from tests.fire.postgres15 import suite
 from tests.fire.server import PostgreSQL
-from tests.journeys.sites import free_port
+from tests.journeys.sites import PATIENCE, free_port
 
 CONFIGURATION = """
 [databases]
-* = host=127.0.0.1 port={server}
+* = host=127.0.0.1 port={server} user={user}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -53,13 +53,14 @@ def pooled(server: PostgreSQL) -> Iterator[str]:
         command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
     url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+    deadline = time.monotonic() + PATIENCE
     try:
         while True:
             try:
                 psycopg.connect(url).close()
                 break
             except psycopg.OperationalError:
-                if process.poll() is not None:
+                if process.poll() is not None or time.monotonic() > deadline:
                     log = server.folder / "pgbouncer.log"
                     raise RuntimeError(log.read_text() if log.exists() else "no log") from None
                 time.sleep(0.05)
