@@ -147,7 +147,9 @@ def test_what_is_restored_is_what_was_backed_up(
     assert "--replace" in there.manage("restore", str(file), fails=True)
 
     # Somebody else is at work there.
-    with psycopg.connect(**there.login):
+    with psycopg.connect(**there.login) as busy:
+        # A pool of connections gives one only to who says something.
+        busy.execute("SELECT 1")
         assert "Stop the site" in there.manage("restore", str(file), "--replace", fails=True)
     # A backup that is broken in the middle changes nothing.
     before = there.sums()

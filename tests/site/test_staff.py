@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -313,7 +314,9 @@ class TestDashboard:
         disk = staff_client.get("/admin/").context["disk"]
         assert dict(disk.sizes.months)[NOW.date().replace(day=1)] > 100_000
         assert {"telemetry", "devices", "commands"} <= dict(disk.sizes.tables).keys()
-        assert disk.free is not None
+        # What is free elsewhere nobody can tell.
+        here = settings.DATABASES["default"]["ENGINE"] == "telemetry_site.embedded"
+        assert (disk.free is not None) is here
 
     def test_staff_who_may_not_see_devices_see_only_their_tables(
         self, staff: User, staff_client: Client
