@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 import time
 
@@ -34,4 +35,6 @@ def main(names: list[str]) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    # Whoever is told to end ends first what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

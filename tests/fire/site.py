@@ -62,9 +62,13 @@ class Serving:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        self.manage("collectstatic", "--no-input", "--verbosity=0")
-        self.start("site")
-        self.wait()
+        try:
+            self.manage("collectstatic", "--no-input", "--verbosity=0")
+            self.start("site")
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
