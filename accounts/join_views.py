@@ -50,13 +50,23 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @page
 def forgotten(request: HttpRequest) -> HttpResponse:
     """Ask for an address, and mail a link to choose another password."""
-    return _ask_for_address(request, "password-reset", "accounts/forgotten.html")
+    return _ask_for_address(
+        request,
+        "password-reset",
+        title=_("Forgot your password?"),
+        words=_("We mail you a link to choose another one."),
+    )
 
 
 @page
 def ask_again(request: HttpRequest) -> HttpResponse:
     """Ask for an address that is not proven yet, and mail its link again."""
-    return _ask_for_address(request, "verification", "accounts/ask_again.html")
+    return _ask_for_address(
+        request,
+        "verification",
+        title=_("Confirm your address"),
+        words=_("We mail the link to confirm your address again."),
+    )
 
 
 @page
@@ -159,13 +169,15 @@ def new_password(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/new_password.html", context, status=status)
 
 
-def _ask_for_address(request: HttpRequest, kind: str, template: str) -> HttpResponse:
+def _ask_for_address(request: HttpRequest, kind: str, **said: str) -> HttpResponse:
     known = request.user.email if isinstance(request.user, User) else ""
     given = request.POST if request.method == "POST" else None
     form = account_forms.AddressForm(given, initial={"email": known})
     if form.is_valid():
         return _mail(request, kind, form.cleaned_data["email"], timezone.now())
-    return render(request, template, {"form": form}, status=422 if form.is_bound else 200)
+    context = {"form": form, **said}
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/ask_for_link.html", context, status=status)
 
 
 def _mail(request: HttpRequest, kind: str, email: str, now: datetime) -> HttpResponse:

@@ -1,0 +1,31 @@
+"""What tests of pages have in common."""
+
+from django.http import HttpResponse
+from django.utils import timezone
+
+from accounts.models import User
+from tests.factories import (
+    CommandFactory,
+    DeviceFactory,
+    store_reading,
+)
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+PARTIAL = {"HX-Request": "true"}
+
+
+def text(answer: HttpResponse) -> str:
+    return answer.content.decode()
+
+
+def with_unit(number: str, unit: str) -> str:
+    return f'{number}<span class="unit">\N{NARROW NO-BREAK SPACE}{unit}</span>'
+
+
+def fill(user: User, devices: int) -> None:
+    """Devices with readings of two types and a waiting command each."""
+    for number in range(devices):
+        device = DeviceFactory.create(user=user, last_seen_at=timezone.now())
+        for kind in ("environment", "power"):
+            store_reading(device, telemetry_type=kind, payload={"a": number, "b": "on"})
+        CommandFactory.create(device=device)
