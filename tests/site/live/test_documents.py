@@ -17,9 +17,15 @@ from tests.factories import NOW, device_token, store_readings, user_token
 from tests.site.live.conftest import LiveServer
 
 ROOT = Path(django_settings.BASE_DIR)
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("api", "deploy"))]
-DOCUMENTS += ["docs/operations.md", "benchmarks/README.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"]
+DOCUMENTS += [f"docs/{name}.md" for name in ("api", "connect", "deploy", "operations")]
+TOLD = sorted(
+    str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+)
 COMMAND = re.compile(r"^(?:make|curl|.*manage\.py|BENCH_PORT=) ?.*(?:(?<=\\)\n.*)*", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+CODE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
+"""A path within the project, if its first folder is there."""
 TIMED_OUT = 28
 """What curl ends with after as long as it was given."""
 
@@ -42,6 +48,15 @@ def test_every_kind_of_command_is_found_where_the_documents_have_it() -> None:
     assert len(CURL) >= 4
     assert len(MANAGE) >= 10
     assert len(MAKE) >= 8
+
+
+@pytest.mark.parametrize("document", TOLD)
+def test_what_a_document_leads_to_is_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    links = [(ROOT / document).parent / link for link in LINK.findall(text)]
+    places = [ROOT / place for place in CODE.findall(text) if (ROOT / place.split("/")[0]).is_dir()]
+    places = [place for place in places if place.relative_to(ROOT).parts[0] != "var"]
+    assert [str(place) for place in links + places if not place.exists()] == []
 
 
 @pytest.mark.parametrize(("document", "command"), MAKE)
@@ -69,7 +84,8 @@ def test_what_is_typed_for_curl_does_what_is_said(
     (tmp_path / ".curlrc").write_text("fail-with-body\nmax-time = 3\n", encoding="utf-8")
     told = []
     for document, command in CURL:
-        token = device_token(device) if document == "README.md" else user_token(device.user)
+        of_device = document in ("README.md", "docs/connect.md")
+        token = device_token(device) if of_device else user_token(device.user)
         given = {"TOKEN": token, "SITE": live_server.url, "ID": str(device.pk)}
         done = subprocess.run(
             command.replace("http://localhost:8000", live_server.url),
