@@ -1,0 +1,16 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    """Nothing is known of how the commands are shared out among the devices (decision 0044)."""
+
+    dependencies = [
+        ("commands", "0005_found_by_name"),
+    ]
+
+    operations = [
+        migrations.RunSQL(
+            "ALTER TABLE commands ALTER COLUMN device_id SET STATISTICS 0",
+            "ALTER TABLE commands ALTER COLUMN device_id SET STATISTICS -1",
+        ),
+    ]
