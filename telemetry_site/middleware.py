@@ -88,7 +88,7 @@ def refusals(get_response: Handler) -> Handler:
 
 
 def response_headers(get_response: Handler) -> Handler:
-    """Tell browsers how little they may do with our pages."""
+    """Tell browsers how little they may do with our pages, and everybody how long the answer is."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -96,6 +96,9 @@ def response_headers(get_response: Handler) -> Handler:
             response.setdefault(header, value)
         if url := context.live_url(request)["live_url"]:
             response["Content-Security-Policy"] = with_live(url)
+        if not response.streaming and not response.has_header("Content-Length"):
+            # Else the server sends it in chunks, which small devices cannot read.
+            response["Content-Length"] = str(len(response.content))
         return response
 
     return middleware

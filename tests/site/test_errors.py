@@ -168,6 +168,8 @@ def test_what_is_refused_before_it_is_looked_at_has_all_headers_too(visitor, how
     assert answer.json()["request_id"] == answer["X-Request-Id"]
     assert "Content-Security-Policy" in answer
     assert answer["Cache-Control"] == "no-store"
+    # Without it the server sends in chunks, which small devices cannot read.
+    assert answer["Content-Length"] == str(len(answer.content))
 
 
 @pytest.mark.urls(__name__)
