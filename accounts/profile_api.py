@@ -18,6 +18,8 @@ from accounts.strict import StrictSerializer
 class ProfileAnswer(serializers.ModelSerializer[User]):
     """What a user sees of themselves."""
 
+    # Not the model's: its pattern means the letters of all scripts, and in a schema those of ASCII.
+    username = serializers.CharField(max_length=150)
     pending_email = serializers.CharField(
         help_text="Will be the address once it is proven; or empty."
     )

@@ -6,8 +6,6 @@ import subprocess
 import tempfile
 
 from tests.fire.tools import PYTHON
-from tests.input.invariants import TARGETS
-from tests.input.seeds import seeds
 from tests.journeys.sites import ROOT
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
@@ -16,6 +14,7 @@ LONGEST = 4096
 """Bytes that the fuzzer makes."""
 KEPT = ROOT / "var" / "fire" / "fuzz"
 """What got somewhere new is where the next run begins; what broke something is beside it."""
+FUZZED = [PYTHON, "-m", "tests.fire.fuzzed"]
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "telemetry_site.settings"}
 
 
@@ -25,28 +24,31 @@ def run() -> list[str]:
     if found.returncode:
         print("  (there is no atheris for this Python or machine: left out)")
         return []
-    return [fault for name in TARGETS for fault in one(name)]
+    with tempfile.TemporaryDirectory(prefix="fire-fuzz-") as data:
+        environment = os.environ | {"DATA_DIR": data, **SETTINGS}
+        listed = subprocess.run(
+            FUZZED, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE
+        )
+        names = listed.stdout.decode().split()
+        return [fault for name in names for fault in one(name, environment)]
 
 
-def one(name: str) -> list[str]:
+def one(name: str, environment: dict[str, str]) -> list[str]:
     folder = KEPT / name
     folder.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()[name]):
-        (folder / f"seed-{number}").write_bytes(seed)
-    with tempfile.TemporaryDirectory(prefix="fire-fuzz-") as data:
-        done = subprocess.run(
-            [
-                *(PYTHON, "-m", "tests.fire.fuzzed", name, str(folder)),
-                *(f"-max_total_time={SECONDS}", f"-max_len={LONGEST}", "-timeout=10"),
-                *(f"-artifact_prefix={KEPT}/{name}-", "-print_final_stats=1"),
-            ],
-            cwd=ROOT,
-            env=os.environ | {"DATA_DIR": data, **SETTINGS},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+    done = subprocess.run(
+        [
+            *(*FUZZED, name, str(folder)),
+            *(f"-max_total_time={SECONDS}", f"-max_len={LONGEST}", "-timeout=10"),
+            *(f"-artifact_prefix={KEPT}/{name}-", "-print_final_stats=1"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     runs = re.search(r"Done (\d+) runs|number_of_executed_units: (\d+)", done.stderr)
     reached = re.findall(r"cov: (\d+)", done.stderr)
     print(

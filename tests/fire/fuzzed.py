@@ -1,13 +1,23 @@
-"""One parser under the fuzzer: `python -m tests.fire.fuzzed TARGET FOLDER -max_total_time=…`."""
+"""One parser under the fuzzer: `python -m tests.fire.fuzzed TARGET FOLDER -max_total_time=…`.
+
+The folder is given the corpus to begin with. Without arguments: the names of all targets.
+"""
 
 import sys
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["accounts", "devices", "telemetry"]):
     from tests.input.invariants import TARGETS
+    from tests.input.seeds import seeds
 
 if __name__ == "__main__":
-    target = TARGETS[sys.argv.pop(1)]
-    atheris.Setup(sys.argv, target)
+    if len(sys.argv) == 1:
+        print(*TARGETS)
+        sys.exit()
+    name, folder = sys.argv.pop(1), Path(sys.argv[1])
+    for number, seed in enumerate(seeds()[name]):
+        (folder / f"seed-{number}").write_bytes(seed)
+    atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()
