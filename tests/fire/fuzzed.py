@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import atheris
+import django
 
 with atheris.instrument_imports(include=["accounts", "devices", "telemetry"]):
     from tests.input.invariants import TARGETS
@@ -19,5 +20,7 @@ if __name__ == "__main__":
     name, folder = sys.argv.pop(1), Path(sys.argv[1])
     for number, seed in enumerate(seeds()[name]):
         (folder / f"seed-{number}").write_bytes(seed)
+    # Faults are told in somebody's language.
+    django.setup()
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()
