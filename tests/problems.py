@@ -17,3 +17,8 @@ def told(answer: HttpResponse, status: int) -> dict[str, Any]:
     assert problem["detail"]
     assert problem["request_id"] == answer["X-Request-Id"]
     return problem
+
+
+def pointers(answer: HttpResponse) -> list[str]:
+    """The places of what was sent that a 422 complains of."""
+    return [fault["pointer"] for fault in told(answer, 422)["errors"]]

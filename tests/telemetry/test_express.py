@@ -14,7 +14,8 @@ from telemetry.api import express
 from telemetry.models import Telemetry
 from tests.conftest import Api
 from tests.factories import CommandFactory, DeviceFactory, device_token
-from tests.telemetry.test_api import OWN, READING, one_more, problem
+from tests.problems import told
+from tests.telemetry.sending import OWN, READING, one_more
 
 pytestmark = pytest.mark.usefixtures("commits_count")
 
@@ -129,7 +130,7 @@ def test_a_token_that_has_ended_is_refused_on_the_next_request(device, known_api
     assert known_api.post(OWN, one_more(1)).status_code == 201
     end(device)
     before = Telemetry.objects.count()
-    problem(known_api.post(OWN, one_more(2)), 401)
+    told(known_api.post(OWN, one_more(2)), 401)
     assert Telemetry.objects.count() == before
 
 
@@ -161,7 +162,7 @@ def test_other_methods_are_not_its_business(known_api, passed, way):
 def test_a_token_with_a_typo_or_of_somebody_else_opens_nothing(known_api):
     stranger = device_token(DeviceFactory.create())
     for token in (stranger[:-1] + "!", stranger.upper(), "tsd_", ""):
-        problem(Api(token).post(OWN, READING), 401)
+        told(Api(token).post(OWN, READING), 401)
 
 
 def test_after_ten_minutes_the_use_of_the_token_is_noted_again(device, known_api, passed):
@@ -192,6 +193,6 @@ def test_who_has_waited_for_a_lock_in_vain_does_not_wait_again(known_api, monkey
             cursor.execute("ROLLBACK")
     finally:
         other.close()
-    assert problem(answer, 503)
+    assert told(answer, 503)
     assert answer["Retry-After"] == "1"
     assert known_api.post(OWN, one_more(1)).status_code == 201

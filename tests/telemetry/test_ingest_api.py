@@ -1,7 +1,8 @@
+"""Readings sent over the API, one and many, by every way in."""
+
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
@@ -12,43 +13,9 @@ from telemetry import deliveries
 from telemetry.models import Telemetry
 from tests.concurrency import at_once
 from tests.conftest import Api
-from tests.factories import (
-    NOW,
-    CommandFactory,
-    DeviceFactory,
-    device_token,
-    store_reading,
-    store_readings,
-)
-
-OWN = "/api/v1/device/telemetry"
-READING = {
-    "telemetry_type": "environment",
-    "payload": {"temperature": 21.5},
-    "recorded_at": "2025-06-15T11:00:00Z",
-}
-
-
-def of(device, rest=""):
-    return f"/api/v1/devices/{device.pk}/telemetry{rest}"
-
-
-def one_more(number):
-    return {**READING, "recorded_at": times.show(NOW + timedelta(seconds=number))}
-
-
-def problem(answer, status):
-    assert answer.status_code == status, answer.content
-    assert answer["Content-Type"] == "application/problem+json"
-    told = answer.json()
-    assert told["status"] == status
-    assert told["request_id"] == answer["X-Request-Id"]
-    return told
-
-
-def pointers(answer):
-    return [fault["pointer"] for fault in problem(answer, 422)["errors"]]
-
+from tests.factories import NOW, CommandFactory, DeviceFactory, device_token, store_reading
+from tests.problems import told
+from tests.telemetry.sending import OWN, READING, of, one_more
 
 # Every way in: who sends, to which path. What is refused there is in test_bad_input.py.
 
@@ -88,21 +55,21 @@ def test_json_in_utf_8_is_read_however_it_is_announced(send, content_type):
 
 def test_a_body_over_the_limit_is_413_with_the_limit(send):
     filled = json.dumps(READING).encode().ljust(1024 * 1024)
-    assert "1048576" in problem(send(filled + b" "), 413)["detail"]
+    assert "1048576" in told(send(filled + b" "), 413)["detail"]
     assert send(filled).status_code == 201
 
 
 def test_more_readings_than_one_request_may_bring_are_413(send, settings):
     settings.READINGS_PER_REQUEST = 3
-    told = problem(send([one_more(number) for number in range(4)]), 413)
-    assert told["type"] == "urn:telemetry:problem:too-many-readings"
+    refused = told(send([one_more(number) for number in range(4)]), 413)
+    assert refused["type"] == "urn:telemetry:problem:too-many-readings"
     assert send({"readings": [one_more(number) for number in range(3)]}).status_code == 201
 
 
 @pytest.mark.parametrize("path", [OWN, "/api/v1/devices/{}/telemetry"])
 def test_nobody_may_send(device, anonymous_api, path):
     answer = anonymous_api.post(path.format(device.pk), READING)
-    problem(answer, 401)
+    told(answer, 401)
     assert answer["WWW-Authenticate"] == "Bearer"
     assert not Telemetry.objects.exists()
 
@@ -110,13 +77,13 @@ def test_nobody_may_send(device, anonymous_api, path):
 def test_a_stranger_or_another_device_finds_no_such_device(device, stranger_api):
     another = Api(device_token(DeviceFactory.create(user=device.user)))
     for api in (stranger_api, another):
-        problem(api.post(of(device), READING), 404)
-        problem(api.get(of(device)), 404)
+        told(api.post(of(device), READING), 404)
+        told(api.get(of(device)), 404)
     assert not Telemetry.objects.exists()
 
 
 def test_a_user_has_no_readings_of_their_own(owner_api):
-    problem(owner_api.post(OWN, READING), 403)
+    told(owner_api.post(OWN, READING), 403)
 
 
 @pytest.mark.parametrize("deflate", [gzip.compress, zstd.compress])
@@ -132,16 +99,16 @@ class TestDeflated:
 
     def test_a_bomb_is_413_with_the_limit(self, send, deflate):
         answer = send(deflate(bytes(6 * 1024 * 1024)), headers=self.encoding(deflate))
-        assert str(5 * 1024 * 1024) in problem(answer, 413)["detail"]
+        assert str(5 * 1024 * 1024) in told(answer, 413)["detail"]
 
     def test_a_damaged_body_is_400(self, send, deflate):
         body = deflate(json.dumps(READING).encode())[:-2]
-        problem(send(body, headers=self.encoding(deflate)), 400)
+        told(send(body, headers=self.encoding(deflate)), 400)
 
 
 def test_an_encoding_that_is_not_read_is_415(send):
     answer = send(json.dumps(READING).encode(), headers={"Content-Encoding": "br"})
-    assert "gzip" in problem(answer, 415)["detail"]
+    assert "gzip" in told(answer, 415)["detail"]
 
 
 class TestIdempotencyKey:
@@ -164,8 +131,8 @@ class TestIdempotencyKey:
 
     def test_with_another_body_it_is_refused_and_nothing_stored(self, device_api):
         self.post(device_api, self.TIMELESS)
-        told = problem(self.post(device_api, {**self.TIMELESS, "payload": {"a": 2}}), 422)
-        assert told["type"] == "urn:telemetry:problem:idempotency-key-reused"
+        refused = told(self.post(device_api, {**self.TIMELESS, "payload": {"a": 2}}), 422)
+        assert refused["type"] == "urn:telemetry:problem:idempotency-key-reused"
         assert Telemetry.objects.count() == 1
 
     def test_each_device_has_its_own(self, device_api):
@@ -175,7 +142,7 @@ class TestIdempotencyKey:
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "ä", "a\tb"])
     def test_a_bad_one_is_400(self, device_api, key):
-        problem(self.post(device_api, self.TIMELESS, key=key), 400)
+        told(self.post(device_api, self.TIMELESS, key=key), 400)
         assert not Telemetry.objects.exists()
 
     def test_it_is_forgotten_after_two_days(self, device, device_api):
@@ -337,205 +304,3 @@ class TestMany:
         # The token; what came with the key; the insert in its savepoint here.
         with django_assert_num_queries(3 + 2):
             device_api.post(OWN, batch, headers={"Idempotency-Key": "k"})
-
-
-class TestReading:
-    def test_history_comes_newest_first_in_pages(self, device, owner_api):
-        store_readings(device, payloads=[{"n": number} for number in range(5)])
-        first = owner_api.get(of(device), {"limit": 3}).json()
-        second = owner_api.get(of(device), {"limit": 3, "cursor": first["next"]}).json()
-        assert [one["payload"]["n"] for one in first["results"] + second["results"]] == [
-            4, 3, 2, 1, 0,
-        ]  # fmt: skip
-        assert second["next"] is None
-        assert set(first["results"][0]) == {
-            "id", "device_id", "telemetry_type", "payload", "recorded_at", "created_at",
-        }  # fmt: skip
-
-    @pytest.mark.parametrize(
-        ("query", "found"),
-        [
-            ({"order": "asc"}, [0, 1, 2, 3]),
-            ({"telemetry_type": "odd"}, [3, 1]),
-            ({"telemetry_type": "Odd"}, []),
-            ({"from": "2025-06-15T12:00:01Z"}, [3, 2, 1]),
-            ({"to": "2025-06-15T12:00:01Z"}, [0]),
-            ({"from": "2025-06-15T14:00:01+02:00", "to": "2025-06-15T12:00:03Z"}, [2, 1]),
-            ({"from": "2025-06-15T12:00:03Z", "to": "2025-06-15T12:00:01Z"}, []),
-            ({"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}, [3, 2, 1, 0]),
-        ],
-    )
-    def test_history_can_be_filtered_and_turned(self, device, owner_api, query, found):
-        for number in range(4):
-            store_reading(
-                device,
-                payload={"n": number},
-                telemetry_type="odd" if number % 2 else "even",
-                recorded_at=NOW + timedelta(seconds=number),
-            )
-        page = owner_api.get(of(device), query)
-        assert [one["payload"]["n"] for one in page.json()["results"]] == found
-
-    @pytest.mark.parametrize(
-        ("query", "pointer"),
-        [
-            ({"payload__a__regex": "("}, "/payload__a__regex"),
-            ({"payload__" + "a__" * 300 + "x": "1"}, "/payload__"),
-            ({"device__user__password__startswith": "a"}, "/device__user"),
-            ({"ordering": "id"}, "/ordering"),
-            ({"a\0": "1"}, "/a\\u0000"),
-            ({"telemetry_type": "\0"}, "/telemetry_type"),
-            ({"telemetry_type": "a'--"}, "/telemetry_type"),
-            ({"order": "random()"}, "/order"),
-            ({"limit": "0"}, "/limit"),
-            ({"limit": "1001"}, "/limit"),
-            ({"limit": "x"}, "/limit"),
-            ({"limit": "9" * 5000}, "/limit"),
-            ({"cursor": "garbage"}, "/cursor"),
-            ({"cursor": "\0"}, "/cursor"),
-            ({"cursor": "A" * 65}, "/cursor"),
-            ({"cursor": "f" * 32}, "/cursor"),
-            ({"from": "2025-06-15T12:00:00"}, "/from"),
-            ({"from": "yesterday"}, "/from"),
-            ({"to": "%00"}, "/to"),
-        ],
-    )
-    def test_a_query_of_any_other_shape_is_422(self, device, owner_api, query, pointer):
-        assert pointers(owner_api.get(of(device), query))[0].startswith(pointer)
-
-    @pytest.mark.parametrize(
-        "reading_id",
-        [
-            "00000000-0000-0000-0000-000000000000",
-            "ffffffff-ffff-ffff-ffff-ffffffffffff",
-            "019c13ec-9e7b-855d-a7ed-51af32f2ed25",
-            "{019c13ec-9e7b-855d-a7ed-51af32f2ed25}",
-            "urn:uuid:019c13ec-9e7b-855d-a7ed-51af32f2ed25",
-            "1",
-        ],
-    )
-    def test_a_reading_that_is_not_there_is_404(self, device, owner_api, reading_id):
-        problem(owner_api.get(of(device, f"/{reading_id}")), 404)
-
-    def test_a_reading_is_found_under_its_own_device_only(self, owner, device, owner_api):
-        other = store_reading(DeviceFactory.create(user=owner))
-        problem(owner_api.get(of(device, f"/{other.pk}")), 404)
-
-    def test_a_device_may_send_to_its_path_but_reads_nothing_else(self, device, device_api):
-        reading = store_reading(device)
-        assert device_api.get(of(device)).status_code == 200
-        for rest in (f"/{reading.pk}", "/latest", "/series"):
-            problem(device_api.get(of(device, rest)), 403)
-
-    def test_the_latest_are_shown_with_the_measure_of_each_value(self, device, owner_api):
-        store_readings(device, payloads=[{"t": 1}, {"t": 2, "gps": {"ok": True, "lat": 52.5}}])
-        store_reading(device, telemetry_type="battery", payload={"voltage": 3.7})
-
-        def shown(key, value, unit="", decimals=None):
-            path = key.partition(".")[2]
-            return {"key": key, "path": path, "value": value,
-                    "label": path, "unit": unit, "decimals": decimals}  # fmt: skip
-
-        assert owner_api.get(of(device, "/latest")).json() == {
-            "results": [
-                {
-                    "telemetry_type": "battery",
-                    "recorded_at": "2025-06-15T12:00:00.000000Z",
-                    "values": [shown("battery.voltage", 3.7, "V", 2)],
-                },
-                {
-                    "telemetry_type": "environment",
-                    "recorded_at": "2025-06-15T12:00:01.000000Z",
-                    "values": [
-                        shown("environment.t", 2),
-                        shown("environment.gps.ok", True),
-                        shown("environment.gps.lat", 52.5, "°", 5),
-                    ],
-                },
-            ]
-        }
-
-    def test_a_device_that_said_nothing_has_no_latest(self, device, owner_api):
-        assert owner_api.get(of(device, "/latest")).json() == {"results": []}
-
-
-DAY = {"from": "2025-06-15T00:00:00Z", "to": "2025-06-16T00:00:00Z"}
-
-
-class TestSeries:
-    def test_several_keys_are_answered_as_columns(self, device, owner_api):
-        store_readings(device, payloads=[{"t": 1, "h": True}, {"t": 2, "h": False}])
-        query = [("key", "environment.t"), ("key", "environment.h"), ("points", 24), *DAY.items()]
-        assert owner_api.get(of(device, "/series"), query).json() == {
-            "resolution": 3600,
-            "source": "hour",
-            "t": [1749988800],
-            "series": {
-                "environment.t": {"avg": [1.5], "min": [1], "max": [2], "count": [2]},
-                "environment.h": {"avg": [0.5], "min": [0], "max": [1], "count": [2]},
-            },
-        }
-
-    def test_buckets_begin_on_round_times_of_the_zone_asked_for(self, device, owner_api):
-        store_readings(device, payloads=[{"t": 1}])
-        query = {"key": "environment.t", "points": 1, "time_zone": "Asia/Kolkata", **DAY}
-        answer = owner_api.get(of(device, "/series"), query).json()
-        assert answer["resolution"] == 24 * 3600
-        assert datetime.fromtimestamp(answer["t"][0], ZoneInfo("Asia/Kolkata")).hour == 0
-
-    def test_where_no_key_has_a_value_is_one_bucket_of_null(self, device, owner_api):
-        for hours in (0, 5):
-            store_readings(device, recorded_at=NOW + timedelta(hours=hours), payloads=[{"t": 1}])
-        query = [("key", "environment.t"), ("key", "environment.none"), ("points", 24)]
-        answer = owner_api.get(of(device, "/series"), [*query, *DAY.items()]).json()
-        assert answer["t"] == [1749988800, 1749988800 + 3600, 1749988800 + 5 * 3600]
-        assert answer["series"] == {
-            "environment.t": {
-                "avg": [1, None, 1], "min": [1, None, 1], "max": [1, None, 1], "count": [1, 0, 1],
-            },
-            "environment.none": {name: [None] * 3 for name in ("avg", "min", "max")}
-            | {"count": [0] * 3},
-        }  # fmt: skip
-
-    def test_a_key_asked_for_twice_is_answered_once(self, device, owner_api):
-        query = [("key", "a.b"), ("key", "a.b"), *DAY.items()]
-        assert list(owner_api.get(of(device, "/series"), query).json()["series"]) == ["a.b"]
-
-    @pytest.mark.parametrize(
-        ("query", "pointer"),
-        [
-            ([], "/key"),
-            ([("key", "")], "/key"),
-            ([("key", "bad")], "/key/0"),
-            ([("key", "bad"), ("key", "a.b")], "/key/0"),
-            ([("key", "a.b"), ("key", "a.'")], "/key/1"),
-            ([("key", "a.b\0")], "/key/0"),
-            ([("key", f"a.b{number}") for number in range(21)], "/key"),
-            ([("key", "a.b"), ("points", "0")], "/points"),
-            ([("key", "a.b"), ("points", "2001")], "/points"),
-            ([("key", "a.b"), ("points", "many")], "/points"),
-            ([("key", "a.b"), ("bucket", "1")], "/bucket"),
-            ([("key", "a.b"), ("time_zone", "Europe/Atlantis")], "/time_zone"),
-            ([("key", "a.b"), ("time_zone", "../UTC")], "/time_zone"),
-            ([("key", "a.b"), ("time_zone", "Z" * 9999)], "/time_zone"),
-            ([("key", "a.b"), ("from", "now")], "/from"),
-            ([("key", "a.b"), ("to", "2025-06-15T00:00:00Z")], "/to"),
-            ([("key", "a.b"), ("to", "2024-06-15T00:00:00Z")], "/to"),
-        ],
-    )
-    def test_a_query_that_cannot_be_drawn_is_422(self, device, owner_api, query, pointer):
-        asked = [*DAY.items(), *query]
-        assert set(pointers(owner_api.get(of(device, "/series"), asked))) == {pointer}
-
-    @pytest.mark.parametrize("missing", ["from", "to"])
-    def test_a_range_has_two_ends(self, device, owner_api, missing):
-        query = {"key": "a.b", **DAY}
-        del query[missing]
-        assert pointers(owner_api.get(of(device, "/series"), query)) == [f"/{missing}"]
-
-    def test_all_of_time_can_be_drawn(self, device, owner_api):
-        store_readings(device, payloads=[{"t": 1}])
-        query = {"key": "environment.t", "points": 1, "from": "0001-01-01T00:00:00Z",
-                 "to": "9999-12-31T23:59:59.999999Z"}  # fmt: skip
-        answer = owner_api.get(of(device, "/series"), query)
-        assert answer.json()["series"]["environment.t"]["count"] == [1]

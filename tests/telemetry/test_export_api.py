@@ -1,0 +1,256 @@
+"""Exports over HTTP: what can be asked for, by whom, and what happens while one is read."""
+
+import json
+import logging
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from telemetry import export, ingest, rollups
+from telemetry.export import Selection
+from telemetry.models import Telemetry
+from tests.conftest import Api
+from tests.factories import (
+    NOW,
+    DeviceFactory,
+    device_token,
+    make_reading,
+    store_reading,
+    store_readings,
+    user_token,
+)
+from tests.telemetry.round_trip import FORMATS, import_into, stored
+
+# An export reads on a connection of its own, and sees what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECOND = timedelta(seconds=1)
+
+
+def url(device, kind="export"):
+    return f"/api/v1/devices/{device.pk}/telemetry/{kind}"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_without_readings_is_a_file_too(device, owner_api, format):
+    answer = owner_api.get(url(device), {"format": format})
+
+    assert answer.status_code == 200
+    assert answer.getvalue() == export.HEADERS[format]
+
+
+def test_readings_come_oldest_first_and_only_those_asked_for(device, owner_api):
+    store_readings(device, payloads=[{"n": number} for number in range(5)])
+    store_reading(device, recorded_at=NOW + 2 * SECOND, telemetry_type="other")
+    store_reading(DeviceFactory.create(), recorded_at=NOW + 2 * SECOND)
+
+    answer = owner_api.get(
+        url(device),
+        {
+            "format": "ndjson",
+            "telemetry_type": "environment",
+            "from": (NOW + SECOND).isoformat(),
+            "to": (NOW + 4 * SECOND).isoformat(),
+        },
+    )
+
+    lines = answer.getvalue().splitlines()
+    assert [json.loads(line)["payload"]["n"] for line in lines] == [1, 2, 3]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"format": "xml"}, "/format"),
+        ({"telemetry_type": "a b"}, "/telemetry_type"),
+        ({"key": "temperature"}, "/key/0"),
+        ({"key": "a.b", "format": "ndjson"}, "/key/0"),
+        ({"key": [f"a.b{number}" for number in range(21)]}, "/key"),
+        ({"from": "2025-06-15"}, "/from"),
+        ({"from": "2025-06-15T12:00:00Z", "to": "2025-06-15T12:00:00Z"}, "/to/0"),
+        ({"limit": "5"}, "/limit"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_422(device, owner_api, query, pointer):
+    answer = owner_api.get(url(device), query)
+
+    assert answer.status_code == 422
+    assert pointer.startswith(answer.json()["errors"][0]["pointer"])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("greenhouse", 'attachment; filename="greenhouse.csv"'),
+        ("../../etc/passwd", 'attachment; filename="etc_passwd.csv"'),
+        ('a"b\r\nX: y\\', 'attachment; filename="a_b_X_y.csv"'),
+        ("Zürich", "attachment; filename*=utf-8''Z%C3%BCrich.csv"),
+        ("\u202egpj.exe", 'attachment; filename="gpj.exe.csv"'),
+        ("…", 'attachment; filename="readings.csv"'),
+        ("x" * 200, f'attachment; filename="{"x" * 60}.csv"'),
+    ],
+)
+def test_the_file_has_the_name_of_the_device_as_far_as_it_is_safe(owner, owner_api, name, header):
+    answer = owner_api.get(url(DeviceFactory.create(user=owner, name=name)))
+
+    assert answer["Content-Disposition"] == header
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer["Cache-Control"] == "no-store"
+    answer.close()
+
+
+def test_the_head_of_an_export_has_no_body(device, owner_api):
+    answer = owner_api.send("HEAD", url(device))
+
+    assert (answer.status_code, answer.getvalue()) == (200, b"")
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+
+
+@pytest.fixture
+def many(device):
+    """More readings than are fetched at once."""
+    batch = [
+        make_reading(device, payload={"n": number}, recorded_at=NOW + number * SECOND)
+        for number in range(2 * export.ROWS + 1)
+    ]
+    ingest.store(device, batch, now=NOW)
+    return len(batch)
+
+
+def sessions():
+    """The process ids of the other connections that are in a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND xact_start IS NOT NULL"
+            " AND pid <> pg_backend_pid()"
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def test_what_comes_while_it_is_read_is_not_in_it(device, many):
+    pieces = export.readings(Selection(device), format="ndjson")
+    first = next(pieces)
+    store_reading(device, recorded_at=NOW - SECOND)
+    store_reading(device, recorded_at=NOW + timedelta(hours=1))
+
+    assert len((first + b"".join(pieces)).splitlines()) == many
+
+
+def test_one_who_goes_away_leaves_nothing_behind(device, owner_api, many):
+    answer = owner_api.get(url(device))
+    next(iter(answer.streaming_content))
+    assert len(sessions()) == 1
+
+    answer.close()
+
+    # The server takes a moment to see a connection end.
+    assert any(not sessions() for _ in range(1000))
+    store_reading(device, recorded_at=NOW - SECOND)
+    assert len(owner_api.get(url(device)).getvalue().splitlines()) == many + 2
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_that_breaks_off_says_so_in_its_last_line(
+    device, owner_api, many, format, caplog
+):
+    answer = owner_api.get(url(device), {"format": format})
+    pieces = iter(answer.streaming_content)
+    content = next(pieces)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", sessions())
+    with caplog.at_level(logging.CRITICAL):
+        content += b"".join(pieces)
+
+    assert b"broke off" in content.splitlines()[-1]
+    tally = import_into(device, content)
+    assert (tally.duplicates, tally.refused) == (export.ROWS, 1)
+
+
+def test_an_export_that_cannot_begin_is_503(device, owner_api, monkeypatch):
+    monkeypatch.setattr(export, "TIMEOUT_MS", 50)
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE")
+        answer = owner_api.get(url(device))
+    finally:
+        other.close()
+
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+
+
+def test_neither_strangers_nor_devices_get_anything(device, stranger_api, many):
+    assert stranger_api.get(url(device)).status_code == 404
+    assert Api(device_token(device)).get(url(device)).status_code == 403
+
+
+def test_an_export_is_imported_over_http(device, owner, many):
+    api = Api(user_token(owner))
+    before = stored(device)
+    files = {kind: api.get(url(device), {"format": kind}).getvalue() for kind in FORMATS}
+
+    for kind, media_type in [("csv", "text/csv"), ("ndjson", "application/x-ndjson")]:
+        Telemetry.objects.filter(device=device).delete()
+        answer = api.post(url(device, "import"), files[kind], content_type=media_type)
+        assert answer.json() == {
+            "dry_run": False,
+            "accepted": many,
+            "duplicates": 0,
+            "rejected_count": 0,
+            "rejected": [],
+            "stopped": "",
+        }
+        assert stored(device) == before
+
+
+@pytest.mark.parametrize("resolution", ["hour", "day"])
+def test_a_bucketed_export_has_what_the_charts_show(device, owner_api, resolution):
+    payloads = [{"t": number, "text": "x"} for number in range(5)]
+    store_readings(device, payloads=payloads, recorded_at=NOW - timedelta(days=60))
+    store_readings(device, payloads=payloads, recorded_at=NOW - timedelta(minutes=61))
+    rollups.drain()
+    asked = {"resolution": resolution, "key": "environment.t"}
+
+    lines = owner_api.get(url(device), asked).getvalue().decode().splitlines()
+
+    old = "2025-04-16T12" if resolution == "hour" else "2025-04-16T00"
+    new = "2025-06-15T10" if resolution == "hour" else "2025-06-15T00"
+    assert lines[0] == "recorded_at," + ",".join(
+        f"environment.t {name}" for name in ("avg", "min", "max", "count")
+    )
+    assert [line for line in lines[1:] if not line.endswith(",,,,0")] == [
+        f"{old}:00:00.000000Z,2.0,0.0,4.0,5",
+        f"{new}:00:00.000000Z,2.0,0.0,4.0,5",
+    ]
+
+
+def test_a_bucketed_export_needs_keys(device, owner_api):
+    answer = owner_api.get(url(device), {"resolution": "day"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/key"
+
+
+def test_a_second_export_at_once_is_told_to_wait_and_the_next_is_not(device, owner_api):
+    store_readings(device, payloads=[{"t": 1}])
+    first = owner_api.get(url(device))
+    second = owner_api.get(url(device))
+    assert (second.status_code, second["Retry-After"]) == (503, "10")
+    assert first.getvalue() == owner_api.get(url(device)).getvalue()
+
+
+def test_a_bucketed_export_is_to_be_had_by_lines_too(device, owner_api):
+    store_readings(device, payloads=[{"t": 1}, {"t": 2}], recorded_at=NOW - timedelta(days=60))
+    rollups.drain()
+    asked = {"resolution": "day", "key": "environment.t", "format": "ndjson"}
+
+    lines = owner_api.get(url(device), asked).getvalue().decode().splitlines()
+
+    assert json.loads(lines[0]) == {
+        "recorded_at": "2025-04-16T00:00:00.000000Z",
+        "values": {"environment.t": {"avg": 1.5, "min": 1, "max": 2, "count": 2}},
+    }
