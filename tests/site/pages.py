@@ -18,6 +18,11 @@ def text(answer: HttpResponse) -> str:
     return answer.content.decode()
 
 
+def path_of(table: str, end: str = "") -> str:
+    """Where the admin has a table, or what `end` says of it."""
+    return f"/admin/{table.replace('.', '/')}/{end}"
+
+
 def with_unit(number: str, unit: str) -> str:
     return f'{number}<span class="unit">\N{NARROW NO-BREAK SPACE}{unit}</span>'
 
