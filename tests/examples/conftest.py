@@ -1,13 +1,16 @@
-"""A small real HTTP server that speaks just enough of the API."""
+"""A small real HTTP server that speaks just enough of the API, and a device that speaks to it."""
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.examples.computer import TOKEN, this_computer
 
 
 class Request(NamedTuple):
@@ -153,3 +156,19 @@ def site() -> Iterator[Site]:
     yield site
     site.may_answer.set()
     site.stop()
+
+
+@pytest.fixture
+def spool_file(tmp_path: Path) -> Path:
+    return tmp_path / "this_computer.spool"
+
+
+@pytest.fixture
+def start(site: Site, spool_file: Path) -> Callable[[], Any]:
+    """Starts the device; again, as after a crash: all that it remembers is the spool file."""
+    return lambda: this_computer.Device(site.url, TOKEN, this_computer.Spool(spool_file))
+
+
+@pytest.fixture
+def device(start: Callable[[], Any]) -> Any:
+    return start()

@@ -1,0 +1,219 @@
+"""What the example device keeps: while the site is down, over a restart, and when it crashes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.examples.computer import TOKEN, Crash, kept, reading, this_computer
+from tests.examples.conftest import Site
+
+
+class TestWhileTheSiteIsDown:
+    def test_readings_are_kept_and_sent_later_in_order(
+        self, start: Callable[[], Any], site: Site, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        device = start()
+        site.stop()
+        written = [reading(number) for number in range(1201)]
+        for number in range(0, 1201, 100):
+            device.spool.append(written[number : number + 100])
+            device.talk()
+        site.start()
+        device.talk()
+
+        assert site.readings == written
+        assert [len(request.json["readings"]) for request in site.requests] == [500, 500, 201]
+        away, back = capsys.readouterr().out.splitlines()
+        assert away.startswith("the site is away")
+        assert back == "the site is back: 1201 readings sent"
+
+    def test_readings_outlive_a_restart(
+        self, start: Callable[[], Any], site: Site, spool_file: Path
+    ) -> None:
+        site.stop()
+        first = start()
+        first.sample()
+        first.talk()
+        written = kept(spool_file)
+        site.start()
+        start().talk()
+        assert site.readings == written
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "body"),
+        [
+            (500, {}, b"<h1>Server Error</h1>"),
+            (503, {}, b"{}"),
+            (404, {}, b"{}"),
+            (200, {}, b"<h1>Please log in to this network</h1>"),
+            (201, {}, b"<h1>Please log in to this network</h1>"),
+            (201, {}, b"17"),
+        ],
+    )
+    def test_no_other_answer_loses_a_reading(
+        self, device: Any, site: Site, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
+        device.spool.append([reading(1)])
+        site.answers["POST"] = (status, headers, body)
+        device.talk()
+        assert site.readings == []
+        site.answers.clear()
+        device.talk()
+        assert site.readings == [reading(1)]
+
+    def test_the_token_follows_no_redirect(self, device: Any, site: Site) -> None:
+        device.spool.append([reading(1)])
+        site.answers["POST"] = (308, {"Location": f"{site.url}/elsewhere"}, b"")
+        device.talk()
+        assert [request.path for request in site.requests] == ["/api/v1/device/telemetry"]
+
+    def test_it_waits_as_long_as_it_was_told(self, device: Any, site: Site) -> None:
+        device.spool.append([reading(1)])
+        site.answers["POST"] = (429, {"Retry-After": "600"}, b"{}")
+        device.talk()
+        site.answers.clear()
+        device.talk()
+        assert len(site.requests) == 1
+        device.retry_at -= 600
+        device.talk()
+        assert site.readings == [reading(1)]
+
+    def test_what_was_taken_before_it_went_away_is_not_sent_again(
+        self,
+        device: Any,
+        site: Site,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        written = [reading(number) for number in range(501)]
+        device.spool.append(written)
+        take = site.take
+
+        def take_one_batch(readings: list[dict[str, Any]]) -> tuple[int, Any]:
+            return take(readings) if not site.readings else (503, {})
+
+        monkeypatch.setattr(site, "take", take_one_batch)
+        device.talk()
+        monkeypatch.undo()
+        device.talk()
+        assert [len(request.json["readings"]) for request in site.requests] == [500, 1, 1]
+        assert site.readings == written
+        assert capsys.readouterr().out.endswith("the site is back: 1 readings sent\n")
+
+    def test_a_backlog_does_not_hold_up_the_next_sample(self, device: Any, site: Site) -> None:
+        written = [reading(number) for number in range(501)]
+        device.spool.append(written)
+        device.talk(deadline=0.0)  # due already
+        assert site.readings == written[:500]
+        device.talk(deadline=0.0)
+        assert site.readings == written
+
+
+class TestSpool:
+    def test_a_crash_between_answer_and_removal_sends_the_same_bytes_again(
+        self,
+        start: Callable[[], Any],
+        site: Site,
+        spool_file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def crash(count: int) -> None:
+            raise Crash
+
+        device = start()
+        device.sample()
+        monkeypatch.setattr(device.spool, "remove", crash)
+        with pytest.raises(Crash):
+            device.talk()
+        taken = list(site.readings)
+        start().talk()
+
+        first, second = site.requests
+        assert second.body == first.body
+        assert site.readings == taken
+        assert kept(spool_file) == []
+
+    def test_a_crash_while_it_is_replaced_loses_nothing(
+        self, start: Callable[[], Any], site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def crash(self: Path, target: Path) -> None:
+            raise Crash
+
+        device = start()
+        device.spool.append([reading(1), reading(2)])
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", crash)
+            with pytest.raises(Crash):
+                device.spool.remove(1)
+        start().talk()
+        assert site.readings == [reading(1), reading(2)]
+
+    @pytest.mark.parametrize("torn", [b'{"telemetry_type":"lo', b"\0\0\0\0", b"17", b"\xff\xfe"])
+    def test_a_torn_last_line_is_skipped(
+        self, start: Callable[[], Any], site: Site, spool_file: Path, torn: bytes
+    ) -> None:
+        start().spool.append([reading(1)])
+        with spool_file.open("ab") as file:
+            file.write(torn)
+        start().spool.append([reading(2)])
+        start().talk()
+        assert site.readings == [reading(1), reading(2)]
+
+    def test_a_last_line_without_its_line_break_is_whole(
+        self, start: Callable[[], Any], site: Site, spool_file: Path
+    ) -> None:
+        start().spool.append([reading(1)])
+        spool_file.write_bytes(spool_file.read_bytes().rstrip())
+        start().spool.append([reading(2)])
+        start().talk()
+        assert site.readings == [reading(1), reading(2)]
+
+    def test_when_full_it_gives_up_the_oldest(
+        self, spool_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        spool = this_computer.Spool(spool_file, limit=100)
+        for number in range(101):
+            spool.append([reading(number)])
+        assert kept(spool_file) == [reading(number) for number in range(11, 101)]
+        assert [json.loads(line) for line in spool.lines] == kept(spool_file)
+        assert capsys.readouterr().out == "the spool is full: its oldest 11 readings are lost\n"
+
+    def test_a_disk_that_cannot_be_written_does_not_silence_the_device(
+        self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        spool = this_computer.Spool(tmp_path / "no such folder" / "spool")
+        spool.append([reading(1)])
+        this_computer.Device(site.url, TOKEN, spool).talk()
+        assert site.readings == [reading(1)]
+        assert spool.lines == []
+        assert "the spool cannot be written" in capsys.readouterr().out
+
+    def test_a_batch_that_is_refused_whole_is_dropped(
+        self,
+        device: Any,
+        site: Site,
+        spool_file: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        device.spool.append([reading(number, "poison") for number in range(500)])
+        device.spool.append([reading(500)])
+        device.talk()
+        assert site.readings == [reading(500)]
+        assert kept(spool_file) == []
+        assert "refused 500 of 500 readings" in capsys.readouterr().out
+
+    def test_single_readings_that_are_refused_are_dropped(
+        self,
+        device: Any,
+        site: Site,
+        spool_file: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        device.spool.append([reading(1), reading(2, "poison"), reading(3)])
+        device.talk()
+        assert site.readings == [reading(1), reading(3)]
+        assert kept(spool_file) == []
+        assert "refused 1 of 3 readings" in capsys.readouterr().out
