@@ -46,8 +46,8 @@ def act(page: Page, action: str) -> None:
     page.get_by_role("button", name="Go").click()
 
 
-def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> None:
-    site.wait_for(r"Telemetry runs at")
+def made_fleet(site: Site) -> dict[str, Any]:
+    """What tests.journeys.fleet tells of the devices that it has made on the site."""
     environment = surroundings() | {
         "DATA_DIR": str(site.data_dir),
         "DATABASE_URL": "",
@@ -60,9 +60,12 @@ def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> N
         check=True,
         stdout=subprocess.PIPE,
     )
-    fleet = json.loads(told.stdout)
-    page.context.add_cookies([{**fleet["cookie"], "url": site.url}])
+    fleet: dict[str, Any] = json.loads(told.stdout)
+    return fleet
 
+
+def find(site: Site, page: Page, name: str) -> None:
+    """From the first page of the admin, by a serial number in the metadata."""
     page.goto(f"{site.url}/admin/")
     expect(page.locator("#figure-devices")).to_be_visible()
     keeps_nobody_out(page)
@@ -71,7 +74,11 @@ def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> N
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     keeps_nobody_out(page)
-    page.get_by_role("link", name=fleet["name"]).click()
+    page.get_by_role("link", name=name).click()
+
+
+def look(page: Page) -> None:
+    """At the charts and the readings of the device that is open."""
     expect(page.locator("figure[data-key='drive.rpm'] canvas")).to_be_visible()
     expect(page.locator("#panel-values + .of")).to_contain_text("drive")
     keeps_nobody_out(page)
@@ -79,36 +86,61 @@ def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> N
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
     keeps_nobody_out(page)
 
-    page.goto(f"{site.url}/admin/devices/device/?type=pump")
+
+def tick_all(site: Site, page: Page, query: str) -> None:
+    """Every device of the list that the query leaves."""
+    page.goto(f"{site.url}/admin/devices/device/?{query}")
     page.locator("#action-toggle").check()
+
+
+def send_to_all(site: Site, page: Page) -> None:
+    tick_all(site, page, "type=pump")
     act(page, "Send a command …")
     page.get_by_label("Speed").fill("1200")
     keeps_nobody_out(page)
     page.get_by_role("button", name="Send to 50 devices").click()
     expect(page.locator("#results [role=status]")).to_contain_text("50 waiting")
     keeps_nobody_out(page)
-    _, waiting = call(site, fleet["token"], "GET", "/device/commands")
+
+
+def watch_the_answer(site: Site, page: Page, token: str) -> None:
+    """Of the device with this token, as it comes in."""
+    _, waiting = call(site, token, "GET", "/device/commands")
     command = waiting["results"][0]
     assert command["payload"] == {"rpm": 1200}
     answer = {"status": "executed", "result": {"rpm": 1200}}
-    call(site, fleet["token"], "PATCH", f"/device/commands/{command['id']}", answer)
+    call(site, token, "PATCH", f"/device/commands/{command['id']}", answer)
     # Nobody reloads: the page looks by itself.
     expect(page.locator("#results [role=status]")).to_contain_text("1 executed")
     expect(page.locator(f"#result-{command['id']}")).to_contain_text('{"rpm": 1200}')
 
-    page.goto(f"{site.url}/admin/devices/device/?q=BX-1007")
-    page.locator("#action-toggle").check()
+
+def shut_out(site: Site, page: Page, token: str) -> None:
+    tick_all(site, page, "q=BX-1007")
     act(page, "Deactivate …")
     keeps_nobody_out(page)
     page.get_by_role("button", name="Deactivate").click()
     expect(page.locator("#result_list .state").first).to_have_text("Deactivated")
-    assert call(site, fleet["token"], "GET", "/device")[0] == 401
+    assert call(site, token, "GET", "/device")[0] == 401
 
-    page.goto(f"{site.url}/admin/devices/device/?type=pump")
-    page.locator("#action-toggle").check()
+
+def purge_all(site: Site, page: Page) -> None:
+    tick_all(site, page, "type=pump")
     act(page, "Purge …")
     page.get_by_role("button", name="Purge for good").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(5)
     page.get_by_role("link", name="Being purged").click()
     expect(page.locator("#purging")).to_contain_text("Nothing is left to be removed.")
     keeps_nobody_out(page)
+
+
+def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> None:
+    site.wait_for(r"Telemetry runs at")
+    fleet = made_fleet(site)
+    page.context.add_cookies([{**fleet["cookie"], "url": site.url}])
+    find(site, page, fleet["name"])
+    look(page)
+    send_to_all(site, page)
+    watch_the_answer(site, page, fleet["token"])
+    shut_out(site, page, fleet["token"])
+    purge_all(site, page)
