@@ -26,7 +26,7 @@ PAGES = {
     "names and units": "/devices/{greenhouse}/keys",
     "a key": "/devices/{greenhouse}/keys/climate.temperature",
     "add a device": "/devices/new",
-    "send a command": "/devices/{mast}/commands",
+    "send a command": "/devices/{greenhouse}/commands",
     "send to many": "/commands/many",
     "sent to many": "/commands/batches",
     "tokens": "/tokens",
