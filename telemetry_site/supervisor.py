@@ -130,9 +130,10 @@ def supervise(
     except KeyboardInterrupt:
         say("run", "stopping …")
     finally:
-        # A second Ctrl-C must not leave anything running.
+        # A second Ctrl-C must not leave anything running. Not SIG_IGN: what is just being started
+        # would take that over, and not hear that it is to end.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, lambda *_: None)
         when_stopping()
         for process in processes:
             process.stop()
@@ -140,6 +141,8 @@ def supervise(
         for process in processes:
             if process.is_alive():
                 process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                say(process.name, "has not ended by itself: it is killed")
             process.kill()
 
 

@@ -1,7 +1,9 @@
 """The WSGI application that granian serves."""
 
 import os
+import signal
 from collections.abc import Iterable
+from multiprocessing import parent_process
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +13,10 @@ from django.utils.http import parse_header_parameters
 from telemetry_site.checks import refuse_unsafe_start
 from telemetry_site.counts import counter
 
+if parent_process():
+    # granian's workers listen for the end only when all this is loaded. Until then they have what
+    # they took over from their parent, which would hear and forget it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
 os.environ["SERVES_REQUESTS"] = "true"
 

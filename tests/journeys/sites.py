@@ -49,7 +49,8 @@ class Site:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     @property
     def url(self) -> str:
@@ -70,9 +71,12 @@ class Site:
         victim.kill()
 
     def stop(self) -> int:
-        """Ctrl-C, and the exit status."""
+        """Ctrl-C, and the exit status. All processes hear of it and end by themselves."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=PATIENCE)
+        status = self.process.wait(timeout=PATIENCE)
+        self.reader.join(PATIENCE)
+        assert not [line for line in self.said if "it is killed" in line]
+        return status
 
     def _read(self) -> None:
         assert self.process.stdout is not None

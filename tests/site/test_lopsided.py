@@ -18,7 +18,7 @@ COMMANDS = """
         created_at, expires_at, finished_at, executed_at, late, idempotency_key)
     SELECT gen_random_uuid(), %(device)s, 'ping', '{}', 'executed', '', 1,
         time, time + interval '1 hour', time, time, false, ''
-    FROM generate_series(1, %(rows)s) AS n, LATERAL (SELECT %(now)s + n * interval '1 s' AS time) AS at
+    FROM (SELECT %(now)s + n * interval '1 s' AS time FROM generate_series(1, %(rows)s) AS n) AS at
 """
 EVENTS = """
     INSERT INTO audit_events (id, created_at, action, owner_id, actor_name, means, means_id,

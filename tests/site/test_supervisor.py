@@ -14,11 +14,19 @@ from telemetry_site.embedded.server import is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from telemetry_site.supervisor import supervise
+procfile, *awaited = map(Path, sys.argv[1:])
+def stopping():
+    while not all(file.exists() for file in awaited):
+        time.sleep(0.01)
 supervise(
-    Path(sys.argv[1]), dict(os.environ), lambda: print("started", flush=True), patience=1
+    procfile,
+    dict(os.environ),
+    lambda: print("started", flush=True),
+    when_stopping=stopping,
+    patience=1,
 )
 print("all ended", flush=True)
 """
@@ -27,12 +35,15 @@ PATIENCE = 20
 
 
 class Supervisor:
-    """A supervisor in a process of its own, with the Procfile it is given."""
+    """A supervisor in a process of its own, with the Procfile it is given.
 
-    def __init__(self, folder: Path, procfile: str) -> None:
+    Once it is told to end, it tells its processes when the awaited files are there.
+    """
+
+    def __init__(self, folder: Path, procfile: str, *awaited: Path) -> None:
         (folder / "Procfile").write_text(procfile)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(folder / "Procfile")],
+            [sys.executable, "-c", RUN, str(folder / "Procfile"), *map(str, awaited)],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -103,6 +114,16 @@ def test_a_process_that_ends_without_being_told_to_is_started_again_however_well
     supervisor = Supervisor(tmp_path, "site: sleep 600\nworker: echo the database has gone\n")
     assert "status 0" in supervisor.wait_for("starting again")
     supervisor.stop()
+
+
+def test_a_process_that_starts_while_all_are_ending_hears_of_it(tmp_path: Path) -> None:
+    once, there = tmp_path / "once", tmp_path / "there"
+    first = f"test -e {once} || {{ touch {once}; exit 1; }}"
+    # What is ignored when a shell starts, it cannot trap.
+    listen = f'trap "echo told; exit" TERM; touch {there}; while :; do sleep 0.05; done'
+    supervisor = Supervisor(tmp_path, f"late: sh -c '{first}; {listen}'\n", there)
+    supervisor.wait_for("starting again")
+    assert "told" in supervisor.stop()
 
 
 def test_a_process_that_will_not_end_is_killed(tmp_path: Path) -> None:
