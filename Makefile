@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := var/bench/venv
 FIRE := var/fire/venv
+CHECK := var/check/venv
 
 .PHONY: run test check bench fire fix schema messages shots clean
 
@@ -18,7 +19,7 @@ test: $(VENV)/develop.stamp ## The whole suite, with coverage
 	@$(BIN)/coverage report
 
 check: export DATA_DIR := $(CURDIR)/var/test
-check: $(VENV)/develop.stamp ## Everything that can be checked without running the site
+check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Everything that can be checked without running the site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/djade --check $(shell find templates -name '*.html')
@@ -28,8 +29,8 @@ check: $(VENV)/develop.stamp ## Everything that can be checked without running t
 	$(BIN)/python manage.py check --fail-level WARNING
 	PUBLIC_URL=https://telemetry.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn | diff docs/openapi.yaml -
-	$(BIN)/python -m tests.audit
-	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --output-file var/sbom.json
+	$(CHECK)/bin/python -m tests.audit
+	$(CHECK)/bin/cyclonedx-py requirements requirements.txt --output-reproducible --output-file var/sbom.json
 
 bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
 	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
@@ -85,4 +86,12 @@ $(FIRE)/bin/python: | $(VENV)/bin/python
 $(FIRE)/fire.stamp: requirements.txt requirements-fire.txt | $(FIRE)/bin/python
 	@echo "Installing packages …"
 	@$(FIRE)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-fire.txt
+	@touch $@
+
+$(CHECK)/bin/python: | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(CHECK)
+
+$(CHECK)/check.stamp: requirements-check.txt | $(CHECK)/bin/python
+	@echo "Installing packages …"
+	@$(CHECK)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-check.txt
 	@touch $@
