@@ -17,7 +17,7 @@ def known_values(**kwargs: Any) -> list[CheckMessage]:
     """Errors for settings that are one of a few words."""
     if settings.REGISTRATION in ("open", "invitation", "closed"):
         return []
-    return [Error("REGISTRATION is open, invitation or closed.", id="site.E004")]
+    return [Error("REGISTRATION is open, invitation or closed.", id="site.E008")]
 
 
 @register()

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import browser
 from tests.journeys.sites import ROOT, House, opened_house
-from tests.journeys.test_every_page import PAGES, address, settle
+from tests.journeys.test_every_page import PAGES, address
+from tests.journeys.waiting import settle
 
 FOLDER = ROOT / "var" / "shots"
 PICTURES = ROOT / "docs" / "pictures"

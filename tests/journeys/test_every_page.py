@@ -6,6 +6,7 @@ from playwright.sync_api import Page
 
 from tests.journeys.seed import HOSTILE_NAME
 from tests.journeys.sites import House
+from tests.journeys.waiting import FITS, settle, until
 
 pytestmark = pytest.mark.browser
 
@@ -63,15 +64,6 @@ def address(house: House, path: str) -> str:
     return house.url + path.format_map({key: house.devices[name] for key, name in names.items()})
 
 
-def settle(page: Page) -> None:
-    """Until what loads later is there, the charts above all."""
-    page.wait_for_function(
-        """() => document.readyState === "complete" && !document.querySelector(".htmx-request")
-            && [...document.querySelectorAll("telemetry-history .plot")].every(
-                (plot) => !plot.checkVisibility() || plot.querySelector("canvas"))"""
-    )
-
-
 def look_for_what_keeps_people_out(page: Page) -> None:
     """With axe: all of it in the light, and what the dark changes."""
     for theme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
@@ -85,9 +77,7 @@ def look_for_what_is_cut(page: Page) -> None:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         # Charts follow a moment later.
-        page.wait_for_function(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        )
+        until(page, FITS)
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, Response, expect
 
 from devices import times
 from tests.journeys.sites import Site
+from tests.journeys.waiting import until
 
 pytestmark = pytest.mark.browser
 
@@ -83,7 +84,7 @@ def test_one_command_leads_to_a_live_chart_and_a_device_that_obeys(site: Site, p
     expect(newest.locator(".state")).to_have_text("Failed")
     expect(newest).to_contain_text("unknown command")
     # The page has heard of it, not only asked; nobody sees a hidden one, and it hears no more.
-    page.wait_for_function("heard.has('command') && heard.has('reading')")
+    until(page, "heard.has('command') && heard.has('reading')")
     with page.expect_event("requestfailed", lambda request: "/api/v1/events" in request.url):
         page.evaluate(HIDE)
 

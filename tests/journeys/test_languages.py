@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.journeys.sites import House
-from tests.journeys.test_every_page import GREENHOUSE, PAGES, address, settle
+from tests.journeys.test_every_page import GREENHOUSE, PAGES, address
 from tests.journeys.test_history import drawn
+from tests.journeys.waiting import FITS, settle, until
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +50,4 @@ def test_its_longer_words_fit_on_a_phone(guest: Page, house: House, path: str) -
     settle(guest)
     expect(guest.locator("html")).to_have_attribute("lang", "de")
     # Charts follow a moment later.
-    guest.wait_for_function(
-        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    )
+    until(guest, FITS)

@@ -53,7 +53,7 @@ def test_on_the_own_machine_it_is_not(settings: dict[str, object], code: str) ->
 
 def test_a_word_that_means_nothing_is_an_error() -> None:
     with override_settings(REGISTRATION="invitations"):
-        assert "site.E004" in ids()
+        assert "site.E008" in ids()
 
 
 def test_safe_settings_behind_https_are_no_error() -> None:
