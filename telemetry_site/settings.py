@@ -34,6 +34,8 @@ HTTPS = PUBLIC.scheme == "https"
 LIVE_PORT = env.int("LIVE_PORT", default=PORT + 7000 if PORT + 7000 < 65536 else PORT - 7000)
 LIVE_URL = env.str("LIVE_URL", default="").rstrip("/")
 LIVE_CONNECTIONS = env.int("LIVE_CONNECTIONS", default=10_000)
+# Processes of the site; its server reads this itself.
+WORKERS = env.int("GRANIAN_WORKERS", default=2)
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,3 +96,9 @@ def test_the_image_runs_what_the_procfile_runs() -> None:
     assert text.index("USER telemetry") < text.index("\nCMD")
     copied = re.findall(r"^COPY (?!--)(\S+)", text, re.MULTILINE)
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_as_many_processes_serve_wherever_it_runs() -> None:
+    for name in ("systemd/telemetry-site.service", "Dockerfile"):
+        assert re.findall(r"\bGRANIAN_WORKERS=(\d+)", (DEPLOY / name).read_text()) == ["2"]
+    assert settings.WORKERS == 2

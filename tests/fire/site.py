@@ -53,6 +53,7 @@ class Serving:
             "PORT": str(self.port),
             "LIVE_PORT": str(self.live_port),
             "BIND": "127.0.0.1",
+            "GRANIAN_WORKERS": "2",
             "ALLOWED_HOSTS": "testserver",
             "LOG_LEVEL": "WARNING",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

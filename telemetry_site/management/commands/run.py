@@ -85,6 +85,7 @@ def environment() -> dict[str, str]:
         "BIND": settings.BIND,
         "PORT": str(settings.PORT),
         "LIVE_PORT": str(settings.LIVE_PORT),
+        "GRANIAN_WORKERS": str(settings.WORKERS),
         "DATA_DIR": str(settings.DATA_DIR),
         "TELEMETRY_URL": f"http://{reachable_host()}:{settings.PORT}",
         "DEVICE_TOKEN_FILE": str(first_start.device_token_file(settings.DATA_DIR)),
