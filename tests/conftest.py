@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 from django.conf import settings as django_settings
 from django.core.signals import request_finished
 from django.db import close_old_connections, connection, transaction
@@ -79,6 +80,20 @@ def _settings_for_tests() -> Iterator[None]:
         },
     ):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measured_where_that_tells_something(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where the same is done again and again, or by other processes, coverage takes as much time
+    as all the rest, and finds nothing.
+    """
+    unmeasured = any(map(request.node.get_closest_marker, ("unmeasured", "browser")))
+    measuring = Coverage.current() if unmeasured else None
+    if measuring:
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
 
 
 @pytest.fixture(scope="session")

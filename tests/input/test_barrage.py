@@ -16,6 +16,8 @@ from tests.input.cast import make_cast
 from tests.input.corpus import CASES
 from tests.input.endpoints import endpoints
 
+pytestmark = pytest.mark.unmeasured
+
 SHARE = 16
 
 

@@ -16,6 +16,8 @@ from tests.conftest import Api
 from tests.input.free_json import Sent, sent
 from tests.input.ways import WAYS, Answer, Way
 
+pytestmark = pytest.mark.unmeasured
+
 
 class Within:
     """Speaks to the site in this process."""

@@ -2,28 +2,14 @@
 
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from coverage import Coverage
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import browser
 from tests.journeys.sites import PATIENCE, House, Site, opened_house
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
-    """What is tested here runs in other processes: measured, this one takes twice the time."""
-    measuring = Coverage.current()
-    if measuring:
-        measuring.stop()
-    try:
-        return (yield)
-    finally:
-        if measuring:
-            measuring.start()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A house full of devices, as pages are looked at with: `python -m tests.journeys.seed`.
 
 Run beside a site, with its DATA_DIR and PORT. Prints, as JSON, the ids of the devices by name and
-the cookie of their owner, who is signed in.
+the cookie of their owner, who is signed in. Nobody of OTHERS is, nor has a device.
 """
 
 import json
@@ -16,6 +16,8 @@ HOSTILE = "</script><img src=x onerror=alert(1)> \N{RIGHT-TO-LEFT OVERRIDE}مر�
 HOSTILE_NAME = HOSTILE + "x" * (200 - len(HOSTILE))
 """As long as a name may be."""
 STEP = timedelta(minutes=2)
+OTHERS = ("nora", "otto")
+PASSWORD = "correct horse battery staple"
 
 
 def climate(moment: datetime, chance: Random, *, warm: float) -> dict[str, Any]:
@@ -83,9 +85,13 @@ def main() -> None:
     from devices.models import Device
 
     owner = User.objects.get(username="admin")
-    owner.set_password("correct horse battery staple")
+    owner.set_password(PASSWORD)
     owner.save()
     now = timezone.now().replace(microsecond=0)
+    for name in OTHERS:
+        User.objects.create_user(
+            name, f"{name}@house.example", PASSWORD, is_staff=True, email_verified_at=now
+        )
     kinds = {
         "Greenhouse, north end": ("climate", 21.5, timedelta(seconds=20)),
         "Cold store": ("climate", 4.2, timedelta(seconds=50)),

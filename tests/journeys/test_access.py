@@ -8,46 +8,37 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.sites import Site
-from tests.journeys.test_first_minute import sign_in
+from tests.journeys.seed import OTHERS, PASSWORD
+from tests.journeys.sites import House
 
 pytestmark = pytest.mark.browser
 
-PASSWORD = "a quite long sentence"
 
-
-def set_password(site: Site, page: Page) -> None:
-    page.goto(f"{site.url}/account/password")
-    for name in ("new_password1", "new_password2"):
-        page.locator(f"[name={name}]").fill(PASSWORD)
-    page.get_by_role("button", name="Set password").click()
-    page.wait_for_url(f"{site.url}/**")
-
-
-def sign_in_with_password(site: Site, page: Page) -> None:
-    page.goto(f"{site.url}/sign-in")
-    page.locator("[name=username]").fill("admin")
+def sign_in(house: House, page: Page, name: str) -> None:
+    page.goto(f"{house.url}/sign-in")
+    page.locator("[name=username]").fill(name)
     page.locator("[name=password]").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
 
 
-def sign_out(page: Page) -> None:
-    page.get_by_role("button", name="Account of admin").click()
+def sign_out(page: Page, name: str) -> None:
+    page.get_by_role("button", name=f"Account of {name}").click()
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.wait_for_url("**/sign-in*")
 
 
-def curl(site: Site, token: str, *more: str) -> int:
+def curl(house: House, token: str, *more: str) -> int:
     """The status that a program on the command line gets."""
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *more]
-    command += ["-H", f"Authorization: Bearer {token}", f"{site.url}/api/v1/devices"]
+    command += ["-H", f"Authorization: Bearer {token}", f"{house.url}/api/v1/devices"]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_a_second_factor_is_set_up_and_asked_for(site: Site, page: Page) -> None:
-    sign_in(site, page)
-    set_password(site, page)
-    page.goto(f"{site.url}/account/second-factor")
+def test_a_second_factor_is_set_up_and_asked_for(house: House, page: Page) -> None:
+    somebody, _ = OTHERS
+    sign_in(house, page, somebody)
+    page.wait_for_url(f"{house.url}/")
+    page.goto(f"{house.url}/account/second-factor")
     page.get_by_role("link", name="Set it up").click()
     expect(page.locator("img.qr")).to_be_visible()
     assert page.locator("img.qr").evaluate("picture => picture.naturalWidth") > 100
@@ -58,30 +49,34 @@ def test_a_second_factor_is_set_up_and_asked_for(site: Site, page: Page) -> None
     codes = (page.locator("#codes").text_content() or "").split()
     assert len(codes) == 10
 
-    sign_out(page)
-    sign_in_with_password(site, page)
+    sign_out(page, somebody)
+    sign_in(house, page, somebody)
     page.wait_for_url("**/sign-in/code")
-    page.goto(f"{site.url}/admin/")
+    page.goto(f"{house.url}/admin/")
     assert "/sign-in" in page.url
-    page.goto(f"{site.url}/sign-in/code")
+    page.goto(f"{house.url}/sign-in/code")
     page.locator("[name=code]").fill(codes[0])
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{site.url}/")
+    page.wait_for_url(f"{house.url}/")
 
     # The code of half a minute ahead, for the one of now may be the one it was set up with.
-    sign_out(page)
-    sign_in_with_password(site, page)
+    sign_out(page, somebody)
+    sign_in(house, page, somebody)
     page.locator("[name=code]").fill(phone.at(time.time() + 30))
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{site.url}/")
-    page.goto(f"{site.url}/account/second-factor")
+    page.wait_for_url(f"{house.url}/")
+    page.goto(f"{house.url}/account/second-factor")
     expect(page.locator("#main")).to_contain_text("9 recovery codes are left")
 
 
-def test_tokens_and_sessions_are_made_and_ended(site: Site, page: Page, chromium: Browser) -> None:
-    sign_in(site, page)
+def test_tokens_and_sessions_are_made_and_ended(
+    house: House, page: Page, chromium: Browser
+) -> None:
+    _, somebody = OTHERS
+    sign_in(house, page, somebody)
+    page.wait_for_url(f"{house.url}/")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{site.url}/tokens/new")
+    page.goto(f"{house.url}/tokens/new")
     page.locator("[name=label]").fill("Backup on the NAS")
     page.locator("[name=access]").select_option("read")
     page.get_by_role("button", name="Make token").click()
@@ -89,27 +84,26 @@ def test_tokens_and_sessions_are_made_and_ended(site: Site, page: Page, chromium
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     token = page.evaluate("navigator.clipboard.readText()")
     assert re.fullmatch(r"tsu_\w{49}", token)
-    assert curl(site, token) == 200
-    assert curl(site, token, "-d", "{}", "-H", "Content-Type: application/json") == 403
+    assert curl(house, token) == 200
+    assert curl(house, token, "-d", "{}", "-H", "Content-Type: application/json") == 403
 
     page.get_by_role("link", name="Done").click()
     expect(page.locator("#main")).not_to_contain_text(token)
     page.get_by_role("link", name=re.compile("^Revoke .*Backup on the NAS")).click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.locator("#main")).to_contain_text("The token is revoked.")
-    assert curl(site, token) == 401
+    assert curl(house, token) == 401
 
-    set_password(site, page)
     elsewhere = chromium.new_context()
     other = elsewhere.new_page()
-    sign_in_with_password(site, other)
-    other.wait_for_url(f"{site.url}/")
-    page.goto(f"{site.url}/account/sessions")
+    sign_in(house, other, somebody)
+    other.wait_for_url(f"{house.url}/")
+    page.goto(f"{house.url}/account/sessions")
     expect(page.locator(".sessions li")).to_have_count(2)
     page.get_by_role("button", name=re.compile("^Sign out .+ on ")).click()
     expect(page.locator(".sessions li")).to_have_count(1)
-    other.goto(f"{site.url}/")
+    other.goto(f"{house.url}/")
     assert "/sign-in" in other.url
-    page.goto(f"{site.url}/")
-    assert page.url == f"{site.url}/"
+    page.goto(f"{house.url}/")
+    assert page.url == f"{house.url}/"
     elsewhere.close()

@@ -1,9 +1,9 @@
 """What holds on every page: for every eye, at every width, whatever it is called."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tests.journeys.axe import keeps_nobody_out
 from tests.journeys.seed import HOSTILE_NAME
 from tests.journeys.sites import House
 from tests.journeys.waiting import FITS, settle, until
@@ -64,14 +64,6 @@ def address(house: House, path: str) -> str:
     return house.url + path.format_map({key: house.devices[name] for key, name in names.items()})
 
 
-def look_for_what_keeps_people_out(page: Page) -> None:
-    """With axe: all of it in the light, and what the dark changes."""
-    for theme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-        found = Axe().run(page, options={"resultTypes": ["violations"], **rules})
-        assert found.violations_count == 0, f"{theme}: {found.generate_report()}"
-
-
 def look_for_what_is_cut(page: Page) -> None:
     """Or has to be scrolled for sideways, at any width."""
     for width in WIDTHS:
@@ -86,15 +78,14 @@ def test_nobody_is_kept_out_and_nothing_is_cut(guest: Page, house: House, path: 
         # The browser itself tells of the status.
         guest = guest.context.new_page()
     guest.goto(address(house, path))
-    settle(guest)
-    look_for_what_keeps_people_out(guest)
+    keeps_nobody_out(guest)
     look_for_what_is_cut(guest)
 
 
 @pytest.mark.parametrize("path", OUTSIDE.values(), ids=OUTSIDE)
 def test_nobody_is_kept_from_coming_in(page: Page, house: House, path: str) -> None:
     page.goto(house.url + path)
-    look_for_what_keeps_people_out(page)
+    keeps_nobody_out(page)
     look_for_what_is_cut(page)
 
 

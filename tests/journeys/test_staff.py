@@ -8,9 +8,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.journeys.axe import keeps_nobody_out
 from tests.journeys.sites import ROOT, Site, surroundings
 
 pytestmark = pytest.mark.browser
@@ -29,15 +29,6 @@ def call(site: Site, token: str, method: str, path: str, body: Any = None) -> tu
             return answer.status, json.loads(answer.read() or b"null")
     except HTTPError as refused:
         return refused.code, None
-
-
-def keeps_nobody_out(page: Page) -> None:
-    """With axe, in both themes; what axe finds is a failure."""
-    page.wait_for_load_state("networkidle")
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False})
-        assert found.violations_count == 0, f"{page.url}, {theme}: {found.generate_report()}"
 
 
 def act(page: Page, action: str) -> None:

@@ -29,7 +29,7 @@ from tests.factories import (
 from tests.journeys.test_every_page import PAGES
 from tests.mail import Inbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.unmeasured]
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 PERMISSIONS = re.compile(r'<select name="user_permissions".*?</select>', re.DOTALL)

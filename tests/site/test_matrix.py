@@ -35,6 +35,8 @@ from tests.factories import (
 )
 from tests.problems import told
 
+pytestmark = pytest.mark.unmeasured
+
 NAMED = ("device_id", "token_id", "session_id", "command_id", "batch_id")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SAFE = ("GET", "HEAD")

@@ -25,7 +25,7 @@ from tests.factories import (
 )
 from tests.site.pages import path_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.unmeasured]
 
 ROLES = ("support", "operator", "superuser")
 # What each may do with rows of a table: list, add, look at, change, delete.

@@ -16,6 +16,8 @@ from tests.telemetry import bad_input
 from tests.telemetry.bad_input import ANOTHER, GOOD, Body, Case, Request, Row
 from tests.telemetry.import_runs import Run, write
 
+pytestmark = pytest.mark.unmeasured
+
 JSON, LINES = "application/json", "application/x-ndjson"
 OWN, FULL = "/api/v1/device/telemetry", "/api/v1/devices/{}/telemetry"
 
