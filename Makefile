@@ -14,7 +14,7 @@ run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
 test: $(VENV)/develop.stamp ## The whole suite, with coverage
 	$(BIN)/python -m tests.browser
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

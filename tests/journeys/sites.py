@@ -43,6 +43,8 @@ class Site:
                 "PORT": str(self.port),
                 "LIVE_PORT": str(self.live_port),
                 "DATABASE_URL": "",
+                # One less to wait for.
+                "GRANIAN_WORKERS": "1",
             }
             | environment,
             stdout=subprocess.PIPE,

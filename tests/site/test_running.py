@@ -21,7 +21,8 @@ BODY = b'{"telemetry_type": "running", "payload": {"secret": "swordfish", "a": %
 @pytest.fixture
 def site() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
-        running = Site(Path(folder) / "data", measured=True, LOG_FORMAT="json", DRAIN_SECONDS="1")
+        settings = {"GRANIAN_WORKERS": "2", "LOG_FORMAT": "json", "DRAIN_SECONDS": "1"}
+        running = Site(Path(folder) / "data", measured=True, **settings)
         yield running
         if running.process.poll() is None:
             running.stop()
