@@ -19,11 +19,23 @@ PATIENCE = 20
 """Seconds that only a failure waits for."""
 
 
+class Listening(Live):
+    """Tells when it has begun to hear what happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hears = threading.Event()
+
+    async def _look_again(self) -> None:
+        await super()._look_again()
+        self.hears.set()
+
+
 class LiveServer:
     """A running one, and how to ask it."""
 
     def __init__(self) -> None:
-        self.live = Live()
+        self.live = Listening()
         config = uvicorn.Config(
             self.live, http="h11", loop="asyncio", lifespan="on", ws="none", log_config=None
         )
@@ -37,6 +49,8 @@ class LiveServer:
     def start(self) -> None:
         self.thread.start()
         until(lambda: self.server.started)
+        # A stream that is opened earlier is told `ready` twice.
+        assert self.live.hears.wait(PATIENCE)
 
     def stop(self) -> None:
         self.live.end()
