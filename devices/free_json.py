@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
 DEPTH_LIMIT = 16
 LEAF_LIMIT = 256
@@ -21,6 +20,12 @@ INTEGER_LIMIT = 2**53
 """Beyond it a double, and so JavaScript, no longer holds every integer (RFC 7493, 2.2)."""
 FLOAT_LIMIT = 1e30
 """jsonb writes numbers out in full: 8 KB of `1e131071` would become 116 MB."""
+
+
+def gettext_noop(text: str) -> str:
+    """Mark a text for translators. Django's own asks for the settings, which reading needs not."""
+    return text
+
 
 PARSER_FAULTS = (
     gettext_noop("Expecting value"),
