@@ -85,7 +85,7 @@ def _settings_for_tests() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def _measured_where_that_tells_something(request: pytest.FixtureRequest) -> Iterator[None]:
     """Where the same is done again and again, or by other processes, coverage takes as much time
-    as all the rest, and finds nothing.
+    as all the rest, and tells little.
     """
     unmeasured = any(map(request.node.get_closest_marker, ("unmeasured", "browser")))
     measuring = Coverage.current() if unmeasured else None

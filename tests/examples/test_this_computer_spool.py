@@ -1,7 +1,7 @@
 """What the example device keeps: while the site is down, over a restart, and when it crashes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -191,29 +191,23 @@ class TestSpool:
         assert spool.lines == []
         assert "the spool cannot be written" in capsys.readouterr().out
 
-    def test_a_batch_that_is_refused_whole_is_dropped(
+    @pytest.mark.parametrize(
+        ("poisoned", "said"), [(range(500), "500 of 500"), ([2], "1 of 500")], ids=["whole", "one"]
+    )
+    def test_readings_of_a_batch_that_are_refused_are_dropped(
         self,
         device: Any,
         site: Site,
         spool_file: Path,
         capsys: pytest.CaptureFixture[str],
+        poisoned: Collection[int],
+        said: str,
     ) -> None:
-        device.spool.append([reading(number, "poison") for number in range(500)])
+        batch = [reading(n, "poison") if n in poisoned else reading(n) for n in range(500)]
+        device.spool.append(batch)
         device.spool.append([reading(500)])
         device.talk()
-        assert site.readings == [reading(500)]
+        good = [reading(number) for number in range(501) if number not in poisoned]
+        assert site.readings == good
         assert kept(spool_file) == []
-        assert "refused 500 of 500 readings" in capsys.readouterr().out
-
-    def test_single_readings_that_are_refused_are_dropped(
-        self,
-        device: Any,
-        site: Site,
-        spool_file: Path,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        device.spool.append([reading(1), reading(2, "poison"), reading(3)])
-        device.talk()
-        assert site.readings == [reading(1), reading(3)]
-        assert kept(spool_file) == []
-        assert "refused 1 of 3 readings" in capsys.readouterr().out
+        assert f"refused {said} readings" in capsys.readouterr().out

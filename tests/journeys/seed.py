@@ -15,6 +15,15 @@ from typing import Any
 HOSTILE = "</script><img src=x onerror=alert(1)> \N{RIGHT-TO-LEFT OVERRIDE}مرحبا 🌡️ "
 HOSTILE_NAME = HOSTILE + "x" * (200 - len(HOSTILE))
 """As long as a name may be."""
+KINDS = {
+    "Greenhouse, north end": ("climate", 21.5, timedelta(seconds=20)),
+    "Cold store": ("climate", 4.2, timedelta(seconds=50)),
+    "Attic": ("climate", 26.0, timedelta(hours=5)),
+    "Cellar": ("climate", 12.5, timedelta(seconds=35)),
+    "Workshop": ("climate", 18.0, timedelta(seconds=5)),
+    HOSTILE_NAME: ("</script><b>", 19.0, timedelta(minutes=1)),
+}
+"""What type each is of, how warm it is there, and since when it is silent."""
 STEP = timedelta(minutes=2)
 OTHERS = ("nora", "otto")
 PASSWORD = "correct horse battery staple"
@@ -71,37 +80,27 @@ def session_of(user: Any) -> str:
     return str(session.session_key)
 
 
-def main() -> None:
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
-    django.setup()
-    from django.conf import settings
-    from django.utils import timezone
-
+def make_people(now: datetime) -> Any:
+    """The owner of all devices, who is returned, and OTHERS."""
     from accounts.models import User
-    from commands import lifecycle
-    from devices import enrolment
-    from devices.models import Device
 
     owner = User.objects.get(username="admin")
     owner.set_password(PASSWORD)
     owner.save()
-    now = timezone.now().replace(microsecond=0)
     for name in OTHERS:
         User.objects.create_user(
             name, f"{name}@house.example", PASSWORD, is_staff=True, email_verified_at=now
         )
-    kinds = {
-        "Greenhouse, north end": ("climate", 21.5, timedelta(seconds=20)),
-        "Cold store": ("climate", 4.2, timedelta(seconds=50)),
-        "Attic": ("climate", 26.0, timedelta(hours=5)),
-        "Cellar": ("climate", 12.5, timedelta(seconds=35)),
-        "Workshop": ("climate", 18.0, timedelta(seconds=5)),
-        HOSTILE_NAME: ("</script><b>", 19.0, timedelta(minutes=1)),
-    }
+    return owner
+
+
+def make_devices(owner: Any, now: datetime) -> dict[str, str]:
+    """Their ids by name."""
+    from devices import enrolment
+    from devices.models import Device
+
     found = {}
-    for name, (kind, warm, silence) in kinds.items():
+    for name, (kind, warm, silence) in KINDS.items():
         device, _ = enrolment.register(
             owner,
             name=name,
@@ -113,7 +112,23 @@ def main() -> None:
         Device.objects.filter(pk=device.pk).update(last_seen_at=now - silence)
         found[name] = str(device.pk)
     never, _ = enrolment.register(owner, name="Mast", device_type="weather", metadata={})
-    found["Mast"] = str(never.pk)
+    return found | {"Mast": str(never.pk)}
+
+
+def main() -> None:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
+    django.setup()
+    from django.conf import settings
+    from django.utils import timezone
+
+    from commands import lifecycle
+    from devices.models import Device
+
+    now = timezone.now().replace(microsecond=0)
+    owner = make_people(now)
+    found = make_devices(owner, now)
     greenhouse = Device.objects.get(pk=found["Greenhouse, north end"])
     for command in ("open_vents", "set_target"):
         lifecycle.issue(
