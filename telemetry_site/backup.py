@@ -17,6 +17,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
 from telemetry_site.embedded.server import PROGRAMS
 
@@ -29,6 +30,16 @@ EMPTY_FIRST = "DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
 
 class BackupFailed(Exception):
     """Why nothing was backed up, or nothing was changed."""
+
+
+class MadeByNewerCode(BackupFailed):
+    """The backup's tables are newer than this code."""
+
+    def __init__(self, file: Path, unknown: list[str]) -> None:
+        super().__init__(
+            f"{file} was made by a newer version: this one does not know the migrations"
+            f" {', '.join(unknown)}. Update the code first. Nothing was changed."
+        )
 
 
 def back_up(file: Path, *, now: datetime) -> None:
@@ -68,7 +79,7 @@ def restore(file: Path, *, replace: bool = False) -> list[str]:
     """Put the backup in place of an empty database, or with `replace` of any.
 
     Returns the names of the files put into DATA_DIR; those they replace stay beside them, as
-    `<name>.before`. Raises BackupFailed, and then nothing has changed.
+    `<name>.before`. Raises BackupFailed (MadeByNewerCode too), and then nothing has changed.
     """
     with tempfile.TemporaryDirectory(prefix="telemetry-restore-") as folder:
         place = Path(folder)
@@ -87,10 +98,19 @@ def _unpack(file: Path, place: Path) -> None:
             archive.extractall(place, filter="data")
         about = json.loads((place / "about.json").read_text())
         known = about["format"]
-    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        if known != FORMAT:
+            raise BackupFailed(f"{file} was made by a newer version.")
+        migrations = sorted(about["migrations"].items())
+    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackupFailed(f"{file} is no backup of ours: {error}") from None
-    if known != FORMAT:
-        raise BackupFailed(f"{file} was made by a newer version.")
+    if unknown := [f"{app}.{name}" for app, name in migrations if not _is_known(app, name)]:
+        raise MadeByNewerCode(file, unknown)
+
+
+def _is_known(app: str, name: str) -> bool:
+    """Whether this code has the migration, itself or in one that replaces it."""
+    known = MigrationLoader(None).disk_migrations
+    return (app, name) in known or any((app, name) in each.replaces for each in known.values())
 
 
 def _put_back(kept: Path) -> bool:

@@ -1,23 +1,19 @@
 """The drill: what is restored is what was backed up, and lets in whoever was let in before."""
 
 import json
-import os
 import stat
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
-from psycopg import sql
+from django.db.migrations import Migration
 
-from tests.journeys.sites import PATIENCE, ROOT
+from telemetry_site import backup
+from tests.site.installations import Place, empty_places
 
 pytestmark = pytest.mark.django_db
 FILL = """
@@ -57,78 +53,14 @@ print(json.dumps([browser.get("/api/v1/devices").status_code, login.status_code,
 """
 
 
-def login() -> dict[str, Any]:
-    """How to reach the server that the tests run on."""
-    given = connection.get_connection_params()
-    return {key: given[key] for key in ("host", "port", "user", "password") if given.get(key)}
-
-
-class Place:
-    """An installation of its own: a database and a folder."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
-        self.login = {**login(), "dbname": name}
-        user, host = quote(self.login["user"]), str(self.login["host"])
-        if "password" in self.login:
-            user += f":{quote(self.login['password'])}"
-        # A folder is a socket's.
-        address = f"/{host}" if host.startswith("/") else f"{host}:{self.login['port']}"
-        self.url = f"postgres://{user}@{address}/{name}"
-
-    def manage(self, *words: str, fails: bool = False, **environment: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *words],
-            cwd=ROOT,
-            env=os.environ
-            | {"DATABASE_URL": self.url, "DATA_DIR": str(self.folder), "SECRET_KEY": ""}
-            | {"ALLOWED_HOSTS": "testserver"}
-            | environment,
-            capture_output=True,
-            text=True,
-            timeout=10 * PATIENCE,
-            check=False,
-        )
-        assert bool(done.returncode) is fails, done.stderr
-        return done.stderr if fails else done.stdout
-
-    def sums(self) -> dict[str, str]:
-        """A checksum of the rows of each table."""
-        with psycopg.connect(**self.login) as database:
-            tables = database.execute(
-                "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p')"
-                " AND relnamespace = 'public'::regnamespace ORDER BY 1"
-            ).fetchall()
-            return {
-                table: str(
-                    database.execute(
-                        sql.SQL(
-                            "SELECT count(*), md5(coalesce(string_agg(row::text, E'\\n' ORDER BY"
-                            " row::text), '')) FROM {} AS row"
-                        ).format(sql.Identifier(*table.split(".")))
-                    ).fetchone()
-                )
-                for (table,) in tables
-            }
-
-
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[tuple[Place, Place]]:
+def places(tmp_path: Path) -> Iterator[list[Place]]:
     """Two, with nothing in them yet."""
-    names = [f"drill_{os.getpid()}_{number}" for number in range(2)]
-    with psycopg.connect(**login(), dbname="postgres", autocommit=True) as database:
-        for name in names:
-            database.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        first, second = (Place(name, tmp_path / name) for name in names)
-        yield first, second
-        for name in names:
-            drop = "DROP DATABASE {} WITH (FORCE)"
-            database.execute(sql.SQL(drop).format(sql.Identifier(name)))
+    with empty_places(tmp_path, 2) as places:
+        yield places
 
 
-def test_what_is_restored_is_what_was_backed_up(
-    places: tuple[Place, Place], tmp_path: Path
-) -> None:
+def test_what_is_restored_is_what_was_backed_up(places: list[Place], tmp_path: Path) -> None:
     here, there = places
     file = tmp_path / "backup.tar"
     here.manage("migrate", "--verbosity=0")
@@ -179,6 +111,47 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         archive.add(about, "about.json")
     with pytest.raises(CommandError, match="newer version"):
         call_command("restore", str(file))
+
+
+def about(file: Path, migrations: object) -> Path:
+    """A backup that holds nothing but what it says about itself."""
+    said = json.dumps({"format": backup.FORMAT, "migrations": migrations}).encode()
+    with tarfile.open(file, "w") as archive:
+        head = tarfile.TarInfo("about.json")
+        head.size = len(said)
+        archive.addfile(head, BytesIO(said))
+    return file
+
+
+def test_a_backup_made_by_newer_code_is_refused_before_anything_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = about(tmp_path / "newer.tar", {"accounts": "0001_initial", "devices": "0999_later"})
+    monkeypatch.setattr(backup, "_replace_all", lambda dump: pytest.fail("replaced"))
+    with pytest.raises(
+        CommandError, match=r"newer version: .* devices\.0999_later\. Update"
+    ) as got:
+        call_command("restore", str(file), "--replace")
+    assert "accounts" not in str(got.value)
+    assert isinstance(got.value.__cause__, backup.MadeByNewerCode)
+
+
+@pytest.mark.parametrize("migrations", [["accounts"], None])
+def test_a_backup_without_its_migrations_is_no_backup(tmp_path: Path, migrations: object) -> None:
+    with pytest.raises(CommandError, match="is no backup"):
+        call_command("restore", str(about(tmp_path / "odd.tar", migrations)))
+
+
+def test_a_migration_that_another_replaces_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Squashed(Migration):
+        replaces = [("devices", "0001_initial"), ("devices", "0998_squashed_away")]
+
+    class Loader:
+        disk_migrations = {("devices", "0001_squashed"): Squashed("0001_squashed", "devices")}
+
+    monkeypatch.setattr(backup, "MigrationLoader", lambda connection: Loader)
+    assert backup._is_known("devices", "0998_squashed_away")
+    assert not backup._is_known("devices", "0999_later")
 
 
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
