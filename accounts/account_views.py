@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import addresses, emails, passwords, profiles, throttles
 from accounts.account_forms import ChangeAddressForm, ProfileForm
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.views import SignedInRequest
 
 
@@ -35,6 +36,7 @@ def account(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/account.html", {"form": form}, status=status)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])

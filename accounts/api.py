@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from accounts import audit, second_factor, signing_in, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.strict import StrictQuery, StrictSerializer
 
 
@@ -44,6 +45,7 @@ class LoginAnswer(serializers.Serializer[Token]):
     expires_at = serializers.DateTimeField()
 
 
+@in_pool(PASSWORDS)
 class Login(APIView):
     """Exchange a name and a password for a token."""
 

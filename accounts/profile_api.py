@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts import addresses, emails, passwords, profiles, throttles
 from accounts.models import Token, User
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.strict import StrictSerializer
 
 
@@ -66,6 +67,7 @@ class PasswordBody(StrictSerializer):
     new = serializers.CharField(max_length=1024, trim_whitespace=False)
 
 
+@in_pool(PASSWORDS)
 class Me(APIView):
     """The user who is speaking."""
 
@@ -91,6 +93,7 @@ class Me(APIView):
         return Response(ProfileAnswer(user).data)
 
 
+@in_pool(PASSWORDS)
 class ChangePassword(APIView):
     """Choose another password. All other sessions and tokens end; devices keep theirs."""
 

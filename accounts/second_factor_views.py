@@ -15,6 +15,7 @@ from accounts import passwords, second_factor, sessions
 from accounts.authentication import SECOND_FACTOR_PASSED, lacks_second_factor
 from accounts.forms import ProofForm, SetUpForm
 from accounts.models import SecondFactor
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.signing_in import TOO_MANY
 from accounts.views import SignedInRequest
 
@@ -39,6 +40,7 @@ def second_factor_page(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/second_factor.html", context)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -74,6 +76,7 @@ def set_up(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/second_factor_set_up.html", context, status=status)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -88,6 +91,7 @@ def recovery_codes(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/recovery_codes.html", {"codes": codes})
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import archives, closing, passwords
 from accounts.models import Archive
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.views import SignedInRequest
 from devices.models import Device
 from telemetry_site import archive, leaving
@@ -49,6 +50,7 @@ def archive_file(request: SignedInRequest) -> HttpResponseBase:
         raise Http404 from None
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -59,6 +59,8 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         "invalid-idempotency-key",
         "An Idempotency-Key is 1 to 255 printable ASCII characters.",
     ),
+    (export.TooLarge, 422, "export-too-large", "Choose a shorter range: the file is too large."),
+    (export.DiskFull, 507, "disk-full", "There is no room on the disk for this file."),
     (lifecycle.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
     (lifecycle.AlreadyFinished, 409, "already-finished", "This command has another result."),
     (lifecycle.StillPending, 409, "still-pending", "This command has not ended yet."),
@@ -101,9 +103,6 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case batches.NoneTaken():
             detail = "None of the devices takes this."
             return problem(request, 422, detail=detail, faults=list(_of_batch(exc)))
-        case export.Busy():
-            detail = "Another export is on its way."
-            return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
         case TooManyTries() | TooManyHashes():
             return refusal_of(request, exc)
         case TooManyCodes():

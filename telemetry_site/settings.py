@@ -89,7 +89,6 @@ MIDDLEWARE = [
     "telemetry_site.middleware.limits",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
-WSGI_APPLICATION = "telemetry_site.wsgi.application"
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -178,6 +177,9 @@ AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 """Days that the audit trail is kept."""
 ARCHIVES = DATA_DIR / "archives"
 """What people have asked for of theirs, until it is fetched or over its time."""
+
+TRANSFERS = make_data_dir(DATA_DIR / "transfers")
+"""Where files without a name lie while they are received or sent."""
 
 # The browser
 
@@ -279,6 +281,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 IMPORT_LIMIT = env.int("IMPORT_LIMIT", default=32 * 1024 * 1024)
 """Bytes of a file of readings."""
+EXPORT_LIMIT = env.int("EXPORT_LIMIT", default=4 * 1024**3)
+"""Bytes of a file of readings that is exported."""
 INFLATED_LIMIT = env.int("INFLATED_LIMIT", default=5 * 1024 * 1024)
 """Bytes of a body that came deflated (gzip, zstd), once it is inflated."""
 READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)

@@ -35,6 +35,7 @@ from accounts.forms import PasswordForm
 from accounts.guarded import staff_of
 from accounts.models import Registration, User
 from accounts.read_only import ReadOnlyAdmin
+from accounts.request_pools import PASSWORDS
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 TOKENS_SHOWN = 20
@@ -71,6 +72,8 @@ class VerifiedFilter(admin.SimpleListFilter):
 @admin.register(User)
 class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     """People. They are deactivated rather than deleted: their devices hold readings."""
+
+    request_pool = PASSWORDS
 
     subject = "user"
 

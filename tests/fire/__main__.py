@@ -8,7 +8,7 @@ import time
 
 NAMES = (
     *("input", "schema", "fuzz"),
-    *("away", "crash", "overload", "slow", "races", "migrating", "recovery", "soak"),
+    *("hostile", "away", "crash", "overload", "slow", "races", "migrating", "recovery", "soak"),
     *("mutations", "postgres15", "pgbouncer"),
 )
 

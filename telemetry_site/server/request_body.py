@@ -1,0 +1,101 @@
+"""Request bodies, received on the event loop before a thread works on the request."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from django.conf import settings
+from granian.rsgi import HTTPProtocol
+
+from telemetry_site.server.environ import Environ
+
+IN_MEMORY = 1024 * 1024
+"""Bytes of one body that are kept in memory; more go to a temporary file."""
+ROOM = 3
+"""Bodies of the largest kind (IMPORT_LIMIT) that a process has room for at a time, and as many
+smaller ones as are as large together. One client gets half of it.
+"""
+SECONDS = 10.0
+"""Seconds that a body may take, beside those of its length."""
+BYTES_PER_SECOND = 16 * 1024
+"""A body that arrives more slowly than this, after SECONDS, is given up."""
+
+
+class BodyTooSlow(Exception):
+    """The body did not arrive in time."""
+
+
+class TooManyBodies(Exception):
+    """More bodies are being received than the process has room for."""
+
+
+class Receiver:
+    """Receives bodies, and counts the bytes that it has promised room for."""
+
+    def __init__(self) -> None:
+        self.reserved = 0
+        self.reserved_by: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def room(self, length: int, client: Hashable) -> Iterator[None]:
+        """Reserve room for a body while it is received and its request is answered.
+
+        Raises TooManyBodies.
+        """
+        room = ROOM * settings.IMPORT_LIMIT
+        if self.reserved + length > room or self.reserved_by[client] + length > room / 2:
+            raise TooManyBodies
+        self.reserved += length
+        self.reserved_by[client] += length
+        try:
+            yield
+        finally:
+            self.reserved -= length
+            self.reserved_by[client] -= length
+            if not self.reserved_by[client]:
+                del self.reserved_by[client]
+
+
+def length_of(environ: Environ, limit: int) -> int:
+    """Return how many bytes to receive: 0 where there is no body, or none that may be received.
+
+    Of a chunked body this is the limit and one byte more, so that the view sees that it is too
+    long. A Content-Length that is no number, or over the limit, is left to the middleware, which
+    rejects the request without its body.
+    """
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return limit + 1
+    text = environ.get("CONTENT_LENGTH") or "0"
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(limit)):
+        return 0
+    length = int(text)
+    return length if length <= limit else 0
+
+
+async def receive(protocol: HTTPProtocol, length: int, *, chunked: bool) -> IO[bytes]:
+    """Return the body, at most `length` bytes of it. Raises BodyTooSlow."""
+    try:
+        async with asyncio.timeout(SECONDS + length / BYTES_PER_SECOND):
+            if not chunked and length <= IN_MEMORY:
+                return BytesIO(await protocol())
+            return await _receive_in_pieces(protocol, length)
+    except TimeoutError:
+        raise BodyTooSlow from None
+
+
+async def _receive_in_pieces(protocol: HTTPProtocol, length: int) -> IO[bytes]:
+    file = SpooledTemporaryFile(IN_MEMORY, dir=str(settings.TRANSFERS))  # noqa: SIM115 - returned open
+    try:
+        async for piece in protocol:
+            file.write(piece[: length - file.tell()])
+            if file.tell() >= length:
+                break
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
