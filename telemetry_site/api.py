@@ -17,7 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import closing, passwords, signup, tokens
+from accounts import archives, closing, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
 from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
@@ -104,6 +104,10 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case export.Busy():
             detail = "Another export is on its way."
             return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
+        case archives.TooManyArchives(retry_after=seconds):
+            detail = "You have an archive of the last day; one is made per day."
+            headers = {"Retry-After": str(seconds)}
+            return problem(request, 429, code="limit:archive", detail=detail, headers=headers)
         case TooManyTries() | TooManyHashes():
             return refusal_of(request, exc)
         case TooManyCodes():

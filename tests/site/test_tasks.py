@@ -1,6 +1,8 @@
 """What the worker does, and how often."""
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -18,6 +20,9 @@ from tests.factories import CommandFactory, DeviceFactory, store_reading
 from tests.telemetry.kept import keep, rolled_up
 
 pytestmark = pytest.mark.django_db
+
+RUNNING: Any = SimpleNamespace(should_abort=lambda: False)
+"""The context of a job that nobody asks to stop."""
 
 
 def test_a_device_that_fell_silent_is_announced() -> None:
@@ -47,7 +52,7 @@ def test_a_command_whose_time_is_over_has_failed() -> None:
 def test_nothing_is_left_of_a_deleted_device(device: Device) -> None:
     store_reading(device)
     enrolment.decommission(device, now=timezone.now())
-    telemetry.tasks.purge_deleted_devices(timestamp=0)
+    telemetry.tasks.purge_deleted_devices(RUNNING, timestamp=0)
     assert not Device.objects.exists()
     assert not Telemetry.objects.exists()
 
@@ -63,7 +68,7 @@ def test_what_is_over_its_age_goes(device: Device) -> None:
     kept = store_reading(device, recorded_at=today - timedelta(days=20))
     rolled_up(today)
     keep(30)
-    telemetry.tasks.apply_retention(timestamp=0)
+    telemetry.tasks.apply_retention(RUNNING, timestamp=0)
     assert Telemetry.objects.get().pk == kept.pk
 
 
