@@ -28,8 +28,9 @@ def prepare(server: PostgreSQL, site: Site) -> None:
         connection.execute("UPDATE users SET email_verified_at = now() WHERE username = 'owner'")
         connection.execute(LATE)
         connection.execute(
-            "INSERT INTO telemetry (device_id, recorded_at, id, telemetry_type, payload, created_at)"
-            " SELECT %s, now() - number * interval '10 milliseconds', gen_random_uuid(), 'much',"
+            "INSERT INTO telemetry"
+            " (device_id, recorded_at, id, telemetry_type, payload, created_at)"
+            " SELECT %s, now() + number * interval '1 millisecond', gen_random_uuid(), 'much',"
             """ '{"n": 1}', now() FROM generate_series(1, 200000) AS number""",
             [site.cast["ids"][DEVICE]],
         )
