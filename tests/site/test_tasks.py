@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import JobAborted
 
 import commands.tasks
 import devices.tasks
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.django_db
 
 RUNNING: Any = SimpleNamespace(should_abort=lambda: False)
 """The context of a job that nobody asks to stop."""
+STOPPING: Any = SimpleNamespace(should_abort=lambda: True)
 
 
 def test_a_device_that_fell_silent_is_announced() -> None:
@@ -70,6 +72,24 @@ def test_what_is_over_its_age_goes(device: Device) -> None:
     keep(30)
     telemetry.tasks.apply_retention(RUNNING, timestamp=0)
     assert Telemetry.objects.get().pk == kept.pk
+
+
+def test_retention_that_is_interrupted_goes_on_at_the_next_start_and_one_that_fails_does_not(
+    device: Device,
+) -> None:
+    today = timezone.now()
+    store_reading(device, recorded_at=today - timedelta(days=40))
+    rolled_up(today)
+    keep(30)
+    task: Any = telemetry.tasks.apply_retention
+    with pytest.raises(JobAborted) as caught:
+        task(STOPPING, timestamp=0)
+    assert Telemetry.objects.exists()
+    job = task.configure().job
+    assert task.get_retry_exception(exception=caught.value, job=job)
+    assert not task.get_retry_exception(exception=ValueError(), job=job)
+    task(RUNNING, timestamp=0)
+    assert not Telemetry.objects.exists()
 
 
 def test_ended_sessions_are_forgotten() -> None:
