@@ -146,7 +146,7 @@ def _current() -> Acting:
 def _process() -> Acting:
     """Where nobody has asked for anything: the worker, or a command that somebody typed."""
     program, command = Path(sys.argv[0]).name, "".join(sys.argv[1:2])
-    worker = program == "manage.py" and command == "procrastinate"
+    worker = program == "manage.py" and command in ("worker", "procrastinate")
     means = Means.WORKER if worker else Means.COMMAND_LINE
     return Acting(lambda: None, means, means_name=command if program == "manage.py" else program)
 

@@ -21,9 +21,12 @@ MAILS: dict[str, Callable[[UUID, datetime], None]] = {
 """Each kind of mail, and who writes it."""
 
 
-@app.task(retry=RetryStrategy(max_attempts=7, exponential_wait=4))
+@app.task(queue="mail", retry=RetryStrategy(max_attempts=7, exponential_wait=4))
 def deliver(kind: str, subject: str, language: str = settings.LANGUAGE_CODE) -> None:
-    """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours."""
+    """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours.
+
+    A mail that is being sent when its worker ends is sent again: it may arrive twice.
+    """
     with translation.override(language):
         MAILS[kind](UUID(subject), timezone.now())
 
@@ -38,7 +41,7 @@ def forget_ended(timestamp: int) -> None:
 
 
 @app.periodic(cron="37 3 * * *")
-@app.task(queueing_lock="forget_old_audit_events")
+@app.task(queue="long", queueing_lock="forget_old_audit_events", lock="apply_retention")
 def forget_old_audit_events(timestamp: int) -> None:
     """Every night: remove what is over its age from the audit trail."""
     audit.forget_old(now=timezone.now())

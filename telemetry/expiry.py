@@ -1,7 +1,7 @@
 """What is over its age by the rules of retention: how much that is, and how it goes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -85,16 +85,19 @@ def preview(now: datetime) -> Preview:
     return Preview(parts, _months_before(rules.nothing_kept_before(now)))
 
 
-def apply(now: datetime) -> Iterator[Gone]:
+def apply(now: datetime, *, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Gone]:
     """Remove what is over its age, halting after each month and each batch of rows.
 
-    What is not rolled up yet is kept until it is.
+    What is not rolled up yet is kept until it is. Once `should_stop` is true, no further device is
+    looked at; the next call removes the rest.
     """
     kept = _cutoffs(now)
     due = {device_id: cutoffs for device_id, cutoffs in kept.items() if any(cutoffs)}
     retention.move_horizons(due)
     yield from _drop_months(retention.lowest(cutoffs.raw for cutoffs in kept.values()), now)
     for device_id, cutoffs in due.items():
+        if should_stop():
+            return
         if cutoffs.raw:
             yield from purge.readings(device_id, before=cutoffs.raw)
         if cutoffs.hour:

@@ -8,7 +8,7 @@ the queue telemetry_dirty, in which storing readings marks the past hours that g
 committed with its readings: who sees it sees them too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice, product
@@ -68,12 +68,13 @@ def rolled_until() -> datetime:
         return cursor.fetchone()[0]  # type: ignore[no-any-return]
 
 
-def roll_up_closed_hours(now: datetime) -> int:
+def roll_up_closed_hours(now: datetime, *, should_stop: Callable[[], bool] = lambda: False) -> int:
     """Roll up every hour that has closed since the last time, and count them.
 
     At most a day of them before `rolled_until` moves on, so a worker that was away for weeks and
     is stopped again has not worked in vain. It need not move in the transaction that makes the
-    hours: readings that come in between are marked.
+    hours: readings that come in between are marked. Once `should_stop` is true no further batch is
+    made; the next call begins with the day that was not completed.
     """
     start = rolled = rolled_until()
     closed = floor(now - CLOSED_AFTER, HOUR)
@@ -81,6 +82,8 @@ def roll_up_closed_hours(now: datetime) -> int:
         until = min(rolled + DAY, closed)
         devices = Device.objects.filter(deleted_at=None).values_list("pk", flat=True)
         for hours in _batches(product(devices.order_by("pk"), hours_between(rolled, until))):
+            if should_stop():
+                return max(rolled - start, timedelta(0)) // HOUR
             with _writing() as cursor:
                 _make(cursor, hours)
         _move_on(rolled, until)
@@ -88,20 +91,21 @@ def roll_up_closed_hours(now: datetime) -> int:
     return max(rolled - start, timedelta(0)) // HOUR
 
 
-def drain() -> int:
-    """Make the marked hours anew until no mark is left, and count the marks.
+def drain(*, should_stop: Callable[[], bool] = lambda: False) -> int:
+    """Make the marked hours anew until no mark is left or `should_stop` is true; count the marks.
 
     Hours that are still open are made too: nobody reads them before they are made once more.
     """
     drained = 0
-    while True:
+    while not should_stop():
         with _writing() as cursor:
             cursor.execute(TAKE_MARKS, [BATCH])
             marks = cursor.fetchall()
             _make(cursor, marks)
         drained += len(marks)
         if len(marks) < BATCH:
-            return drained
+            break
+    return drained
 
 
 def rebuild(device: Device, start: datetime, end: datetime) -> None:

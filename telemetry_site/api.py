@@ -17,7 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import closing, passwords, signup, tokens
+from accounts import archives, closing, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
 from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
@@ -103,6 +103,10 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case batches.NoneTaken():
             detail = "None of the devices takes this."
             return problem(request, 422, detail=detail, faults=list(_of_batch(exc)))
+        case archives.TooManyArchives(retry_after=seconds):
+            detail = "You have an archive of the last day; one is made per day."
+            headers = {"Retry-After": str(seconds)}
+            return problem(request, 429, code="limit:archive", detail=detail, headers=headers)
         case TooManyTries() | TooManyHashes():
             return refusal_of(request, exc)
         case TooManyCodes():

@@ -126,7 +126,7 @@ class TestWho:
         ("argv", "means", "name"),
         [
             (["/srv/manage.py", "sign_in_link", "x"], "command_line", "sign_in_link"),
-            (["manage.py", "procrastinate", "worker"], "worker", "procrastinate"),
+            (["manage.py", "worker"], "worker", "worker"),
             (["/usr/bin/python-shell"], "command_line", "python-shell"),
         ],
     )

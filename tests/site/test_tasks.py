@@ -1,10 +1,13 @@
 """What the worker does, and how often."""
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import JobAborted
 
 import commands.tasks
 import devices.tasks
@@ -18,6 +21,10 @@ from tests.factories import CommandFactory, DeviceFactory, store_reading
 from tests.telemetry.kept import keep, rolled_up
 
 pytestmark = pytest.mark.django_db
+
+RUNNING: Any = SimpleNamespace(should_abort=lambda: False)
+"""The context of a job that nobody asks to stop."""
+STOPPING: Any = SimpleNamespace(should_abort=lambda: True)
 
 
 def test_a_device_that_fell_silent_is_announced() -> None:
@@ -47,7 +54,7 @@ def test_a_command_whose_time_is_over_has_failed() -> None:
 def test_nothing_is_left_of_a_deleted_device(device: Device) -> None:
     store_reading(device)
     enrolment.decommission(device, now=timezone.now())
-    telemetry.tasks.purge_deleted_devices(timestamp=0)
+    telemetry.tasks.purge_deleted_devices(RUNNING, timestamp=0)
     assert not Device.objects.exists()
     assert not Telemetry.objects.exists()
 
@@ -63,8 +70,26 @@ def test_what_is_over_its_age_goes(device: Device) -> None:
     kept = store_reading(device, recorded_at=today - timedelta(days=20))
     rolled_up(today)
     keep(30)
-    telemetry.tasks.apply_retention(timestamp=0)
+    telemetry.tasks.apply_retention(RUNNING, timestamp=0)
     assert Telemetry.objects.get().pk == kept.pk
+
+
+def test_retention_that_is_interrupted_goes_on_at_the_next_start_and_one_that_fails_does_not(
+    device: Device,
+) -> None:
+    today = timezone.now()
+    store_reading(device, recorded_at=today - timedelta(days=40))
+    rolled_up(today)
+    keep(30)
+    task: Any = telemetry.tasks.apply_retention
+    with pytest.raises(JobAborted) as caught:
+        task(STOPPING, timestamp=0)
+    assert Telemetry.objects.exists()
+    job = task.configure().job
+    assert task.get_retry_exception(exception=caught.value, job=job)
+    assert not task.get_retry_exception(exception=ValueError(), job=job)
+    task(RUNNING, timestamp=0)
+    assert not Telemetry.objects.exists()
 
 
 def test_ended_sessions_are_forgotten() -> None:

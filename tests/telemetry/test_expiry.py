@@ -15,6 +15,7 @@ from telemetry.models import DayRollup, HourRollup, RetentionRule, Telemetry
 from telemetry.readings import EPOCH
 from tests.concurrency import at_once
 from tests.factories import NOW, DeviceFactory, make_reading, store_reading
+from tests.stopping import after
 from tests.telemetry.kept import keep, rolled_up
 
 MIDNIGHT = NOW.replace(hour=0)
@@ -54,6 +55,16 @@ instants = st.builds(
     st.sampled_from([0, 1, 2, 13, 14, 15, 16, 30, 44, 45, 46, 75, 76, 110]),
     st.sampled_from([-1, 0, 1, 3_600_000_000]),
 )
+
+
+def test_one_that_is_told_to_stop_looks_at_no_further_device(db):
+    for device in DeviceFactory.create_batch(3):
+        ingest.store(device, [make_reading(device, recorded_at=NOW - 40 * DAY)], now=NOW)
+    rolled_up(NOW)
+    keep(30)
+    told = {"should_stop": after(2)}
+    assert sum(rows for _, rows in expiry.apply(NOW, **told) if rows) == 2
+    assert sum(apply().values()) == 1
 
 
 class TestRules(TestCase):

@@ -16,6 +16,7 @@ from telemetry.retention import Cutoffs
 from telemetry.rollups import DAY, HOUR, floor
 from tests.concurrency import at_once
 from tests.factories import NOW, DeviceFactory, make_reading, store_reading
+from tests.stopping import after
 from tests.telemetry.rolling import (
     brute_force,
     mark,
@@ -144,6 +145,24 @@ class TestClosing:
             assert sorted(hours(device)) == [TODAY + n * HOUR for n in range(0, 60, 7)]
             assert sorted(days(device)) == [TODAY, TODAY + DAY, TODAY + 2 * DAY]
 
+    @pytest.mark.parametrize("batches", range(8))
+    def test_one_that_is_told_to_stop_leaves_whole_days_and_goes_on_later(
+        self, watched, monkeypatch, batches
+    ):
+        monkeypatch.setattr(rollups, "BATCH", 10)
+        ingest.store(watched, [reading(watched, TODAY + n * HOUR) for n in range(48)], now=NOW)
+        unmark()
+        end = TODAY + 48 * HOUR + 10 * MINUTE
+        rolled = rollups.roll_up_closed_hours(end, should_stop=after(batches))
+        assert rolled == (0, 0, 0, 24, 24, 24, 48, 48)[batches]
+        assert rollups.rolled_until() == TODAY + rolled * HOUR
+        assert rollups.roll_up_closed_hours(end) == 48 - rolled
+        assert len(hours(watched)) == 48
+        assert {day: values[0] for day, values in days(watched).items()} == {
+            TODAY: 24,
+            TODAY + DAY: 24,
+        }
+
     def test_a_clock_that_went_back_changes_nothing(self, watched):
         set_rolled_until(TODAY + DAY)
         assert rollups.roll_up_closed_hours(TODAY) == 0
@@ -194,6 +213,16 @@ class TestDraining:
             watched, [reading(watched, TODAY + n * 20 * MINUTE) for n in range(34)], now=NOW
         )
         assert rollups.drain() == 11
+        assert sum(found[0] for found in hours(watched).values()) == 33
+
+    def test_one_that_is_told_to_stop_leaves_the_other_marks(self, watched, monkeypatch):
+        monkeypatch.setattr(rollups, "BATCH", 5)
+        ingest.store(
+            watched, [reading(watched, TODAY + n * 20 * MINUTE) for n in range(34)], now=NOW
+        )
+        assert rollups.drain(should_stop=after(1)) == 5
+        assert marks() == 6
+        assert rollups.drain() == 6
         assert sum(found[0] for found in hours(watched).values()) == 33
 
     def test_what_is_the_same_is_not_written_again(self, watched):
