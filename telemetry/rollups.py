@@ -202,12 +202,14 @@ def _batches(hours: Iterator[tuple[UUID, datetime]]) -> Iterator[list[tuple[UUID
 LIVE_DEVICES = """
     SELECT id FROM devices WHERE id = ANY (%s) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
 """
-# LIMIT 1 has each device looked up in the index by itself, instead of a join with all readings.
+# LIMIT 1 has each device looked up by itself, instead of a join with all readings; ORDER BY has it
+# looked up in the index: a scan of the table looks cheap, but ends early only with a reading.
 WITH_READINGS = """
     SELECT device_id, hour FROM unnest(%(devices)s::uuid[]) AS device(device_id)
     CROSS JOIN LATERAL (
         SELECT FROM telemetry WHERE device_id = device.device_id
-            AND recorded_at >= %(start)s AND recorded_at < %(end)s LIMIT 1
+            AND recorded_at >= %(start)s AND recorded_at < %(end)s
+        ORDER BY recorded_at LIMIT 1
     ) AS in_span
     CROSS JOIN LATERAL generate_series(
         %(start)s, %(end)s - interval '1 hour', interval '1 hour'
@@ -215,7 +217,8 @@ WITH_READINGS = """
     CROSS JOIN LATERAL (
         SELECT FROM telemetry WHERE device_id = device.device_id
             AND recorded_at >= %(start)s AND recorded_at < %(end)s
-            AND recorded_at >= hour AND recorded_at < hour + interval '1 hour' LIMIT 1
+            AND recorded_at >= hour AND recorded_at < hour + interval '1 hour'
+        ORDER BY recorded_at LIMIT 1
     ) AS in_hour
     ORDER BY device_id, hour
 """

@@ -136,6 +136,10 @@ def test_what_has_gone_is_counted_by_table(device):
 
 
 class TestMonths:
+    @pytest.fixture(autouse=True)
+    def _may_is_a_month_whatever_year_it_is_now(self, db):
+        partitions.ensure([MAY.first], now=NOW)
+
     def test_one_that_nobody_keeps_is_dropped(self, device):
         store_reading(device, recorded_at=NOW - 40 * DAY)
         rolled_up(NOW)

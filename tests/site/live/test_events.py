@@ -13,6 +13,7 @@ from commands import lifecycle
 from devices import enrolment, events, presence
 from devices.models import Device, Watch
 from telemetry_site.live import application
+from telemetry_site.middleware import PARAMETERS_LIMIT
 from tests.conftest import signed_in
 from tests.factories import (
     CommandFactory,
