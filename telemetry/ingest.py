@@ -86,9 +86,11 @@ def store(
             match error.__cause__:
                 case errors.ForeignKeyViolation():
                     raise DeviceGone from error
-                # A month that nothing was stored in yet: rare enough to be found out by trying.
+                # There is no partition for a reading yet: rare enough to be found out by trying.
                 case errors.CheckViolation() if tries_left:
-                    partitions.ensure(partitions.month_of(one.recorded_at) for one in readings)
+                    partitions.ensure(
+                        (partitions.month_of(one.recorded_at) for one in readings), now=now
+                    )
                 # Somebody else has stored the same since it was looked up.
                 case errors.UniqueViolation() if tries_left:
                     copy = False

@@ -62,6 +62,14 @@ def apply_retention(context: JobContext, timestamp: int) -> None:
         raise JobAborted
 
 
+@app.periodic(cron="43 3 * * *")
+@app.task(queueing_lock="drop_empty_partitions", lock="apply_retention")
+def drop_empty_partitions(timestamp: int) -> None:
+    """Every night: drop the tables of old months and years in which no reading is left."""
+    dropped = partitions.drop_empty(timezone.now())
+    logger.info("dropped %d empty partitions", len(dropped))
+
+
 @app.periodic(cron="* * * * * */10")
 @app.task(queue="long", queueing_lock="roll_up", lock="rollups", pass_context=True)
 def roll_up(context: JobContext, timestamp: int) -> None:

@@ -85,11 +85,15 @@ def _commands() -> list[Limit]:
 
 def _reading() -> list[Limit]:
     from commands.api import LONGEST_WAIT
+    from devices.models import METADATA_KEYS_LIMIT
     from telemetry import series
+    from telemetry_site import middleware
     from telemetry_site.api import KeysetPagination
     from telemetry_site.live import application, speakers
 
     return [
+        Limit(_("Parameters in an address"), count(middleware.PARAMETERS_LIMIT)),
+        Limit(_("Keys of metadata that devices are searched by"), count(METADATA_KEYS_LIMIT)),
         Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
         Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
         Limit(_("Points of each"), count(series.POINTS_LIMIT)),

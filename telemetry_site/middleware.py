@@ -40,6 +40,8 @@ WORTH_COMPRESSING = 1000
 RANDOM_BYTES = 100
 OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
 
+PARAMETERS_LIMIT = 200
+"""Parameters in the query of an address."""
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
 
@@ -146,6 +148,19 @@ def without_nul(get_response: Handler) -> Handler:
         in_query = request.path.startswith("/admin/") and "%00" in request.META["QUERY_STRING"]
         if in_query or any("\0" in cookie for cookie in request.COOKIES.values()):
             return errors.answer(request, 400)
+        return get_response(request)
+
+    return middleware
+
+
+def query_limit(get_response: Handler) -> Handler:
+    """Refuse a query of more parameters than any address has a use for, before it is parsed."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.META["QUERY_STRING"].count("&") >= PARAMETERS_LIMIT:
+            limit = {"limit": PARAMETERS_LIMIT}
+            detail = _("The address may have %(limit)s parameters at most.") % limit
+            return errors.answer(request, 400, detail=detail)
         return get_response(request)
 
     return middleware

@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.compressed",
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.refusals",
+    "telemetry_site.middleware.query_limit",
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",

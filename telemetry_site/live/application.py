@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.core.exceptions import DisallowedHost, ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
@@ -22,6 +22,7 @@ from telemetry_site.live.listener import listen
 from telemetry_site.live.speakers import Scope
 from telemetry_site.live.streams import Stream, Streams
 from telemetry_site.live.waiters import Waiters
+from telemetry_site.middleware import PARAMETERS_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +115,12 @@ class Live:
         door = DOORS.get(scope["path"].rstrip("/"), "none")
         send = _counted(send, door)
         try:
+            if scope["query_string"].count(b"&") >= PARAMETERS_LIMIT:
+                raise SuspiciousOperation("too many parameters in the address")
             headers = answers.headers_for(request)
             answer = self._door(door, scope["method"])
             await answer(scope, receive, send, headers)
-        except DisallowedHost:
+        except SuspiciousOperation:
             await answers.whole(send, problem(request, 400), headers)
         except Exception as error:
             await answers.whole(send, answers.of_error(request, error), headers)

@@ -22,6 +22,7 @@ from tests.journeys.sites import PATIENCE, ROOT
 pytestmark = pytest.mark.django_db
 FILL = """
 from django.test import Client
+from datetime import UTC, datetime
 from accounts.models import User
 from devices import enrolment
 from django.utils import timezone
@@ -34,6 +35,8 @@ partitions.ensure_ahead(timezone.now())
 owner = UserFactory.create(username="owner")
 device = DeviceFactory.create(user=owner, name="thé, 茶")
 store_readings(device, payloads=[{"temperature": n / 7, "note": "ü"} for n in range(300)])
+old = datetime(2003, 5, 1, tzinfo=UTC)
+store_readings(device, payloads=[{"old": n} for n in range(5)], recorded_at=old)
 CommandFactory.create(device=device)
 browser = Client()
 browser.force_login(owner)
@@ -141,7 +144,8 @@ def test_what_is_restored_is_what_was_backed_up(
     there.manage("restore", str(file))
     sums = here.sums()
     assert there.sums() == sums
-    assert sums["telemetry"].startswith("(300,")
+    assert sums["telemetry"].startswith("(305,")
+    assert sums["telemetry_2003_01_to_2003_12"].startswith("(5,")
     assert (there.folder / "secret_key").read_text() == (here.folder / "secret_key").read_text()
     assert json.loads(there.manage("shell", "--no-imports", "-c", ASK, KNOWN=known)) == [200] * 4
     assert "--replace" in there.manage("restore", str(file), fails=True)

@@ -117,6 +117,7 @@ def test_each_task_has_its_time() -> None:
         "devices.tasks.announce_offline": "* * * * * */30",
         "devices.tasks.forget_watches": "37 * * * *",
         "telemetry.tasks.apply_retention": "23 3 * * *",
+        "telemetry.tasks.drop_empty_partitions": "43 3 * * *",
         "telemetry.tasks.forget_old_deliveries": "17 3 * * *",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",

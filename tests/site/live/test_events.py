@@ -13,6 +13,7 @@ from commands import lifecycle
 from devices import enrolment, events, presence
 from devices.models import Device, Watch
 from telemetry_site.live import application
+from telemetry_site.middleware import PARAMETERS_LIMIT
 from tests.conftest import signed_in
 from tests.factories import (
     CommandFactory,
@@ -104,6 +105,9 @@ def test_a_stream_may_be_of_some_devices_only(
         assert live.get(f"/api/v1/events?device={name}", token).status == 404
     many = "&".join([f"device={device.pk}"] * 101)
     assert live.get(f"/api/v1/events?{many}", token).status == 422
+    for most in (PARAMETERS_LIMIT, 2000):
+        more = "&".join(f"k{number}=1" for number in range(most + 1))
+        assert live.get(f"/api/v1/events?{more}", token).status == 400
 
 
 def test_a_page_listens_with_its_session_and_from_the_sites_origin_only(
