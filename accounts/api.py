@@ -18,7 +18,6 @@ from accounts import audit, second_factor, signing_in, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
 from accounts.strict import StrictQuery, StrictSerializer
 
-
 USUAL, LONGEST = (
     life // timedelta(seconds=1)
     for life in (tokens.LIFETIMES[tokens.Scope.AUTH], tokens.LONGEST_LIFETIME)

@@ -180,8 +180,8 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
             rights.sign_out,
             title=gettext("End sessions and tokens"),
             words=gettext(
-                "They are signed out everywhere, and the tokens of their programs are refused from "
-                "now on. They sign in again as before; their devices go on sending."
+                "They are signed out everywhere, and their API tokens, mailed links and a pending "
+                "change of address end. They sign in again as before; their devices go on sending."
             ),
             button=gettext("End them"),
         )
