@@ -38,6 +38,7 @@ from accounts.read_only import ReadOnlyAdmin
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 TOKENS_SHOWN = 20
+NOT_IN_THE_FORM = ["password", "is_active", "pending_email", "access_generation", "last_login"]
 
 
 class UserForm(forms.ModelForm[User]):
@@ -126,6 +127,10 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            # The whole row is saved: keep what another request has changed since it was read.
+            User.objects.select_for_update(no_key=True).get(pk=obj.pk)
+            obj.refresh_from_db(fields=NOT_IN_THE_FORM)
         super().save_model(request, obj, form, change)
         if change and "email" in form.changed_data:
             # Whoever had access with the old address may not be the owner of the new one.

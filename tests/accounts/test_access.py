@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
 from accounts import access, emails, passwords, rights, second_factor, signup, tokens
+from accounts.admin.users import UserForm
 from accounts.models import AccessEnded, Session, Token, User
 from devices import enrolment
 from devices.models import Device
@@ -213,6 +215,25 @@ class TestProofsFromBefore:
             tokens.issue(owner, scope=Token.Scope.AUTH, now=timezone.now(), parent=parent)
 
 
+def test_a_form_of_staff_brings_back_nothing_that_ended_meanwhile(
+    owner: User, staff_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = UserForm.clean
+
+    def change_the_password_and_clean(form: UserForm) -> Any:
+        """The form has read the row by now, and has not saved it yet."""
+        passwords.change(User.objects.get(pk=owner.pk), NEW)
+        return clean(form)
+
+    emails.request_change(owner, EVIL)
+    monkeypatch.setattr(UserForm, "clean", change_the_password_and_clean)
+    form = {"username": "renamed", "email": owner.email, "time_zone": "UTC"}
+    staff_client.post(f"/admin/accounts/user/{owner.pk}/change/", form)
+    owner.refresh_from_db()
+    assert (owner.username, owner.pending_email) == ("renamed", "")
+    assert owner.check_password(NEW)
+
+
 class TestResend:
     def test_the_user_who_asked_for_a_change_gets_its_link_again(
         self, owner: User, owner_api: Api, owner_client: Client, inbox: Inbox
@@ -395,8 +416,6 @@ class TestTokensOfTokens:
 class TestInvitingOverTheApi:
     @pytest.mark.parametrize("may", [True, False])
     def test_needs_the_same_right_as_in_the_admin(self, may: bool, db: None) -> None:
-        from django.contrib.auth.models import Permission
-
         helper = UserFactory.create(is_staff=True)
         if may:
             helper.user_permissions.add(Permission.objects.get(codename="add_registration"))
