@@ -62,6 +62,19 @@ def change_address(request: SignedInRequest) -> HttpResponse:
 
 @login_required
 @require_POST
+def resend_link(request: SignedInRequest) -> HttpResponse:
+    """Mail the link to the address that the user still has to confirm once more."""
+    try:
+        emails.resend_own(request.user, address=addresses.of(request), now=timezone.now())
+    except emails.NothingToProve:
+        messages.success(request, _("Your address is confirmed."))
+    else:
+        messages.success(request, _("The mail is on its way."))
+    return redirect("account")
+
+
+@login_required
+@require_POST
 def keep_address(request: SignedInRequest) -> HttpResponse:
     """Change the address not, after all."""
     emails.cancel_change(request.user)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,14 +22,12 @@ from django.utils import timezone
 
 from accounts import secrets
 from accounts.actions import ACTIONS
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, User, fold
 
 Means = AuditEvent.Means
 
 HIDDEN = re.compile(r"pass(word|wd|phrase)|secret|token|hash|psk|api_?key|private_?key", re.I)
 """Names of values that are in no trail."""
-LOOKS_LIKE_A_NAME = re.compile(r"[\w.+-]+(@[\w.-]+)?")
-"""What may be an account's. Anything else typed as a name may well be a password."""
 FAILED_SIGN_INS_KEPT = timedelta(days=90)
 
 
@@ -110,9 +109,13 @@ def record(
     )
 
 
-def typed_name(name: str) -> str:
-    """A name that nobody has, as far as it may be written down."""
-    return name if LOOKS_LIKE_A_NAME.fullmatch(name) else ""
+def unknown_name(name: str) -> str:
+    """Return what the trail keeps of a name that no account has, which may be a password: its
+    first two letters, and a digest by which repeated tries can be told.
+    """
+    text, key = fold(name), settings.SECRET_KEY.encode()[:64]
+    digest = blake2b(text.encode("utf-8", "replace"), digest_size=4, key=key, person=b"audit")
+    return f"{text[:2]}… ({digest.hexdigest()})"
 
 
 def forget_user(user: User) -> None:
@@ -121,6 +124,7 @@ def forget_user(user: User) -> None:
     What they did to others stays in the others' trails, with their name.
     """
     names = Q(target_name__iexact=user.username) | Q(target_name__iexact=user.email)
+    names |= Q(target_name__in=[unknown_name(user.username), unknown_name(user.email)])
     _forget(Q(owner=user) | Q(owner=None, target_kind__in=["", "registration"]) & names)
 
 

@@ -2,7 +2,7 @@
 
 import segno
 from django.contrib import messages
-from django.contrib.auth import logout
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import passwords, second_factor, sessions
+from accounts import passwords, second_factor
 from accounts.authentication import SECOND_FACTOR_PASSED, lacks_second_factor
 from accounts.forms import ProofForm, SetUpForm
 from accounts.models import SecondFactor
@@ -64,7 +64,7 @@ def set_up(request: SignedInRequest) -> HttpResponse:
         else:
             del request.session[SEED]
             request.session[SECOND_FACTOR_PASSED] = True
-            sessions.end_others(request.user, current=sessions.of_request(request))
+            update_session_auth_hash(request, request.user)
             return render(request, "accounts/recovery_codes.html", {"codes": codes, "first": True})
     twin = second_factor.authenticator(seed, request.user)
     context = {
@@ -131,10 +131,10 @@ def _is_proven(request: SignedInRequest, form: ProofForm) -> bool:
 
 
 def _prove(request: SignedInRequest, form: ProofForm) -> None:
-    """Make sure that it is the user who is signed in: by the password, or by a code where there
-    is no password. Raises WrongPassword, WrongCode, TooManyCodes.
+    """Make sure that it is the user who is signed in: by the password, where there is one, and by
+    a code of the second factor, once it is on. Raises WrongPassword, WrongCode, TooManyCodes.
     """
     if "password" in form.cleaned_data:
         passwords.confirm(request.user, form.cleaned_data["password"], now=timezone.now())
-    elif not isinstance(form, SetUpForm):
+    if not isinstance(form, SetUpForm):
         second_factor.check(request.user, form.cleaned_data["code"], now=timezone.now())

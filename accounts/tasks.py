@@ -14,6 +14,7 @@ from accounts import audit, emails, passwords, signup, throttles
 MAILS: dict[str, Callable[[UUID, datetime], None]] = {
     "registration": lambda subject, now: signup.send(subject, now=now),
     "verification": lambda subject, now: emails.send_verification(subject, now=now),
+    "new-address": lambda subject, now: emails.send_change_link(subject, now=now),
     "address-change": lambda subject, now: emails.send_change_notice(subject),
     "password-reset": lambda subject, now: passwords.send_reset(subject, now=now),
     "password-changed": lambda subject, now: passwords.send_notice(subject),

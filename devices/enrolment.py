@@ -72,13 +72,21 @@ def change(device: Device, **fields: Any) -> Device:
     return device
 
 
-def change_owner(devices: Iterable[Device], user: User, *, now: datetime) -> int:
-    """Give devices to somebody else, and count those that were not theirs already. Tokens stay as
-    they are: whoever has been told one goes on speaking for the device.
+def change_owner(
+    devices: Iterable[Device], user: User, *, now: datetime, revoke_tokens: bool = False
+) -> int:
+    """Give devices to another user, and count those that were not theirs already.
+
+    Tokens that were never used end: no device needs them, and the old owner may know them. The
+    others end if `revoke_tokens` says so; otherwise the devices go on with them, and so can the old
+    owner if they have kept one.
     """
     with transaction.atomic():
         given = _held(devices, ~Q(user=user))
         _update(given, user=user, updated_at=now)
+        ending = DeviceToken.objects.filter(device__in=given, revoked=False)
+        for token in ending if revoke_tokens else ending.filter(last_used_at=None):
+            revoke(token)
         for device in given:
             before, device.user = device.user, user
             audit.record(

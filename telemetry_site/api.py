@@ -17,7 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import archives, closing, passwords, signup, tokens
+from accounts import archives, closing, emails, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
 from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
@@ -37,6 +37,7 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         "registration-closed",
         "Here nobody can register by themselves.",
     ),
+    (emails.NothingToProve, 409, "nothing-to-prove", "Your address is confirmed already."),
     (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
     (
         closing.LastAdministrator,

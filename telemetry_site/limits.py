@@ -121,6 +121,7 @@ def _devices() -> list[Limit]:
         Limit(_("Tokens of a device"), count(enrolment.TOKENS_PER_DEVICE)),
         Limit(_("How long the old token works beside a new one"), span(enrolment.ROTATION_GRACE)),
         Limit(_("Longest life of a person's token"), span(tokens.LONGEST_LIFETIME)),
+        Limit(_("Sessions of a user"), count(settings.SESSIONS_PER_USER), "SESSIONS_PER_USER"),
     ]
 
 
@@ -128,6 +129,8 @@ def _tries() -> list[Limit]:
     told = {
         "sign-in": _("Passwords for one name from one address"),
         "sign-in-address": _("Passwords for any name from one address"),
+        "sign-in-name": _("Failed sign-ins for one name from all addresses"),
+        "sign-in-slowed": _("Sign-ins for that name from one address after that"),
         "password": _("Passwords that somebody signed in is asked for"),
         "register": _("Registrations from one address"),
         "mail": _("Mails to one mailbox, asked for from one address"),
@@ -135,7 +138,7 @@ def _tries() -> list[Limit]:
         "mail-address": _("Mails to one mailbox"),
         "invitation": _("Invitations by one member of staff"),
     }
-    return [
+    tries = [
         Limit(
             told[name],
             _("%(times)s in %(span)s")
@@ -144,6 +147,15 @@ def _tries() -> list[Limit]:
         )
         for name, (times, seconds) in settings.THROTTLES.items()
     ]
+    factors = [
+        Limit(
+            _("All addresses of one IPv6 /%(bits)d, compared with one address") % {"bits": bits},
+            _("%(factor)s times as many") % {"factor": count(factor)},
+            f"IPV6_{bits}_FACTOR",
+        )
+        for bits, factor in ((56, settings.IPV6_56_FACTOR), (48, settings.IPV6_48_FACTOR))
+    ]
+    return [*tries, *factors]
 
 
 def size(amount: int) -> str:

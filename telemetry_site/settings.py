@@ -189,6 +189,8 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600
 """Seconds after which a session ends whatever happens."""
 SESSION_IDLE = 12 * 3600
 """Seconds without a request after which it ends, too."""
+SESSIONS_PER_USER = env.int("SESSIONS_PER_USER", default=100)
+"""Browsers that one user is signed in with; the oldest is signed out when a new one signs in."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Each copy on one machine has its own sign-in: browsers share cookies between ports.
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
@@ -257,6 +259,8 @@ SPECTACULAR_SETTINGS = {
 THROTTLES = {
     "sign-in": rate(env.str("SIGN_IN_LIMIT", default="10/900")),
     "sign-in-address": rate(env.str("SIGN_IN_ADDRESS_LIMIT", default="100/3600")),
+    "sign-in-name": rate(env.str("SIGN_IN_NAME_LIMIT", default="50/3600")),
+    "sign-in-slowed": rate(env.str("SIGN_IN_SLOWED_LIMIT", default="1/900")),
     "password": rate(env.str("PASSWORD_LIMIT", default="10/900")),
     "register": rate(env.str("REGISTER_LIMIT", default="20/3600")),
     "mail": rate(env.str("MAIL_LIMIT", default="5/3600")),
@@ -264,6 +268,11 @@ THROTTLES = {
     "mail-address": rate(env.str("MAIL_ADDRESS_LIMIT", default="30/86400")),
     "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
 }
+# An IPv6 client may have 256 or 65,536 networks of the size that is counted as one client.
+IPV6_56_FACTOR = env.int("IPV6_56_FACTOR", default=4)
+"""How many times the limit of one client all clients of an IPv6 /56 have together."""
+IPV6_48_FACTOR = env.int("IPV6_48_FACTOR", default=16)
+"""The same for a /48."""
 # Behind https there is a proxy, and most often on the same machine.
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else [])
 """Addresses and networks of the proxies whose X-Forwarded-For is believed."""
