@@ -18,6 +18,7 @@ from accounts import addresses, audit, sessions
 from accounts.authentication import lacks_second_factor
 from telemetry.api import express
 from telemetry_site import context, errors, health, logs, metrics, observed, refused
+from telemetry_site.server.request_body import takes_chunks
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -170,8 +171,8 @@ def body_limit(get_response: Handler) -> Handler:
     """Refuse a body that is too large, or of a length nobody has told, before it is read."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if encoding := request.headers.get("Transfer-Encoding"):
-            if encoding.lower() == "chunked" and request.path_info.startswith("/api/"):
+        if request.headers.get("Transfer-Encoding"):
+            if takes_chunks(request.META):
                 # Measured while it is read.
                 return get_response(request)
             return errors.answer(request, 411, detail=_("Send the body's length (Content-Length)."))

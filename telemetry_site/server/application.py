@@ -49,8 +49,7 @@ class Application:
         except BodyTooSlow:
             refusals.send_too_slow(protocol, environ, started=started)
         except ProtocolClosed:
-            # The client left before its body was whole.
-            return
+            refusals.send_incomplete(protocol, environ, started=started)
         else:
             if downloading is not None:
                 await protocol.client_disconnect()

@@ -16,6 +16,7 @@ from telemetry_site.server.django_handler import send
 from telemetry_site.server.environ import Environ
 
 BUSY = _noop("The site is busy. Try again in a moment.")
+INCOMPLETE = _noop("The body ended before its length.")
 TOO_SLOW = _noop("The request took too long to arrive.")
 RETRY_AFTER = "2"
 """Seconds."""
@@ -29,6 +30,11 @@ def send_busy(protocol: HTTPProtocol, environ: Environ, *, started: float) -> No
 def send_too_slow(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
     """Answer 408 and end the connection: the body did not arrive in time."""
     _send(protocol, environ, 408, TOO_SLOW, {"Connection": "close"}, started)
+
+
+def send_incomplete(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
+    """Answer 400: the client has ended the connection, or its half, before the body was whole."""
+    _send(protocol, environ, 400, INCOMPLETE, {"Connection": "close"}, started)
 
 
 def _send(

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
 from granian.rsgi import HTTPProtocol
@@ -64,11 +64,11 @@ def length_of(environ: Environ, limit: int) -> int:
     """Return how many bytes to receive: 0 where there is no body, or none that may be received.
 
     Of a chunked body this is the limit and one byte more, so that the view sees that it is too
-    long. A Content-Length that is no number, or over the limit, is left to the middleware, which
-    rejects the request without its body.
+    long. What the middleware rejects without its body is left to it: chunks outside the API, other
+    encodings, a Content-Length that is no number or over the limit.
     """
     if "HTTP_TRANSFER_ENCODING" in environ:
-        return limit + 1
+        return limit + 1 if takes_chunks(environ) else 0
     text = environ.get("CONTENT_LENGTH") or "0"
     if not (text.isascii() and text.isdecimal()) or len(text) > len(str(limit)):
         return 0
@@ -76,22 +76,37 @@ def length_of(environ: Environ, limit: int) -> int:
     return length if length <= limit else 0
 
 
+def takes_chunks(environ: Mapping[str, Any]) -> bool:
+    """Return whether a body that comes with a Transfer-Encoding is read."""
+    encoding: str = environ["HTTP_TRANSFER_ENCODING"]
+    path: str = environ["PATH_INFO"]
+    return encoding.lower() == "chunked" and path.startswith("/api/")
+
+
 async def receive(protocol: HTTPProtocol, length: int, *, chunked: bool) -> IO[bytes]:
-    """Return the body, at most `length` bytes of it. Raises BodyTooSlow."""
+    """Return the body, at most `length` bytes of it.
+
+    Raises BodyTooSlow, and ProtocolClosed if the client leaves before its end.
+    """
     try:
-        async with asyncio.timeout(SECONDS + length / BYTES_PER_SECOND):
-            if not chunked and length <= IN_MEMORY:
+        if not chunked and length <= IN_MEMORY:
+            async with asyncio.timeout(SECONDS + length / BYTES_PER_SECOND):
                 return BytesIO(await protocol())
-            return await _receive_in_pieces(protocol, length)
+        async with asyncio.timeout(SECONDS) as limit:
+            return await _receive_in_pieces(protocol, length, limit)
     except TimeoutError:
         raise BodyTooSlow from None
 
 
-async def _receive_in_pieces(protocol: HTTPProtocol, length: int) -> IO[bytes]:
+async def _receive_in_pieces(
+    protocol: HTTPProtocol, length: int, limit: asyncio.Timeout
+) -> IO[bytes]:
+    first = limit.when() or 0.0
     file = SpooledTemporaryFile(IN_MEMORY, dir=str(settings.TRANSFERS))  # noqa: SIM115 - returned open
     try:
         async for piece in protocol:
             file.write(piece[: length - file.tell()])
+            limit.reschedule(first + file.tell() / BYTES_PER_SECOND)
             if file.tell() >= length:
                 break
     except BaseException:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fire.proxy import Nginx
-from tests.fire.slow import begin_bodies
+from tests.fire.slow import HEAD, begin
 from tests.journeys.sites import PATIENCE, Site, free_port
 
 READING = {"telemetry_type": "deploy", "payload": {"a": 1}}
@@ -99,7 +99,13 @@ def test_what_waits_goes_to_the_process_that_lets_it_wait(nginx: Nginx, site: Si
 
 def test_slow_senders_hold_nobody_up(nginx: Nginx, site: Site) -> None:
     # More than there are threads.
-    slow = begin_bodies("localhost", nginx.https, 30, context=nginx.trust())
+    slow = begin(
+        "localhost",
+        nginx.https,
+        30,
+        HEAD % (b"/api/v1/auth/login", b"") + b"{",
+        context=nginx.trust(),
+    )
     try:
         path = "/api/v1/device/telemetry"
         for number in range(5):

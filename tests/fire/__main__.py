@@ -1,4 +1,4 @@
-"""`make fire`: the promises, tried on processes of their own while things go wrong."""
+"""`make resilience`: the promises, tried on processes of their own while things go wrong."""
 
 import importlib
 import os

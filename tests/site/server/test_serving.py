@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -277,3 +278,12 @@ def test_idle_connections_keep_nobody_waiting(served, device):
     for number in range(1000):
         served.send(b"" if number % 2 else b"POST / HTTP/1.1\r\nHost:")
     assert send_reading(served, device) == 201
+
+
+@pytest.mark.parametrize("rest", [b"{", b""])
+def test_a_body_that_ends_before_its_length_is_400(served, device, rest):
+    connection = served.send(head("POST", INGEST, b"x" * 100, device_token(device)) + rest)
+    connection.shutdown(socket.SHUT_WR)
+    answer = read(connection)
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/problem+json"
