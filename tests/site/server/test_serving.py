@@ -277,3 +277,16 @@ def test_idle_connections_keep_nobody_waiting(served, device):
     for number in range(1000):
         served.send(b"" if number % 2 else b"POST / HTTP/1.1\r\nHost:")
     assert send_reading(served, device) == 201
+
+
+def test_a_client_that_sends_more_than_it_may_is_429_and_others_are_not(served, device, settings):
+    settings.REQUESTS_PER_CLIENT = (3, 3600)
+    token = device_token(device)
+    answers = [
+        served.request("POST", INGEST, READING | {"payload": {"n": number}}, token)
+        for number in range(5)
+    ]
+    assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 3600
+    other = Device.objects.create(user=device.user, name="other", device_type="sensor")
+    assert send_reading(served, other) == 201
