@@ -4,18 +4,20 @@ A door says who acts (`acting`, `act_by`), a domain function what is done (`reco
 transaction that does it. A trigger refuses every UPDATE, and every DELETE but those made here.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
@@ -28,6 +30,8 @@ Means = AuditEvent.Means
 
 HIDDEN = re.compile(r"pass(word|wd|phrase)|secret|token|hash|psk|api_?key|private_?key", re.I)
 """Names of values that are in no trail."""
+LONGEST_VALUE = 1000
+"""Bytes of JSON of a value that is written down as it is."""
 FAILED_SIGN_INS_KEPT = timedelta(days=90)
 
 
@@ -104,8 +108,8 @@ def record(
         target_kind=target._meta.model_name or "" if target else "",
         target_id=str(target.pk) if target else "",
         target_name=secrets.masked(name or (str(target) if target else ""))[:254],
-        before=_clean(before),
-        after=_clean(after),
+        before=_kept(before),
+        after=_kept(after),
     )
 
 
@@ -172,6 +176,20 @@ def _differing(
         {name: before[name] for name in names if name in before},
         {name: after[name] for name in names if name in after},
     )
+
+
+def _kept(values: Mapping[str, Any] | None) -> Any:
+    """Return what is written down of values: clean, and of a long one its size and digest."""
+    if values is None:
+        return None
+    return {name: _shortened(value) for name, value in _clean(values).items()}
+
+
+def _shortened(value: Any) -> Any:
+    text = json.dumps(value, cls=DjangoJSONEncoder, sort_keys=True).encode()
+    if len(text) <= LONGEST_VALUE:
+        return value
+    return f"{len(text):,} bytes, SHA-256 {sha256(text).hexdigest()[:16]}…"
 
 
 def _clean(value: Any) -> Any:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from accounts import audit, secrets
+from accounts import audit, quotas, secrets
 from accounts.models import AccessEnded, StoredSecret, Token, User, alive
 
 Scope = Token.Scope
@@ -47,12 +47,16 @@ def issue(
     """Store a new token of the user; the secret is in the answer and nowhere else.
 
     Without a lifetime it has the one of its scope. It ends with the token that asked for it
-    (`parent`). Raises AccessEnded if the user's access or the parent ended meanwhile.
+    (`parent`). Raises AccessEnded if the user's access or the parent ended meanwhile, and
+    quotas.QuotaReached.
     """
     secret = secrets.make(PREFIXES[scope])
     expires_at = now + (lifetime or LIFETIMES[scope])
     with transaction.atomic():
         User.objects.lock(user)
+        if scope == Scope.AUTH:
+            held = Token.objects.filter(alive(now), user=user, scope=scope).count()
+            quotas.check_quota("TOKENS_PER_USER", held)
         if parent is not None:
             expires_at = _end_with(parent, expires_at, now=now)
         token = Token.objects.create(

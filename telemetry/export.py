@@ -5,7 +5,6 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 """
 
 import re
-import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, Literal, NamedTuple
@@ -14,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Min
 
+from accounts import quotas
 from devices import times
 from devices.models import Device
 from devices.times import EARLIEST
@@ -43,10 +43,6 @@ CHECKED_AFTER = 16 * 1024 * 1024
 
 class TooLarge(Exception):
     """The file would have more bytes than EXPORT_LIMIT."""
-
-
-class DiskFull(Exception):
-    """The file would leave less room on the disk than DISK_RESERVE."""
 
 
 class Selection(NamedTuple):
@@ -82,7 +78,7 @@ HEADERS: dict[Format, bytes] = {"csv": b"recorded_at,telemetry_type,payload\n", 
 
 
 def write(pieces: Iterable[bytes], file: IO[bytes]) -> None:
-    """Write an export to a file, whole or not at all. Raises TooLarge, DiskFull.
+    """Write an export to a file, whole or not at all. Raises TooLarge, quotas.DiskFull.
 
     A client that reads slowly so holds a file, and neither a thread nor a transaction.
     """
@@ -93,8 +89,7 @@ def write(pieces: Iterable[bytes], file: IO[bytes]) -> None:
             checked = size
             if size > settings.EXPORT_LIMIT:
                 raise TooLarge
-            if shutil.disk_usage(settings.DATA_DIR).free < settings.DISK_RESERVE:
-                raise DiskFull
+            quotas.check_disk()
     file.seek(0)
 
 

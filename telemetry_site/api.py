@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from accounts import archives, closing, emails, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
+from accounts.quotas import DiskFull, QuotaReached
 from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
 from commands import batches, lifecycle
@@ -61,7 +62,6 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         "An Idempotency-Key is 1 to 255 printable ASCII characters.",
     ),
     (export.TooLarge, 422, "export-too-large", "Choose a shorter range: the file is too large."),
-    (export.DiskFull, 507, "disk-full", "There is no room on the disk for this file."),
     (lifecycle.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
     (lifecycle.AlreadyFinished, 409, "already-finished", "This command has another result."),
     (lifecycle.StillPending, 409, "still-pending", "This command has not ended yet."),
@@ -108,7 +108,7 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
             detail = "You have an archive of the last day; one is made per day."
             headers = {"Retry-After": str(seconds)}
             return problem(request, 429, code="limit:archive", detail=detail, headers=headers)
-        case TooManyTries() | TooManyHashes():
+        case TooManyTries() | TooManyHashes() | QuotaReached() | DiskFull():
             return refusal_of(request, exc)
         case TooManyCodes():
             detail = "Too many wrong codes. Try again later."

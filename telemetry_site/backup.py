@@ -17,6 +17,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
 from telemetry_site.embedded.server import PROGRAMS
 
@@ -86,11 +87,14 @@ def _unpack(file: Path, place: Path) -> None:
         with tarfile.open(file) as archive:
             archive.extractall(place, filter="data")
         about = json.loads((place / "about.json").read_text())
-        known = about["format"]
-    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        known, migrations = about["format"], dict(about["migrations"])
+    except (OSError, tarfile.TarError, ValueError, TypeError, KeyError) as error:
         raise BackupFailed(f"{file} is no backup of ours: {error}") from None
     if known != FORMAT:
         raise BackupFailed(f"{file} was made by a newer version.")
+    if unknown := sorted(set(migrations.items()) - set(MigrationLoader(None).disk_migrations)):
+        names = ", ".join(f"{app} {name}" for app, name in unknown)
+        raise BackupFailed(f"{file} was made by a newer version, which has {names}.")
 
 
 def _put_back(kept: Path) -> bool:

@@ -50,6 +50,12 @@ def _requests() -> list[Limit]:
             count(settings.READINGS_PER_REQUEST),
             "READINGS_PER_REQUEST",
         ),
+        Limit(
+            _("Requests of one user, device or address"),
+            rate(settings.REQUESTS_PER_CLIENT),
+            "REQUESTS_PER_CLIENT",
+        ),
+        Limit(_("File of readings that is exported"), size(settings.EXPORT_LIMIT), "EXPORT_LIMIT"),
         Limit(_("A reading's time ahead of the server's"), span(skew), "ALLOWED_CLOCK_SKEW"),
     ]
 
@@ -118,6 +124,8 @@ def _devices() -> list[Limit]:
             count(settings.KEYS_PER_DEVICE),
             "KEYS_PER_DEVICE",
         ),
+        Limit(_("Devices of a user"), count(settings.DEVICES_PER_USER), "DEVICES_PER_USER"),
+        Limit(_("Tokens of a user"), count(settings.TOKENS_PER_USER), "TOKENS_PER_USER"),
         Limit(_("Tokens of a device"), count(enrolment.TOKENS_PER_DEVICE)),
         Limit(_("How long the old token works beside a new one"), span(enrolment.ROTATION_GRACE)),
         Limit(_("Longest life of a person's token"), span(tokens.LONGEST_LIFETIME)),
@@ -141,8 +149,7 @@ def _tries() -> list[Limit]:
     tries = [
         Limit(
             told[name],
-            _("%(times)s in %(span)s")
-            % {"times": count(times), "span": span(timedelta(0, seconds))},
+            rate((times, seconds)),
             f"{name.upper().replace('-', '_')}_LIMIT",
         )
         for name, (times, seconds) in settings.THROTTLES.items()
@@ -156,6 +163,15 @@ def _tries() -> list[Limit]:
         for bits, factor in ((56, settings.IPV6_56_FACTOR), (48, settings.IPV6_48_FACTOR))
     ]
     return [*tries, *factors]
+
+
+def rate(limit: tuple[int, int]) -> str:
+    """In words: 10 in 15 minutes."""
+    times, seconds = limit
+    return _("%(times)s in %(span)s") % {
+        "times": count(times),
+        "span": span(timedelta(0, seconds)),
+    }
 
 
 def size(amount: int) -> str:

@@ -302,6 +302,15 @@ ALLOWED_CLOCK_SKEW = env.int("ALLOWED_CLOCK_SKEW", default=24 * 3600)
 """Seconds a reading's time may be ahead of the server's."""
 KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
 """Values of a device that are listed and charted, by type and path; more are only stored."""
+TOKEN_CACHE_SIZE = env.int("TOKEN_CACHE_SIZE", default=50_000)
+"""Device tokens that a process remembers, about 1 KB each."""
+KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=65_536)
+"""Shapes of readings (a device, a type, its keys) that a process remembers, 120 bytes each."""
+DEVICES_PER_USER = env.int("DEVICES_PER_USER", default=10_000)
+TOKENS_PER_USER = env.int("TOKENS_PER_USER", default=200)
+"""Tokens for the API, beside those of devices."""
+REQUESTS_PER_CLIENT = rate(env.str("REQUESTS_PER_CLIENT", default="30000/60"))
+"""Requests of one user, device or address that a process answers, in how many seconds."""
 PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
 
 # Watching it
@@ -314,7 +323,7 @@ DRAINING_FILE = DATA_DIR / "draining"
 DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=0)
 """As long the site goes on after it was told to end, and says so at /readyz."""
 DISK_RESERVE = env.int("DISK_RESERVE", default=200 * 1024 * 1024)
-"""Bytes; with less room below DATA_DIR the site is not ready."""
+"""Bytes; with less room below DATA_DIR readings are refused, and the site is not ready."""
 SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
 """`mailto:…` or `https://…`: whom to tell of a weakness, at /.well-known/security.txt."""
 LOG_FORMAT = env.str("LOG_FORMAT", default="line")

@@ -9,7 +9,7 @@ from django.http import HttpResponseBase
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
 from telemetry_site.server import django_handler, refusals, routes
-from telemetry_site.server.clients import Clients
+from telemetry_site.server.clients import Clients, TooManyRequests
 from telemetry_site.server.downloads import Downloads, TooManyDownloads
 from telemetry_site.server.environ import Environ, make_environ, set_body
 from telemetry_site.server.request_body import (
@@ -43,9 +43,12 @@ class Application:
         environ = make_environ(scope)
         client = self.clients.of(environ)
         try:
+            self.clients.count(client)
             downloading = await self._answer(environ, client, protocol)
         except (PoolBusy, TooManyBodies, TooManyDownloads):
             refusals.send_busy(protocol, environ, started=started)
+        except TooManyRequests as error:
+            refusals.send_too_many(protocol, environ, error.retry_after, started=started)
         except BodyTooSlow:
             refusals.send_too_slow(protocol, environ, started=started)
         except ProtocolClosed:

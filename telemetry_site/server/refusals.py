@@ -27,6 +27,14 @@ def send_busy(protocol: HTTPProtocol, environ: Environ, *, started: float) -> No
     _send(protocol, environ, 503, BUSY, {"Retry-After": RETRY_AFTER}, started)
 
 
+def send_too_many(
+    protocol: HTTPProtocol, environ: Environ, retry_after: int, *, started: float
+) -> None:
+    """Answer 429: the client sends more than it may."""
+    headers = {"Retry-After": str(retry_after)}
+    _send(protocol, environ, 429, errors.SENTENCES[429], headers, started)
+
+
 def send_too_slow(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
     """Answer 408 and end the connection: the body did not arrive in time."""
     _send(protocol, environ, 408, TOO_SLOW, {"Connection": "close"}, started)

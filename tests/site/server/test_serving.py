@@ -287,3 +287,16 @@ def test_a_body_that_ends_before_its_length_is_400(served, device, rest):
     answer = read(connection)
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_client_that_sends_more_than_it_may_is_429_and_others_are_not(served, device, settings):
+    settings.REQUESTS_PER_CLIENT = (3, 3600)
+    token = device_token(device)
+    answers = [
+        served.request("POST", INGEST, READING | {"payload": {"n": number}}, token)
+        for number in range(5)
+    ]
+    assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 3600
+    other = Device.objects.create(user=device.user, name="other", device_type="sensor")
+    assert send_reading(served, other) == 201
