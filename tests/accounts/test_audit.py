@@ -40,6 +40,14 @@ class TestAppendOnly:
             connection.cursor().execute(statement)
         assert AuditEvent.objects.count() == 1
 
+    def test_the_database_refuses_to_empty_the_table(self, owner):
+        record(target=owner)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL audit.truncating = ''")
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            connection.cursor().execute("TRUNCATE audit_events")
+        assert AuditEvent.objects.count() == 1
+
     def test_a_user_cannot_be_deleted_over_their_trail(self, owner):
         record(target=owner)
         with pytest.raises(IntegrityError), transaction.atomic():

@@ -177,9 +177,21 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"nothing")
     with pytest.raises(CommandError, match="is no backup"):
         call_command("restore", str(file))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"format": 99, "migrations": {}},
+        {"format": 1, "migrations": {"devices": "0999_from_the_future"}},
+        {"format": 1, "migrations": {"teams": "0001_initial"}},
+    ],
+)
+def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path, told: dict[str, Any]) -> None:
+    file = tmp_path / "newer.tar"
     with tarfile.open(file, "w") as archive:
         about = tmp_path / "about.json"
-        about.write_text('{"format": 99}')
+        about.write_text(json.dumps(told))
         archive.add(about, "about.json")
     with pytest.raises(CommandError, match="newer version"):
         call_command("restore", str(file))
