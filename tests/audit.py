@@ -1,8 +1,8 @@
 """Known weaknesses of the packages the site runs on: `python -m tests.audit`, a part of make check.
 
-Fails on a weakness that is known, and where no advisory database answers, unless AUDIT_OFFLINE=1 says
-that none can be reached. It also says when the embedded PostgreSQL, whose security fixes come only with
-its package, is behind.
+Fails on a weakness that is known, and where no advisory database answers, unless AUDIT_OFFLINE=1
+says that none can be reached. It also says when the embedded PostgreSQL, whose security fixes come
+only with its package, is behind.
 """
 
 import json
