@@ -140,6 +140,11 @@ def networks(address: str | None) -> dict[str, int]:
     return {str(getattr(ip, "ipv4_mapped", None) or ip): 1}
 
 
+def network(address: str | None) -> str:
+    """Return what counts as one client: an IPv4 address, or an IPv6 /64."""
+    return next(iter(networks(address)))
+
+
 def of_client(limit: str, address: str | None) -> list[Counter]:
     """What is counted of a client, whoever it names."""
     return [Counter(limit, (net,), factor=factor) for net, factor in networks(address).items()]

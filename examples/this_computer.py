@@ -106,7 +106,7 @@ class Spool:
     def write(self, mode: str, path: Path, lines: list[bytes]) -> bool:
         """True when the lines are on the disk, and not merely on their way there."""
         try:
-            with path.open(mode, opener=private) as file:
+            with open(path, mode, opener=private) as file:
                 file.write(b"\n".join([*lines, b""]))
                 file.flush()
                 os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from django.core.handlers.wsgi import WSGIRequest
 
 from accounts import addresses
 from accounts.models import User
+from accounts.throttles import network
 from telemetry_site.server.environ import Environ
 
 REMEMBERED = 20_000
@@ -51,7 +52,7 @@ class Clients:
         """Return the client that has sent a request."""
         credential = _credential(environ)
         if not credential:
-            return addresses.of_environ(environ) or ""
+            return network(addresses.of_environ(environ))
         return self.users.get(credential, credential)
 
     def learn(self, environ: Environ, request: WSGIRequest) -> None:
