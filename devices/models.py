@@ -57,7 +57,10 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     """What a person may see of devices, and how they are doing."""
 
     def visible_to(self, user: User) -> Self:
-        """The user's own devices; where every look-up of every door begins."""
+        """The user's own devices; where every look-up of every door begins.
+
+        The view `watched_devices` says the same in SQL: whom an event of a device is for.
+        """
         return self.filter(user=user, deleted_at=None)
 
     def online(self, now: datetime) -> Self:
@@ -261,16 +264,16 @@ class DeviceToken(StoredSecret):
 
 
 class Watch(models.Model):
-    """Until when somebody looks at a device, and wants to hear of what happens to it."""
+    """Until when a user listens to events of their devices (the view `watched_devices`)."""
 
-    device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE)
+    user = models.OneToOneField(User, primary_key=True, on_delete=models.CASCADE, related_name="+")
     until = models.DateTimeField()
 
     class Meta:
-        db_table = "device_watches"
+        db_table = "user_watches"
 
     def __str__(self) -> str:
-        return f"{self.device_id} until {self.until}"
+        return f"{self.user_id} until {self.until}"
 
 
 class RefusalQuerySet(models.QuerySet["Refusal"]):

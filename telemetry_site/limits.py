@@ -87,15 +87,26 @@ def _reading() -> list[Limit]:
     from commands.api import LONGEST_WAIT
     from telemetry import series
     from telemetry_site.api import KeysetPagination
-    from telemetry_site.live import application, speakers
+    from telemetry_site.live import places, speakers, waiters
 
     return [
         Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
         Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
         Limit(_("Points of each"), count(series.POINTS_LIMIT)),
         Limit(_("Longest wait for a command"), span(timedelta(seconds=LONGEST_WAIT))),
-        Limit(_("Streams of events of one person"), count(application.STREAMS_PER_USER)),
+        Limit(_("Streams of events of one person"), count(places.STREAMS_PER_USER)),
         Limit(_("Devices that a stream may name"), count(speakers.DEVICES_NAMED)),
+        Limit(_("Requests of one device that wait for commands"), count(waiters.POLLS_PER_DEVICE)),
+        Limit(
+            _("Waiting devices and pages of one user"),
+            count(settings.LIVE_CONNECTIONS_PER_USER),
+            "LIVE_CONNECTIONS_PER_USER",
+        ),
+        Limit(
+            _("Waiting devices and pages of one client address"),
+            count(settings.LIVE_CONNECTIONS_PER_ADDRESS),
+            "LIVE_CONNECTIONS_PER_ADDRESS",
+        ),
         Limit(
             _("Devices and pages that wait in all"),
             count(settings.LIVE_CONNECTIONS),

@@ -34,6 +34,11 @@ HTTPS = PUBLIC.scheme == "https"
 LIVE_PORT = env.int("LIVE_PORT", default=PORT + 7000 if PORT + 7000 < 65536 else PORT - 7000)
 LIVE_URL = env.str("LIVE_URL", default="").rstrip("/")
 LIVE_CONNECTIONS = env.int("LIVE_CONNECTIONS", default=10_000)
+# Neither one user nor one client can take all of them.
+LIVE_CONNECTIONS_PER_USER = env.int("LIVE_CONNECTIONS_PER_USER", default=LIVE_CONNECTIONS * 6 // 10)
+LIVE_CONNECTIONS_PER_ADDRESS = env.int(
+    "LIVE_CONNECTIONS_PER_ADDRESS", default=LIVE_CONNECTIONS * 6 // 10
+)
 # Processes of the site; its server reads this itself.
 WORKERS = env.int("GRANIAN_WORKERS", default=2)
 

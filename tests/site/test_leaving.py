@@ -219,7 +219,7 @@ def test_the_test_above_fills_every_table_that_refers_to_somebody(owner, staff, 
         ("Horizon", "device"),
         ("Purge", "device"),
         ("Refusal", "device"),
-        ("Watch", "device"),
+        ("Watch", "user"),
     }
     empty = {
         (model.__name__, field)

@@ -10,11 +10,11 @@ import commands.tasks
 import devices.tasks
 import telemetry.tasks
 import telemetry_site.tasks
-from accounts.models import Session
+from accounts.models import Session, User
 from devices import enrolment, events
 from devices.models import Device, Watch
 from telemetry.models import Telemetry
-from tests.factories import CommandFactory, DeviceFactory, store_reading
+from tests.factories import CommandFactory, DeviceFactory, UserFactory, store_reading
 from tests.telemetry.kept import keep, rolled_up
 
 pytestmark = pytest.mark.django_db
@@ -28,12 +28,13 @@ def test_a_device_that_fell_silent_is_announced() -> None:
     assert device.status == "offline"
 
 
-def test_what_nobody_looks_at_any_more_is_forgotten(device: Device) -> None:
-    other = DeviceFactory.create()
-    events.watch([device.pk, other.pk])
-    Watch.objects.filter(device=device).update(until=timezone.now() - timedelta(minutes=1))
+def test_the_watches_of_users_who_no_longer_listen_are_removed(owner: User) -> None:
+    other = UserFactory.create()
+    events.watch(owner.pk)
+    events.watch(other.pk)
+    Watch.objects.filter(user=owner).update(until=timezone.now() - timedelta(minutes=1))
     devices.tasks.forget_watches(timestamp=0)
-    assert Watch.objects.get().device == other
+    assert Watch.objects.get().user == other
 
 
 def test_a_command_whose_time_is_over_has_failed() -> None:
