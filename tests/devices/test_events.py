@@ -16,7 +16,8 @@ from devices.models import Device, Watch
 from tests.factories import DeviceFactory, UserFactory, many_devices
 from tests.site.plans import reads
 
-DEVICE, COMMAND, USER = uuid4(), uuid4(), uuid4()
+# The same in every process of the tests.
+DEVICE, COMMAND, USER = (UUID(int=number) for number in (1, 2, 3))
 
 
 @pytest.mark.parametrize(
