@@ -6,7 +6,7 @@ BENCH := var/bench/venv
 FIRE := var/fire/venv
 CHECK := var/check/venv
 
-.PHONY: run test check bench fire fix schema messages shots clean
+.PHONY: run test check bench resilience fix schema messages shots clean
 
 run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
 	@exec $(BIN)/python manage.py run
@@ -35,7 +35,7 @@ check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Everything that can be chec
 bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
 	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
 
-fire: $(VENV)/develop.stamp $(FIRE)/fire.stamp ## Keep its promises while things go wrong; NAMES="away crash" only some
+resilience: $(VENV)/develop.stamp $(FIRE)/fire.stamp ## Keep its promises while things go wrong; NAMES="away crash" only some
 	@$(BIN)/python -m tests.fire $(NAMES)
 
 fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import addresses, emails, passwords, profiles, throttles
 from accounts.account_forms import ChangeAddressForm, ProfileForm
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.views import SignedInRequest
 
 
@@ -35,6 +36,7 @@ def account(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/account.html", {"form": form}, status=status)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -56,6 +58,19 @@ def change_address(request: SignedInRequest) -> HttpResponse:
             return redirect("account")
     status = 422 if form.is_bound else 200
     return render(request, "accounts/change_address.html", {"form": form}, status=status)
+
+
+@login_required
+@require_POST
+def resend_link(request: SignedInRequest) -> HttpResponse:
+    """Mail the link to the address that the user still has to confirm once more."""
+    try:
+        emails.resend_own(request.user, address=addresses.of(request), now=timezone.now())
+    except emails.NothingToProve:
+        messages.success(request, _("Your address is confirmed."))
+    else:
+        messages.success(request, _("The mail is on its way."))
+    return redirect("account")
 
 
 @login_required

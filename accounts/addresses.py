@@ -1,7 +1,9 @@
 """Where a request comes from."""
 
+from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -14,9 +16,14 @@ def of(request: HttpRequest | Request) -> str | None:
     X-Forwarded-For is read from its end, where our own proxies have written, and only as far as
     they have: what stands before that anybody can make up. None where it is no address at all.
     """
-    seen = request.META.get("REMOTE_ADDR", "")
+    return of_environ(request.META)
+
+
+def of_environ(environ: Mapping[str, Any]) -> str | None:
+    """Return the same of a WSGI environ."""
+    seen = environ.get("REMOTE_ADDR", "")
     trusted = _networks(tuple(settings.TRUSTED_PROXIES))
-    told = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
+    told = environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
     hops = [hop.strip() for hop in told if hop.strip()]
     try:
         while hops and any(ip_address(seen) in one for one in trusted):

@@ -1,5 +1,6 @@
 """Sign-in for programs, and a user's own audit trail."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import authenticate
@@ -15,7 +16,14 @@ from rest_framework.views import APIView
 
 from accounts import audit, second_factor, signing_in, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.strict import StrictQuery, StrictSerializer
+
+USUAL, LONGEST = (
+    life // timedelta(seconds=1)
+    for life in (tokens.LIFETIMES[tokens.Scope.AUTH], tokens.LONGEST_LIFETIME)
+)
+"""Seconds that a token lives."""
 
 
 class LoginBody(StrictSerializer):
@@ -32,6 +40,9 @@ class LoginBody(StrictSerializer):
         help_text="Of the authenticator, or a recovery code, where there is a second factor.",
     )
     access = serializers.ChoiceField(Token.Access.choices, default=Token.Access.FULL)
+    expires_in = serializers.IntegerField(
+        min_value=60, max_value=LONGEST, default=USUAL, help_text="Seconds."
+    )
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         if ("username" in attrs) == ("email" in attrs):
@@ -44,6 +55,7 @@ class LoginAnswer(serializers.Serializer[Token]):
     expires_at = serializers.DateTimeField()
 
 
+@in_pool(PASSWORDS)
 class Login(APIView):
     """Exchange a name and a password for a token."""
 
@@ -67,6 +79,7 @@ class Login(APIView):
             now=timezone.now(),
             label=given["label"],
             access=given["access"],
+            lifetime=timedelta(seconds=given["expires_in"]),
         )
         update_last_login(User, user)
         return Response({"token": secret.text, "expires_at": token.expires_at})

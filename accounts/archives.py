@@ -4,7 +4,12 @@ The only writer of `archives` and of the folder beside the database that the fil
 in a file, telemetry_site.archive knows.
 """
 
+import fcntl
 import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +25,19 @@ logger = logging.getLogger(__name__)
 
 Status = Archive.Status
 KEPT = timedelta(days=3)
+NEXT_AFTER = timedelta(days=1)
+"""How long after a request that succeeded a user may ask for another archive."""
+GIVEN_UP_AFTER = timedelta(days=1)
+"""An archive that is not ready by then fails: making it may be what ends the worker each time."""
+
+
+class TooManyArchives(Exception):
+    """The user has an archive of the last day. Retry in `retry_after` seconds."""
+
+    def __init__(self, until: datetime, now: datetime) -> None:
+        super().__init__(until)
+        self.until = until
+        self.retry_after = math.ceil((until - now).total_seconds())
 
 
 def folder() -> Path:
@@ -35,16 +53,27 @@ def file_of(archive: Archive) -> Path:
 
 
 def request(user: User, *, now: datetime) -> Archive:
-    """Have an archive made in place of the one there was. While one is being made that is it."""
+    """Have an archive made in place of the one there was. While one is being made that is it.
+
+    Raises TooManyArchives if the user's archive is ready and was asked for within the last day.
+    """
     with transaction.atomic():
         # Two requests at once are answered one after the other.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         waiting = Archive.objects.filter(user=user, status=Status.WAITING).first()
         if waiting:
             return waiting
+        recent = Archive.objects.filter(user=user, status=Status.READY).first()
+        if recent and (until := next_after(recent)) > now:
+            raise TooManyArchives(until, now)
         remove(Archive.objects.filter(user=user))
         audit.record("user.data_requested", target=user, now=now)
         return Archive.objects.create(user=user, requested_at=now)
+
+
+def next_after(archive: Archive) -> datetime:
+    """When its user may ask for another archive in place of one that is ready."""
+    return archive.requested_at + NEXT_AFTER
 
 
 def of(user: User, *, now: datetime) -> Archive | None:
@@ -55,6 +84,37 @@ def of(user: User, *, now: datetime) -> Archive | None:
 def ready(user: User, *, now: datetime) -> Archive:
     """The user's archive that can be fetched now. Raises Archive.DoesNotExist."""
     return Archive.objects.get(user=user, status=Status.READY, expires_at__gt=now)
+
+
+@contextmanager
+def making() -> Iterator[bool]:
+    """Whether this process alone makes archives until the end of the block.
+
+    The lock is on the folder of the files and not in the database: the kernel releases it when the
+    process ends, however it ends, and a lost connection does not release it too early.
+    """
+    lock = os.open(folder(), os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(lock)
+
+
+def remove_drafts() -> None:
+    """Remove the drafts that an interrupted worker left behind; call it only while `making`."""
+    for draft in folder().glob("*.draft"):
+        draft.unlink(missing_ok=True)
+
+
+def give_up(*, now: datetime) -> None:
+    """Fail the archives that wait for longer than GIVEN_UP_AFTER."""
+    late = Archive.objects.filter(status=Status.WAITING, requested_at__lte=now - GIVEN_UP_AFTER)
+    for archive in late:
+        logger.error("archive %s was not made within a day", archive.pk)
+        fail(archive, now=now)
 
 
 def finish(archive: Archive, draft: Path, *, now: datetime) -> None:

@@ -4,31 +4,34 @@ A door says who acts (`acting`, `act_by`), a domain function what is done (`reco
 transaction that does it. A trigger refuses every UPDATE, and every DELETE but those made here.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 
 from accounts import secrets
 from accounts.actions import ACTIONS
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, User, fold
 
 Means = AuditEvent.Means
 
 HIDDEN = re.compile(r"pass(word|wd|phrase)|secret|token|hash|psk|api_?key|private_?key", re.I)
 """Names of values that are in no trail."""
-LOOKS_LIKE_A_NAME = re.compile(r"[\w.+-]+(@[\w.-]+)?")
-"""What may be an account's. Anything else typed as a name may well be a password."""
+LONGEST_VALUE = 1000
+"""Bytes of JSON of a value that is written down as it is."""
 FAILED_SIGN_INS_KEPT = timedelta(days=90)
 
 
@@ -105,14 +108,18 @@ def record(
         target_kind=target._meta.model_name or "" if target else "",
         target_id=str(target.pk) if target else "",
         target_name=secrets.masked(name or (str(target) if target else ""))[:254],
-        before=_clean(before),
-        after=_clean(after),
+        before=_kept(before),
+        after=_kept(after),
     )
 
 
-def typed_name(name: str) -> str:
-    """A name that nobody has, as far as it may be written down."""
-    return name if LOOKS_LIKE_A_NAME.fullmatch(name) else ""
+def unknown_name(name: str) -> str:
+    """Return what the trail keeps of a name that no account has, which may be a password: its
+    first two letters, and a digest by which repeated tries can be told.
+    """
+    text, key = fold(name), settings.SECRET_KEY.encode()[:64]
+    digest = blake2b(text.encode("utf-8", "replace"), digest_size=4, key=key, person=b"audit")
+    return f"{text[:2]}… ({digest.hexdigest()})"
 
 
 def forget_user(user: User) -> None:
@@ -121,6 +128,7 @@ def forget_user(user: User) -> None:
     What they did to others stays in the others' trails, with their name.
     """
     names = Q(target_name__iexact=user.username) | Q(target_name__iexact=user.email)
+    names |= Q(target_name__in=[unknown_name(user.username), unknown_name(user.email)])
     _forget(Q(owner=user) | Q(owner=None, target_kind__in=["", "registration"]) & names)
 
 
@@ -146,7 +154,7 @@ def _current() -> Acting:
 def _process() -> Acting:
     """Where nobody has asked for anything: the worker, or a command that somebody typed."""
     program, command = Path(sys.argv[0]).name, "".join(sys.argv[1:2])
-    worker = program == "manage.py" and command == "procrastinate"
+    worker = program == "manage.py" and command in ("worker", "procrastinate")
     means = Means.WORKER if worker else Means.COMMAND_LINE
     return Acting(lambda: None, means, means_name=command if program == "manage.py" else program)
 
@@ -168,6 +176,20 @@ def _differing(
         {name: before[name] for name in names if name in before},
         {name: after[name] for name in names if name in after},
     )
+
+
+def _kept(values: Mapping[str, Any] | None) -> Any:
+    """Return what is written down of values: clean, and of a long one its size and digest."""
+    if values is None:
+        return None
+    return {name: _shortened(value) for name, value in _clean(values).items()}
+
+
+def _shortened(value: Any) -> Any:
+    text = json.dumps(value, cls=DjangoJSONEncoder, sort_keys=True).encode()
+    if len(text) <= LONGEST_VALUE:
+        return value
+    return f"{len(text):,} bytes, SHA-256 {sha256(text).hexdigest()[:16]}…"
 
 
 def _clean(value: Any) -> Any:

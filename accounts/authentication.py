@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SECOND_FACTOR_PASSED = "second_factor_passed"
 """In the session of somebody who has shown the second factor."""
+SET_IT_UP = "Set up your second factor first."
 
 
 def bearer(request: Request, prefix: str) -> str | None:
@@ -48,6 +49,9 @@ class UserTokenAuthentication(BaseAuthentication):
         if token.access == Token.Access.READ and request.method not in SAFE_METHODS:
             # Here, where every view of the API comes by, whatever permissions it asks for itself.
             raise PermissionDenied("This token may only read.")
+        if second_factor.is_demanded_of(token.user) and not second_factor.is_on(token.user):
+            # Tokens of before it was set up end then, so those of somebody who has it are new.
+            raise PermissionDenied(SET_IT_UP)
         tokens.note_use(token, now=now)
         audit.act_by(audit.Means.TOKEN, user=token.user, id=token.pk, name=str(token))
         return token.user, token
@@ -66,13 +70,20 @@ def lacks_second_factor(request: HttpRequest) -> bool:
     )
 
 
+def lacks_code(request: HttpRequest) -> bool:
+    """Whether the user has a second factor and has not shown it in this session."""
+    user = request.user
+    passed = request.session.get(SECOND_FACTOR_PASSED)
+    return isinstance(user, User) and not passed and second_factor.is_on(user)
+
+
 class SessionAuthentication(FrameworkSessionAuthentication):
     """The session of our own pages, with CSRF."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         found: tuple[Any, None] | None = super().authenticate(request)
         if found and lacks_second_factor(request._request):
-            raise PermissionDenied("Set up your second factor first.")
+            raise PermissionDenied(SET_IT_UP)
         return found
 
 

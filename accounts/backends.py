@@ -22,7 +22,8 @@ class UsernameOrEmailBackend(ModelBackend):
         **kwargs: Any,
     ) -> User | None:
         """The user these credentials belong to, if they may sign in, or None, which is in the audit
-        trail. That they came in is written down once they have (signing_in).
+        trail. That they came in is written down once they have (signing_in). An address signs in
+        once it is proven: several users may claim it before.
 
         Raises TooManyTries when this was tried too often from where the request comes from.
         """
@@ -31,16 +32,19 @@ class UsernameOrEmailBackend(ModelBackend):
         counters: list[throttles.Counter] = []
         if request is not None:
             counters = throttles.of_sign_in(username, addresses.of(request))
-            throttles.take(counters, now=timezone.now())
+            throttles.take_sign_in(counters, now=timezone.now())
         user = User.objects.called(username)
+        if user is not None and "@" in username and user.email_verified_at is None:
+            user = None
         if user is None:
             # An unknown name costs the same time as a wrong password.
             User().set_password(password)
         elif user.check_password(password) and self.user_can_authenticate(user):
-            throttles.forget(counters[:1])
-            throttles.give_back(counters[1:])
+            throttles.give_back_sign_in(counters)
             return user
-        audit.record("sign_in.failed", target=user, name=audit.typed_name(username))
+        # What is no account's name may be a password in the wrong field.
+        name = username if user else audit.unknown_name(username)
+        audit.record("sign_in.failed", target=user, name=name)
         return None
 
     def user_can_authenticate(self, user: Any) -> bool:

@@ -3,10 +3,9 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
 
-from accounts import audit, sessions
-from accounts.models import Registration, User
+from accounts import access, audit, second_factor
+from accounts.models import Registration, User, spelled
 
 
 class LastAdministrator(Exception):
@@ -24,12 +23,14 @@ def close(user: User, *, now: datetime) -> None:
         administrators = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")
         if list(administrators.select_for_update().values_list("pk", flat=True)) == [user.pk]:
             raise LastAdministrator
+        User.objects.lock(user)
+        second_factor.switch_off(user)
+        access.end_access(user)
         audit.forget_user(user)
-        sessions.end_all(user)
         user.tokens.all().delete()
         user.invitations.all().delete()
         Registration.objects.filter(
-            Q(username__iexact=user.username) | Q(email__iexact=user.email)
+            spelled("username", user.username) | spelled("email", user.email)
         ).delete()
         user.groups.clear()
         user.user_permissions.clear()
@@ -39,6 +40,7 @@ def close(user: User, *, now: datetime) -> None:
             username=f"deleted.{user.pk.hex}",
             email=f"{user.pk.hex}@deleted.invalid",
             is_active=False,
+            access_generation=user.access_generation,
             created_at=user.created_at,
             deleted_at=now,
         )

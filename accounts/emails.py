@@ -3,6 +3,7 @@
 An address that somebody only claims gives way to whoever proves it.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -10,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts import audit, mail, rights, throttles, tokens
-from accounts.models import Registration, User
+from accounts import access, audit, mail, rights, throttles, tokens
+from accounts.models import Registration, User, fold, spelled
 
 VERIFICATION = tokens.Scope.EMAIL_VERIFICATION
 
@@ -23,74 +24,101 @@ class NothingToProve(Exception):
 def request_change(user: User, email: str) -> None:
     """Have the user prove a new address; the old one holds until then, and is told.
 
-    Whether the new one is somebody else's is not. Raises ValidationError.
+    Whether the new one is somebody else's is not. Raises ValidationError, and AccessEnded if access
+    ended while the password was checked.
     """
     email = User.objects.normalize_email(email)
-    if email.casefold() == user.email.casefold():
+    if fold(email) == fold(user.email):
         raise ValidationError({"email": _("This is your address already.")})
     with transaction.atomic():
+        User.objects.lock(user)
         User.objects.filter(pk=user.pk).update(pending_email=email)
         audit.record("address.asked", target=user, after={"email": email})
         tokens.revoke_mailed(user)
-        mail.later("verification", user.pk)
+        mail.later("new-address", user.pk)
         mail.later("address-change", user.pk)
     user.pending_email = email
 
 
 def resend_verification(user: User, *, by: User, now: datetime) -> None:
-    """Mail the link once more to the address that the user still has to prove.
+    """Mail the link once more to the address that the user still has to prove, for staff.
 
     Raises NotAllowed, NothingToProve, and TooManyTries when the address has been mailed to a lot.
     """
     if not rights.may_change(by, user):
         raise rights.NotAllowed
-    if user.email_verified_at is not None and not user.pending_email:
-        raise NothingToProve
-    throttles.take(throttles.of_mail_by_staff(user.pending_email or user.email), now=now)
+    throttles.take(throttles.of_mail_by_staff(unproven(user)), now=now)
     with transaction.atomic():
-        mail.later("verification", user.pk)
+        _resend(user)
         audit.record("user.verification_sent", target=user, now=now)
+
+
+def resend_own(user: User, *, address: str | None, now: datetime) -> None:
+    """Mail the link once more to the address that the user still has to prove, for the user, who
+    is signed in at this network address. Nobody else can have the link of a change mailed.
+
+    Raises NothingToProve, TooManyTries.
+    """
+    throttles.take(throttles.of_mail(unproven(user), address), now=now)
+    _resend(user)
+
+
+def unproven(user: User) -> str:
+    """Return the address that the user still has to prove. Raises NothingToProve."""
+    address = user.pending_email or _own_unproven(user)
+    if not address:
+        raise NothingToProve
+    return address
+
+
+def _resend(user: User) -> None:
+    mail.later("new-address" if user.pending_email else "verification", user.pk)
 
 
 def cancel_change(user: User) -> None:
     """Keep the old address after all."""
-    with transaction.atomic():
-        User.objects.filter(pk=user.pk).update(pending_email="")
-        tokens.revoke_mailed(user)
-    user.pending_email = ""
+    access.end_address_change(user)
 
 
 def verify(secret: str, *, now: datetime) -> User:
     """Make the address the user's own that this secret was sent to; of many at once one succeeds.
+    Another pending change ends, and so does every link that was mailed.
 
-    Raises TokenRefused, also when somebody else has proven the address meanwhile.
+    Raises TokenRefused, also when the user no longer wants the address, and when somebody else
+    has proven it meanwhile.
     """
     with transaction.atomic():
-        user = tokens.find(secret, scope=VERIFICATION, now=now).user
+        token = tokens.find(secret, scope=VERIFICATION, now=now)
         # The user before the token, as everywhere, so that no two wait for each other.
-        user = User.objects.select_for_update().get(pk=user.pk)
-        before = {"email": user.email, "email_verified_at": user.email_verified_at}
+        user = User.objects.select_for_update().get(pk=token.user_id)
+        if not token.sent_to or token.sent_to not in (user.pending_email, _own_unproven(user)):
+            raise tokens.TokenRefused
         tokens.redeem(secret, scope=VERIFICATION, now=now)
-        user.email, user.pending_email = user.pending_email or user.email, ""
-        user.email_verified_at = now
-        make_room(user.email, user)
-        try:
-            with transaction.atomic():
-                user.save(
-                    update_fields=["email", "pending_email", "email_verified_at", "updated_at"]
-                )
-        except IntegrityError:
-            raise tokens.TokenRefused from None
-        after = {"email": user.email, "email_verified_at": now}
-        audit.record("address.confirmed", target=user, by=user, before=before, after=after, now=now)
-        tokens.revoke_mailed(user)
-        Registration.objects.filter(email__iexact=user.email).delete()
+        prove(user, token.sent_to, now=now)
+        access.end_address_change(user)
     return user
 
 
+def prove(user: User, email: str, *, now: datetime) -> None:
+    """Make an address the user's own that was shown to be theirs. Within a transaction that holds
+    the user's row. Raises TokenRefused when somebody else has proven it meanwhile.
+    """
+    before = {"email": user.email, "email_verified_at": user.email_verified_at}
+    make_room(email, user)
+    user.email, user.email_verified_at = email, now
+    try:
+        with transaction.atomic():
+            user.save(update_fields=["email", "email_verified_at", "updated_at"])
+    except IntegrityError:
+        raise tokens.TokenRefused from None
+    after = {"email": user.email, "email_verified_at": now}
+    audit.record("address.confirmed", target=user, by=user, before=before, after=after, now=now)
+    Registration.objects.filter(spelled("email", email)).delete()
+
+
 def make_room(email: str, user: User) -> None:
-    """Take an address from who has not proven it, for the user who has."""
-    claims = User.objects.filter(email__iexact=email, email_verified_at=None)
+    """Take an address from those who have not proven it, for the user who has."""
+    claims = User.objects.filter(spelled("email", email), email_verified_at=None).order_by("pk")
     for holder in claims.exclude(pk=user.pk).select_for_update():
         tokens.revoke_mailed(holder)
         audit.record("address.released", target=holder, before={"email": holder.email})
@@ -99,20 +127,33 @@ def make_room(email: str, user: User) -> None:
 
 def is_proven(email: str) -> bool:
     """Whether somebody has proven this address."""
-    return User.objects.filter(email__iexact=email, email_verified_at__isnull=False).exists()
+    user = User.objects.with_email(email)
+    return user is not None and user.email_verified_at is not None
 
 
 def send_verification(user_id: UUID, *, now: datetime) -> None:
-    """Mail a link to the address the user still has to prove, if there is one and it is free."""
+    """Mail a link to the user's own address, if it is not proven and free."""
+    _send_link(user_id, _own_unproven, now=now)
+
+
+def send_change_link(user_id: UUID, *, now: datetime) -> None:
+    """Mail a link to the address that the user asked for, if there is one and it is free."""
+    _send_link(user_id, lambda user: user.pending_email, now=now)
+
+
+def _own_unproven(user: User) -> str:
+    return user.email if user.email_verified_at is None else ""
+
+
+def _send_link(user_id: UUID, address: Callable[[User], str], *, now: datetime) -> None:
     with transaction.atomic():
         # Held until the secret is stored: it is revoked when the address changes meanwhile.
         user = User.objects.select_for_update().filter(pk=user_id, is_active=True).first()
-        if user is None or not (user.pending_email or user.email_verified_at is None):
+        if user is None or not (to := address(user)):
             return
-        to = user.pending_email or user.email
         taken = is_proven(to)
         if not taken:
-            _token, secret = tokens.issue(user, scope=VERIFICATION, now=now)
+            _token, secret = tokens.issue(user, scope=VERIFICATION, now=now, sent_to=to)
     if taken:
         send_have_account(to)
     else:
@@ -122,7 +163,7 @@ def send_verification(user_id: UUID, *, now: datetime) -> None:
 
 def send_have_account(email: str) -> None:
     """Tell whose address it is that it was given again; perhaps they forgot that they did."""
-    user = User.objects.filter(email__iexact=email).first()
+    user = User.objects.with_email(email)
     if user is not None:
         mail.send(
             "have_account",

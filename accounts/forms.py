@@ -72,12 +72,15 @@ class CodeForm(forms.Form):
 
 
 class ProofForm(forms.Form):
-    """Whoever is signed in shows again who they are: by the password, or, where they have none,
-    by a code.
+    """The user who is signed in shows again who they are: by a code of the second factor, and by
+    the password where they have one.
     """
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["code"] = CodeForm().fields["code"]
+        self.fields["code"].label = _("Code of your authenticator, or a recovery code")
+        self.fields["code"].widget.attrs.pop("inputmode")
         if user.has_usable_password():
             self.fields["password"] = forms.CharField(
                 label=_("Your password"),
@@ -85,8 +88,6 @@ class ProofForm(forms.Form):
                 max_length=passwords.LONGEST_PASSWORD,
                 widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
             )
-        else:
-            self.fields["code"] = CodeForm().fields["code"]
 
 
 class SetUpForm(ProofForm):
@@ -97,8 +98,7 @@ class SetUpForm(ProofForm):
         code = CodeForm().fields["code"]
         code.label = _("The code that it shows")
         code.widget.attrs.pop("autofocus")
-        self.fields.pop("code", None)
-        self.fields = {"code": code, **self.fields}
+        self.fields["code"] = code
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]

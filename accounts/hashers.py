@@ -6,10 +6,10 @@ from threading import BoundedSemaphore
 
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-AT_ONCE = 2
-"""Hashes at once in a process: each takes 64 MiB, and all the cores there are."""
-PATIENCE = 5.0
-"""Seconds somebody waits for their turn."""
+AT_ONCE = 1
+"""Hashes at a time in a process. Each takes 64 MiB and all cores, which devices' readings need."""
+PATIENCE = 0.5
+"""Seconds that a hash waits for the one before it."""
 
 _turns = BoundedSemaphore(AT_ONCE)
 

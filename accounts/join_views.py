@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import account_forms, addresses, passwords, signup, throttles, tokens
 from accounts.models import Token, User
+from accounts.request_pools import PASSWORDS, in_pool
 
 MAILED = "mailed"
 """In the session: what was mailed last, and when, for the page that tells to look for it."""
@@ -26,6 +27,7 @@ PAUSE = timedelta(seconds=60)
 page = require_http_methods(["GET", "HEAD", "POST"])
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @page
 def sign_up(request: HttpRequest) -> HttpResponse:
@@ -127,6 +129,7 @@ def verify_email(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/verify_email.html", context, status=status)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @page
 def join(request: HttpRequest) -> HttpResponse:
@@ -147,6 +150,7 @@ def join(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/join.html", context, status=status)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @page
 def new_password(request: HttpRequest) -> HttpResponse:

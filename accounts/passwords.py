@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts import audit, mail, sessions, throttles, tokens
+from accounts import access, audit, emails, mail, second_factor, throttles, tokens
 from accounts.models import Token, User
 
 LONGEST_PASSWORD = 1024
@@ -53,19 +53,19 @@ def confirm(user: User, password: str, *, now: datetime) -> None:
 
 
 def change(user: User, password: str | None, *, keep: Token | None = None) -> None:
-    """Store a new password, already judged by the validators, and end all that the old one opened,
-    but for the token that asked for it. With None nobody can sign in with a password any more.
-    The user is told by mail.
+    """Store a new password, already judged by the validators, and end all access that was there
+    before, but for the token that asked for it. With None nobody can sign in with a password any
+    more. The user is told by mail.
 
-    Sessions end, as do tokens and unused links; whoever changes their own password signs this
-    browser in again. Devices keep their own tokens, or the fleet would go dark.
+    Devices keep their own tokens, or the fleet would go dark. Raises AccessEnded if access ended
+    while the old password was checked.
     """
     user.set_password(password)
     with transaction.atomic():
+        User.objects.lock(user)
         user.save(update_fields=["password", "updated_at"])
         audit.record("password.removed" if password is None else "password.changed", target=user)
-        tokens.revoke_all(user, keep=keep)
-        sessions.end_all(user)
+        access.end_access(user, keep_token=keep)
         mail.later("password-changed", user.pk)
 
 
@@ -73,37 +73,43 @@ def request_reset(email: str) -> None:
     """Have a link mailed to whoever has this address. For an unknown one as much work is done, and
     nobody learns which of the two it was.
     """
-    ids = User.objects.filter(email__iexact=email).values_list("pk", flat=True)
-    mail.later("password-reset", ids.first() or uuid4())
+    user = User.objects.with_email(email)
+    mail.later("password-reset", user.pk if user else uuid4())
 
 
 def send_reset(user_id: UUID, *, now: datetime) -> None:
     """Mail the user a new link. Older ones work as well, until one of them is used."""
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is not None:
-        _token, secret = tokens.issue(user, scope=tokens.Scope.PASSWORD_RESET, now=now)
-        link = mail.link("password-reset", secret)
-        mail.send(
-            "password_reset",
-            to=user.email,
-            language=user.language,
-            link=link,
-            username=user.username,
-        )
+    with transaction.atomic():
+        # Held until the secret is stored: it is revoked when the address changes meanwhile.
+        user = User.objects.select_for_update().filter(pk=user_id, is_active=True).first()
+        if user is None:
+            return
+        scope = tokens.Scope.PASSWORD_RESET
+        _token, secret = tokens.issue(user, scope=scope, now=now, sent_to=user.email)
+    link = mail.link("password-reset", secret)
+    to, language, username = user.email, user.language, user.username
+    mail.send("password_reset", to=to, language=language, link=link, username=username)
 
 
 def reset(secret: str, password: str, *, now: datetime) -> User:
     """Set the password of the user whose link this is; of many at once one succeeds.
 
-    Whoever opened the link reads the user's mail, so the address is proven. Raises TokenRefused,
-    and ValidationError for the password, after which the link still works.
+    Whoever opened the link reads the user's mail, so the address is proven. Where it was not
+    proven before, whoever had the account until now may be somebody who only claimed the address:
+    the second factor that they set up goes, too.
+
+    Raises TokenRefused, and ValidationError for the password, after which the link still works.
     """
     user = tokens.find(secret, scope=tokens.Scope.PASSWORD_RESET, now=now).user
     judge(user, password)
     with transaction.atomic():
-        user = tokens.redeem(secret, scope=tokens.Scope.PASSWORD_RESET, now=now)
+        # The user before the token, as everywhere, so that no two wait for each other.
+        user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        tokens.redeem(secret, scope=tokens.Scope.PASSWORD_RESET, now=now)
+        if user.email_verified_at is None:
+            emails.prove(user, user.email, now=now)
+            second_factor.switch_off(user)
         change(user, password)
-        User.objects.filter(pk=user.pk, email_verified_at=None).update(email_verified_at=now)
     return user
 
 

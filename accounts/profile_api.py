@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts import addresses, emails, passwords, profiles, throttles
 from accounts.models import Token, User
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.strict import StrictSerializer
 
 
@@ -66,6 +67,7 @@ class PasswordBody(StrictSerializer):
     new = serializers.CharField(max_length=1024, trim_whitespace=False)
 
 
+@in_pool(PASSWORDS)
 class Me(APIView):
     """The user who is speaking."""
 
@@ -91,8 +93,21 @@ class Me(APIView):
         return Response(ProfileAnswer(user).data)
 
 
+class ResendLink(APIView):
+    """Mail the link to the address that the user still has to prove once more."""
+
+    @extend_schema(request=None, responses={202: None})
+    def post(self, request: Request) -> Response:
+        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        emails.resend_own(request.user, address=addresses.of(request), now=timezone.now())
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+
+@in_pool(PASSWORDS)
 class ChangePassword(APIView):
-    """Choose another password. All other sessions and tokens end; devices keep theirs."""
+    """Choose another password. All other sessions and tokens end, and so do mailed links and a
+    pending change of address; devices keep their tokens.
+    """
 
     @extend_schema(request=PasswordBody, responses={204: None})
     def post(self, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from accounts import audit, sessions, tokens
+from accounts import access, audit
 from accounts.models import User
 
 
@@ -20,8 +20,8 @@ def may_change(actor: User, subject: User) -> bool:
 
 
 def deactivate(user: User, *, by: User) -> None:
-    """Shut somebody out: sessions, tokens and devices' tokens are refused from the next request on.
-    Nothing is lost, and `reactivate` lets all of it in again. Raises NotAllowed.
+    """Shut somebody out: their sessions and tokens end, and their devices' tokens are refused until
+    `reactivate`. Raises NotAllowed.
     """
     if user.pk == by.pk:
         raise NotAllowed
@@ -29,17 +29,17 @@ def deactivate(user: User, *, by: User) -> None:
 
 
 def reactivate(user: User, *, by: User) -> None:
-    """Let somebody in again. Raises NotAllowed."""
+    """Let somebody and their devices in again; they sign in anew. Raises NotAllowed."""
     _set_active(user, True, by=by)
 
 
 def sign_out(user: User, *, by: User) -> None:
-    """End somebody's sessions and tokens; they sign in again as before. Raises NotAllowed."""
+    """End somebody's sessions, tokens, mailed links and pending change of address; they sign in
+    again as before. Raises NotAllowed.
+    """
     if not may_change(by, user):
         raise NotAllowed
-    with transaction.atomic():
-        sessions.end_all(user)
-        tokens.revoke_all(user)
+    access.end_access(user)
 
 
 def _set_active(user: User, active: bool, *, by: User) -> None:
@@ -48,4 +48,6 @@ def _set_active(user: User, active: bool, *, by: User) -> None:
     with transaction.atomic():
         user.is_active = active
         user.save(update_fields=["is_active", "updated_at"])
+        if not active:
+            access.end_access(user)
         audit.record("user.reactivated" if active else "user.deactivated", target=user)

@@ -19,7 +19,7 @@ from django.db.models import Case, F, Q, When
 from django.utils.crypto import salted_hmac
 from pyotp.exceptions import OTPVerificationError
 
-from accounts import audit
+from accounts import access, audit
 from accounts.models import RecoveryCode, SecondFactor, User
 
 SEED_LENGTH = 32
@@ -79,14 +79,17 @@ def authenticator(seed: bytes, user: User) -> pyotp.TOTP:
 
 def switch_on(user: User, *, seed: bytes, code: str, now: datetime) -> list[str]:
     """Ask for a code at every sign-in from now on; returns the recovery codes, shown this once.
+    All access from before ends, as it was opened without a code.
 
     Raises WrongCode unless the authenticator that was given this seed has made the code, and
-    AlreadyOn.
+    AlreadyOn, and AccessEnded if access ended meanwhile.
     """
     step = _step(authenticator(seed, user), code, now)
     try:
         with transaction.atomic():
+            User.objects.lock(user)
             SecondFactor.objects.create(user=user, seed=seed, last_step=step, created_at=now)
+            access.end_access(user)
             audit.record("second_factor.switched_on", target=user, now=now)
             return new_recovery_codes(user)
     except IntegrityError:

@@ -2,7 +2,7 @@
 
 import segno
 from django.contrib import messages
-from django.contrib.auth import logout
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import passwords, second_factor, sessions
+from accounts import passwords, second_factor
 from accounts.authentication import SECOND_FACTOR_PASSED, lacks_second_factor
 from accounts.forms import ProofForm, SetUpForm
 from accounts.models import SecondFactor
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.signing_in import TOO_MANY
 from accounts.views import SignedInRequest
 
@@ -39,6 +40,7 @@ def second_factor_page(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/second_factor.html", context)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -62,7 +64,7 @@ def set_up(request: SignedInRequest) -> HttpResponse:
         else:
             del request.session[SEED]
             request.session[SECOND_FACTOR_PASSED] = True
-            sessions.end_others(request.user, current=sessions.of_request(request))
+            update_session_auth_hash(request, request.user)
             return render(request, "accounts/recovery_codes.html", {"codes": codes, "first": True})
     twin = second_factor.authenticator(seed, request.user)
     context = {
@@ -74,6 +76,7 @@ def set_up(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/second_factor_set_up.html", context, status=status)
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -88,6 +91,7 @@ def recovery_codes(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/recovery_codes.html", {"codes": codes})
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -127,10 +131,10 @@ def _is_proven(request: SignedInRequest, form: ProofForm) -> bool:
 
 
 def _prove(request: SignedInRequest, form: ProofForm) -> None:
-    """Make sure that it is the user who is signed in: by the password, or by a code where there
-    is no password. Raises WrongPassword, WrongCode, TooManyCodes.
+    """Make sure that it is the user who is signed in: by the password, where there is one, and by
+    a code of the second factor, once it is on. Raises WrongPassword, WrongCode, TooManyCodes.
     """
     if "password" in form.cleaned_data:
         passwords.confirm(request.user, form.cleaned_data["password"], now=timezone.now())
-    elif not isinstance(form, SetUpForm):
+    if not isinstance(form, SetUpForm):
         second_factor.check(request.user, form.cleaned_data["code"], now=timezone.now())

@@ -1,11 +1,13 @@
 """Where somebody is signed in, as they see it themselves."""
 
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import ua_parser
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -16,14 +18,22 @@ from accounts import sessions
 from accounts.models import Session
 from accounts.views import SignedInRequest
 
+SHOWN = 100
+"""Sessions on the page."""
+
 
 @login_required
 @require_safe
 def sessions_page(request: SignedInRequest) -> HttpResponse:
-    """This browser and all others."""
-    shown = [_shown(request, one) for one in sessions.of(request.user, now=timezone.now())]
-    shown.sort(key=lambda one: not one["current"])
-    return render(request, "accounts/sessions.html", {"sessions": shown})
+    """This browser first, then the others, the one seen last first."""
+    living = sessions.of(request.user, now=timezone.now())
+    current = Q(key_hash=sessions.of_request(request).key_hash)
+    found = [*living.filter(current), *living.exclude(current)[:SHOWN]]
+    context = {
+        "sessions": [_shown(request, one) for one in found[:SHOWN]],
+        "more": max(0, living.count() - SHOWN),
+    }
+    return render(request, "accounts/sessions.html", context)
 
 
 @login_required
@@ -57,9 +67,15 @@ def _shown(request: SignedInRequest, session: Session) -> dict[str, Any]:
 
 def in_words(user_agent: str) -> str:
     """What a User-Agent says: `Firefox on Linux`."""
-    found = ua_parser.parse(user_agent)
-    browser = found.user_agent.family if found.user_agent else ""
-    system = found.os.family if found.os else ""
+    browser, system = _parsed(user_agent)
     if browser and system:
         return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
     return browser or system or _("Unknown browser")
+
+
+@lru_cache(maxsize=1024)
+def _parsed(user_agent: str) -> tuple[str, str]:
+    """Return the browser and the system, or "" for what is unknown. Parsing takes milliseconds."""
+    found = ua_parser.parse(user_agent)
+    browser = found.user_agent.family if found.user_agent else ""
+    return browser, found.os.family if found.os else ""

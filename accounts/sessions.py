@@ -134,6 +134,15 @@ def end_others(user: User, *, current: SessionStore) -> None:
             audit.record("session.others_ended", target=user, after={"count": count})
 
 
+def make_room(user: User) -> None:
+    """End the oldest sessions of the user, so that with a new one there are SESSIONS_PER_USER."""
+    newest = Session.objects.filter(user=user).order_by("-created_at", "-id")
+    with transaction.atomic():
+        for session in newest[max(0, settings.SESSIONS_PER_USER - 1) :]:
+            audit.record("session.ended", target=session, before=_told(session))
+            session.delete()
+
+
 def end_all(user: User) -> None:
     """End every session of the user."""
     with transaction.atomic():

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import audit, second_factor
+from accounts import audit, second_factor, sessions
 from accounts.authentication import SECOND_FACTOR_PASSED
 from accounts.forms import CodeForm
 from accounts.models import User
@@ -91,6 +91,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 def _sign_in(request: HttpRequest, user: User) -> None:
     audit.record("sign_in.succeeded", target=user, by=user)
+    sessions.make_room(user)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
 
 

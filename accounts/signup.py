@@ -1,7 +1,8 @@
 """How people join: by themselves or invited, and only once they have opened what was mailed.
 
 Until then there is a Registration, which holds neither a name nor an address. Where
-UNVERIFIED_MAY_SIGN_IN they are a user at once, if both are free.
+UNVERIFIED_MAY_SIGN_IN they are a user at once, who only claims the address: others may claim it,
+too, and one of them may have confirmed it already.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from accounts import audit, emails, mail, passwords, secrets, tokens
-from accounts.models import Registration, User, alive
+from accounts.models import Registration, User, alive, fold, spelled
 
 LIFETIME = timedelta(hours=24)
 INVITATION_LIFETIME = timedelta(days=7)
@@ -38,7 +39,9 @@ def register(username: str, email: str, password: str, *, now: datetime) -> None
     _judge(user, password)
     user.password = make_password(password)
     with transaction.atomic():
-        if settings.UNVERIFIED_MAY_SIGN_IN and _store(user):
+        if settings.UNVERIFIED_MAY_SIGN_IN:
+            if not _store(user):
+                raise _taken()
             audit.record("user.joined", target=user, by=user, now=now)
             mail.later("verification", user.pk)
             return
@@ -54,29 +57,38 @@ def register(username: str, email: str, password: str, *, now: datetime) -> None
 
 
 def resend(email: str) -> None:
-    """Mail another link to who waits for one at this address; nobody learns if somebody does."""
-    waiting = Registration.objects.filter(email__iexact=email, invited_by=None)
-    registration = waiting.order_by("-created_at").values_list("pk", flat=True).first()
-    claims = User.objects.filter(email__iexact=email, email_verified_at=None)
-    claims |= User.objects.filter(pending_email__iexact=email)
-    mail.later("registration", registration or uuid4())
-    mail.later("verification", claims.values_list("pk", flat=True).first() or uuid4())
+    """Mail another link to who waits for one at this address; nobody learns if somebody does.
+
+    Whoever asks has proved nothing. The link of a change of address is mailed again only to the
+    signed-in user who asked for the change (emails.resend_own).
+    """
+    waiting = Registration.objects.filter(spelled("email", email), invited_by=None)
+    registration = waiting.order_by("-created_at").first()
+    if registration and fold(registration.email) != fold(email):
+        registration = None
+    user = User.objects.with_email(email)
+    mail.later("registration", registration.pk if registration else uuid4())
+    mail.later("verification", user.pk if user else uuid4())
+
+
+def may_invite(user: User) -> bool:
+    """Return whether the user may invite people: staff with the right to add a registration."""
+    return user.is_staff and user.has_perm("accounts.add_registration")
 
 
 def invite(by: User, email: str, *, now: datetime) -> Registration:
     """Mail somebody a link to join by; a former invitation is replaced.
 
-    Raises PermissionDenied unless it is staff who invites, RegistrationClosed and, when the
-    address is a user's, ValidationError.
+    Raises PermissionDenied, RegistrationClosed and, when the address is a user's, ValidationError.
     """
-    if not by.is_staff:
+    if not may_invite(by):
         raise PermissionDenied
     if settings.REGISTRATION == "closed":
         raise RegistrationClosed
     if emails.is_proven(email):
         raise ValidationError({"email": _("This address is a user's already.")})
     with transaction.atomic():
-        Registration.objects.filter(email__iexact=email, invited_by__isnull=False).delete()
+        Registration.objects.filter(spelled("email", email), invited_by__isnull=False).delete()
         invitation = Registration.objects.create(
             email=User.objects.normalize_email(email),
             invited_by=by,
@@ -175,10 +187,15 @@ def judge_username(user: User) -> None:
     user.clean_fields(
         exclude=[field.name for field in User._meta.fields if field.name != "username"]
     )
+    # UPPER beside the LOWER of the index: no two names that look alike in capitals.
     if User.objects.filter(username__iexact=user.username).exclude(pk=user.pk).exists():
-        raise ValidationError(
-            {"username": ValidationError(_("This username is taken."), code="taken")}
-        )
+        raise _taken()
+
+
+def _taken() -> ValidationError:
+    return ValidationError(
+        {"username": ValidationError(_("This username is taken."), code="taken")}
+    )
 
 
 def _judge(user: User, password: str) -> None:
@@ -188,7 +205,7 @@ def _judge(user: User, password: str) -> None:
 
 
 def _store(user: User) -> bool:
-    """Store a new user, unless name or address are taken."""
+    """Store a new user, unless the name is taken, or the address is another's who has proven it."""
     try:
         with transaction.atomic():
             user.save(force_insert=True)
@@ -209,5 +226,5 @@ def _admit(registration: Registration, user: User, *, now: datetime) -> User:
         if not _store(user):
             raise tokens.TokenRefused
         audit.record("user.joined", target=user, by=user, now=now)
-        Registration.objects.filter(email__iexact=user.email).delete()
+        Registration.objects.filter(spelled("email", user.email)).delete()
     return user

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from accounts import addresses, passwords, signup, throttles
 from accounts.models import User
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.strict import StrictSerializer
 
 
@@ -62,6 +63,7 @@ class OpenView(APIView):
         return given
 
 
+@in_pool(PASSWORDS)
 class Register(OpenView):
     """Ask to join. The answer is the same whether or not the address is known; a link is mailed."""
 
@@ -108,6 +110,7 @@ class PasswordReset(OpenView):
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
+@in_pool(PASSWORDS)
 class ConfirmPasswordReset(OpenView):
     """Choose another password with the token that was mailed."""
 
@@ -118,6 +121,7 @@ class ConfirmPasswordReset(OpenView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+@in_pool(PASSWORDS)
 class Join(OpenView):
     """Accept an invitation with the token that was mailed."""
 

@@ -14,6 +14,7 @@ from accounts import audit, emails, passwords, signup, throttles
 MAILS: dict[str, Callable[[UUID, datetime], None]] = {
     "registration": lambda subject, now: signup.send(subject, now=now),
     "verification": lambda subject, now: emails.send_verification(subject, now=now),
+    "new-address": lambda subject, now: emails.send_change_link(subject, now=now),
     "address-change": lambda subject, now: emails.send_change_notice(subject),
     "password-reset": lambda subject, now: passwords.send_reset(subject, now=now),
     "password-changed": lambda subject, now: passwords.send_notice(subject),
@@ -21,9 +22,12 @@ MAILS: dict[str, Callable[[UUID, datetime], None]] = {
 """Each kind of mail, and who writes it."""
 
 
-@app.task(retry=RetryStrategy(max_attempts=7, exponential_wait=4))
+@app.task(queue="mail", retry=RetryStrategy(max_attempts=7, exponential_wait=4))
 def deliver(kind: str, subject: str, language: str = settings.LANGUAGE_CODE) -> None:
-    """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours."""
+    """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours.
+
+    A mail that is being sent when its worker ends is sent again: it may arrive twice.
+    """
     with translation.override(language):
         MAILS[kind](UUID(subject), timezone.now())
 
@@ -38,7 +42,7 @@ def forget_ended(timestamp: int) -> None:
 
 
 @app.periodic(cron="37 3 * * *")
-@app.task(queueing_lock="forget_old_audit_events")
+@app.task(queue="long", queueing_lock="forget_old_audit_events", lock="apply_retention")
 def forget_old_audit_events(timestamp: int) -> None:
     """Every night: remove what is over its age from the audit trail."""
     audit.forget_old(now=timezone.now())

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from accounts.models import Throttle, User
+from accounts.models import Throttle, User, fold
 
 COUNT = """
 INSERT INTO throttles AS t (key, about, tries, ends_at)
@@ -38,12 +38,14 @@ class TooManyTries(Exception):
 
 class Counter(NamedTuple):
     """One limit (a name in settings.THROTTLES) of whoever or whatever `of` is; `about` is whom it
-    keeps out, if it is somebody who can be let in again.
+    keeps out, if it is somebody who can be let in again. `factor` is how many times the limit of
+    one client a network of many may use up.
     """
 
     limit: str
     of: tuple[str, ...]
     about: str | None = None
+    factor: int = 1
 
     @property
     def key(self) -> bytes:
@@ -67,7 +69,7 @@ def take(counters: Sequence[Counter], *, now: datetime) -> None:
         with connection.cursor() as cursor:
             cursor.execute(COUNT, given)
             tries, ends_at = cursor.fetchone()
-        if tries > times:
+        if tries > times * counter.factor:
             raise TooManyTries(counter.limit, max(1, ceil((ends_at - now).total_seconds())))
 
 
@@ -81,6 +83,29 @@ def give_back(counters: Sequence[Counter]) -> None:
 def forget(counters: Sequence[Counter]) -> None:
     """Begin anew for these."""
     Throttle.objects.filter(key__in=[counter.key for counter in counters]).delete()
+
+
+def take_sign_in(counters: Sequence[Counter], *, now: datetime) -> None:
+    """Count a try to sign in; `counters` are those of `of_sign_in`. Raises TooManyTries.
+
+    Once the tries for a name from all clients together are used up, each client still has one try
+    in a while. That slows down a guesser with many addresses, and the owner, who knows the
+    password, can still sign in.
+    """
+    *of_client, of_name, one_in_a_while = counters
+    take(of_client, now=now)
+    try:
+        take([of_name], now=now)
+    except TooManyTries:
+        take([one_in_a_while], now=now)
+
+
+def give_back_sign_in(counters: Sequence[Counter]) -> None:
+    """Uncount a try to sign in that succeeded: this client's tries begin anew."""
+    if counters:
+        first, *of_networks, of_name, one_in_a_while = counters
+        forget([first, one_in_a_while])
+        give_back([*of_networks, of_name])
 
 
 def keeps_out(user: User, *, now: datetime) -> bool:
@@ -100,35 +125,60 @@ def forget_ended(now: datetime) -> int:
     return Throttle.objects.filter(ends_at__lte=now).delete()[0]
 
 
-def network(address: str | None) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that an IPv6 client is given whole."""
+def networks(address: str | None) -> dict[str, int]:
+    """Return the networks that a client is counted by, the narrowest first, and how many times the
+    limit of one client each may use up.
+
+    An IPv4 address is one client. An IPv6 client is given a /64 whole, and often a /56 or a /48.
+    """
     if address is None:
-        return ""
+        return {"": 1}
     ip = ip_address(address)
-    if isinstance(ip, IPv6Address):
-        return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
-    return str(ip)
+    if isinstance(ip, IPv6Address) and not ip.ipv4_mapped:
+        factors = {64: 1, 56: settings.IPV6_56_FACTOR, 48: settings.IPV6_48_FACTOR}
+        return {str(IPv6Network((ip, bits), strict=False)): n for bits, n in factors.items()}
+    return {str(getattr(ip, "ipv4_mapped", None) or ip): 1}
+
+
+def network(address: str | None) -> str:
+    """Return what counts as one client: an IPv4 address, or an IPv6 /64."""
+    return next(iter(networks(address)))
+
+
+def of_client(limit: str, address: str | None) -> list[Counter]:
+    """What is counted of a client, whoever it names."""
+    return [Counter(limit, (net,), factor=factor) for net, factor in networks(address).items()]
 
 
 def of_sign_in(name: str, address: str | None) -> list[Counter]:
-    """What a try to sign in is counted by: the name with the client's address, and that alone."""
-    client = network(address)
-    return [Counter("sign-in", (name, client), about=name), Counter("sign-in-address", (client,))]
+    """What a try to sign in is counted by: the name with the client, the client alone, the name
+    alone, and what is left when the name is used up (see take_sign_in).
+    """
+    nets = list(networks(address))
+    return [
+        Counter("sign-in", (name, nets[0]), about=name),
+        *of_client("sign-in-address", address),
+        Counter("sign-in-name", (name,), about=_of_all_clients(name)),
+        Counter("sign-in-slowed", (name, nets[-1]), about=_of_all_clients(name)),
+    ]
+
+
+def _of_all_clients(name: str) -> str:
+    return f"{name} from all clients"
 
 
 def of_registration(email: str, address: str | None) -> list[Counter]:
     """What a try to register is counted by: the client's address, and what is mailed."""
-    return [Counter("register", (network(address),)), *of_mail(email, address)]
+    return [*of_client("register", address), *of_mail(email, address)]
 
 
 def of_mail(email: str, address: str | None) -> list[Counter]:
     """What a mail that anybody may cause is counted by. An address gets few of them from one
     client, so that nobody is flooded, and more from all, so that nobody is kept from getting any.
     """
-    client = network(address)
     return [
-        Counter("mail", (email, client)),
-        Counter("mail-client", (client,)),
+        Counter("mail", (email, next(iter(networks(address))))),
+        *of_client("mail-client", address),
         *of_mail_by_staff(email),
     ]
 
@@ -153,13 +203,14 @@ def _tries(user: User, *, running_at: datetime | None = None) -> QuerySet[Thrott
     names = Q(about__in=[_digest(user.username), _digest(user.email)])
     passwords = Q(key__in=[counter.key for counter in of_password(user.pk)])
     if running_at is None:
-        return Throttle.objects.filter(names | passwords)
+        all_clients = [_digest(_of_all_clients(name)) for name in (user.username, user.email)]
+        return Throttle.objects.filter(names | passwords | Q(about__in=all_clients))
     names &= Q(tries__gte=settings.THROTTLES["sign-in"][0])
     passwords &= Q(tries__gte=settings.THROTTLES["password"][0])
     return Throttle.objects.filter(names | passwords, ends_at__gt=running_at)
 
 
 def _digest(*parts: str) -> bytes:
-    text = "\0".join(part.casefold() for part in parts)
+    text = "\0".join(fold(part) for part in parts)
     secret = settings.SECRET_KEY.encode()[:64]
     return blake2b(text.encode("utf-8", "replace"), digest_size=32, key=secret).digest()

@@ -1,6 +1,6 @@
 """A user's tokens and sessions, for programs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,20 +9,17 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import sessions, tokens
+from accounts import second_factor, sessions, tokens
+from accounts.api import LONGEST, USUAL
+from accounts.authentication import lacks_code
 from accounts.models import Session, Token, User
 from accounts.strict import StrictSerializer
-
-USUAL, LONGEST = (
-    life // timedelta(seconds=1)
-    for life in (tokens.LIFETIMES[tokens.Scope.AUTH], tokens.LONGEST_LIFETIME)
-)
-"""Seconds that a token lives."""
 
 
 class UserTokenBody(StrictSerializer):
@@ -34,7 +31,13 @@ class UserTokenBody(StrictSerializer):
         min_value=60,
         max_value=LONGEST,
         default=USUAL,
-        help_text="Seconds.",
+        help_text="Seconds. A token that is made with a token expires with it at the latest.",
+    )
+    code = serializers.CharField(
+        max_length=40,
+        required=False,
+        default="",
+        help_text="Of the authenticator, or a recovery code, where there is a second factor.",
     )
 
 
@@ -43,6 +46,7 @@ class UserTokenAnswer(serializers.ModelSerializer[Token]):
         model = Token
         fields = (
             "id",
+            "parent",
             "label",
             "prefix",
             "scope",
@@ -82,6 +86,27 @@ class SessionAnswer(serializers.ModelSerializer[Session]):
         return bytes(session.key_hash) == asking.key_hash
 
 
+class CodeRequired(PermissionDenied):
+    """The user has a second factor, and this request has not shown it."""
+
+    problem = "second-factor-required"
+
+
+def _ask_for_code(request: Request, code: str, *, now: datetime) -> None:
+    """Raise CodeRequired unless a code is given where the user has a second factor, or was given
+    when this browser signed in. Raises TooManyCodes.
+    """
+    by_token = isinstance(request.auth, Token)
+    if not (second_factor.is_on(_user(request)) if by_token else lacks_code(request._request)):
+        return
+    if not code:
+        raise CodeRequired("Send a code of your authenticator, too, as `code`.")
+    try:
+        second_factor.check(_user(request), code, now=now)
+    except second_factor.WrongCode:
+        raise CodeRequired("This code is wrong, or it was used already.") from None
+
+
 class TokenList(GenericAPIView[Token]):
     """The user's tokens for the API; hashes are never shown."""
 
@@ -99,14 +124,20 @@ class TokenList(GenericAPIView[Token]):
 
     @extend_schema(request=UserTokenBody, responses={201: NewUserTokenAnswer})
     def post(self, request: Request) -> Response:
+        """Create a token. One that is created with another token ends with that one, and is
+        revoked with it. Where there is a second factor, a `code` is needed.
+        """
         body = UserTokenBody(data=request.data)
         body.is_valid(raise_exception=True)
-        given = dict(body.validated_data)
+        given, now = dict(body.validated_data), timezone.now()
+        parent = request.auth if isinstance(request.auth, Token) else None
+        _ask_for_code(request, given.pop("code"), now=now)
         token, secret = tokens.issue(
             _user(request),
             scope=tokens.Scope.AUTH,
-            now=timezone.now(),
+            now=now,
             lifetime=timedelta(seconds=given.pop("expires_in")),
+            parent=parent,
             **given,
         )
         answer = {**UserTokenAnswer(token).data, "token": secret.text}

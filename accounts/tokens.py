@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from accounts import audit, secrets
-from accounts.models import StoredSecret, Token, User, alive
+from accounts import audit, quotas, secrets
+from accounts.models import AccessEnded, StoredSecret, Token, User, alive
 
 Scope = Token.Scope
 Access = Token.Access
@@ -41,13 +41,24 @@ def issue(
     label: str = "",
     access: str = Access.FULL,
     lifetime: timedelta | None = None,
+    parent: Token | None = None,
+    sent_to: str = "",
 ) -> tuple[Token, secrets.Secret]:
     """Store a new token of the user; the secret is in the answer and nowhere else.
 
-    Without a lifetime it has the one of its scope.
+    Without a lifetime it has the one of its scope. It ends with the token that asked for it
+    (`parent`). Raises AccessEnded if the user's access or the parent ended meanwhile, and
+    quotas.QuotaReached.
     """
     secret = secrets.make(PREFIXES[scope])
+    expires_at = now + (lifetime or LIFETIMES[scope])
     with transaction.atomic():
+        User.objects.lock(user)
+        if scope == Scope.AUTH:
+            held = Token.objects.filter(alive(now), user=user, scope=scope).count()
+            quotas.check_quota("TOKENS_PER_USER", held)
+        if parent is not None:
+            expires_at = _end_with(parent, expires_at, now=now)
         token = Token.objects.create(
             user=user,
             scope=scope,
@@ -55,7 +66,9 @@ def issue(
             prefix=secret.visible,
             label=label,
             access=access,
-            expires_at=now + (lifetime or LIFETIMES[scope]),
+            expires_at=expires_at,
+            parent=parent,
+            sent_to=sent_to,
         )
         about = {"scope": scope, "access": access, "label": label, "expires_at": token.expires_at}
         audit.record("token.issued", target=token, after=about, now=now)
@@ -91,15 +104,18 @@ def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
 
 
 def rotate(token: Token, *, now: datetime) -> tuple[Token, secrets.Secret]:
-    """One like it in its place, for as long again; the old one is refused from now on.
+    """One like it in its place, for as long again; the old one is refused from now on, and so
+    are the tokens that were made with it.
 
     Raises TokenRefused when it has ended already, or is used up.
     """
     with transaction.atomic():
+        User.objects.lock(token.user)
         living = Token.objects.filter(alive(now), pk=token.pk, used_at=None)
         if not living.update(revoked=True):
             raise TokenRefused
         audit.record("token.revoked", target=token, now=now)
+        _revoke_children(token)
         return issue(
             token.user,
             scope=Scope(token.scope),
@@ -107,22 +123,30 @@ def rotate(token: Token, *, now: datetime) -> tuple[Token, secrets.Secret]:
             label=token.label,
             access=token.access,
             lifetime=token.expires_at - token.created_at if token.expires_at else None,
+            parent=token.parent,
         )
 
 
 def revoke(token: StoredSecret) -> None:
-    """End a token; the next request with it is refused. Revoking twice is harmless."""
+    """End a token, and the tokens that were made with it; the next request with one of them is
+    refused. Revoking twice is harmless.
+    """
     living = type(token)._default_manager.filter(pk=token.pk, revoked=False)
     with transaction.atomic():
         if living.update(revoked=True):
             audit.record("token.revoked", target=token)
+            if isinstance(token, Token):
+                _revoke_children(token)
 
 
 def revoke_all(user: User, *, keep: Token | None = None) -> None:
-    """End every token of the user but one, unused links included."""
+    """End every token of the user but one, unused links included. The one that is kept no longer
+    depends on the token that made it.
+    """
     kept = [keep.pk] if keep else []
     living = Token.objects.filter(user=user, revoked=False).exclude(pk__in=kept)
     with transaction.atomic():
+        Token.objects.filter(pk__in=kept).update(parent=None)
         if count := living.update(revoked=True):
             audit.record("token.all_revoked", target=user, after={"count": count})
 
@@ -131,6 +155,25 @@ def revoke_mailed(user: User) -> None:
     """End the links that were mailed to the user's address."""
     mailed = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
     Token.objects.filter(user=user, scope__in=mailed, revoked=False).update(revoked=True)
+
+
+def _end_with(parent: Token, expires_at: datetime, *, now: datetime) -> datetime:
+    """Return when a child of this token expires. Locks the parent until the end of the transaction,
+    so that a revocation sees the child. Raises AccessEnded.
+    """
+    held = Token.objects.select_for_update(no_key=True).filter(alive(now), pk=parent.pk).first()
+    if held is None:
+        raise AccessEnded
+    return min(expires_at, held.expires_at) if held.expires_at else expires_at
+
+
+def _revoke_children(*parents: Token) -> None:
+    """End the tokens that were made with these, and with those, and so on."""
+    while parents:
+        parents = tuple(Token.objects.filter(parent__in=parents, revoked=False))
+        Token.objects.filter(pk__in=[child.pk for child in parents]).update(revoked=True)
+        for child in parents:
+            audit.record("token.revoked", target=child)
 
 
 def note_use(token: StoredSecret, *, now: datetime) -> None:

@@ -25,6 +25,7 @@ from accounts import passwords, tokens
 from accounts.actions import SUBJECTS
 from accounts.forms import OwnPasswordForm, SignInForm
 from accounts.models import AuditEvent, User
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.signing_in import enter
 
 LINK_SECRET = "sign_in_link"  # noqa: S105 - a key of the session
@@ -58,6 +59,7 @@ class SignInView(LoginView):
         return enter(self.request, form.get_user(), to=self.get_success_url())
 
 
+@in_pool(PASSWORDS)
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     """Ask for name and password."""
     if "HX-Request" in request.headers:
@@ -110,6 +112,7 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
     return enter(request, user, to=reverse("home"))
 
 
+@in_pool(PASSWORDS)
 def sign_in_to_admin(request: HttpRequest) -> HttpResponse:
     """The admin has no door of its own, which would know nothing of a second factor."""
     if request.user.is_authenticated:
@@ -118,6 +121,7 @@ def sign_in_to_admin(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(request.GET.get("next", reverse("admin:index")))
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,6 +1,6 @@
 """Where a request spends its time: `python -m benchmarks.profile_post`.
 
-Calls the site's WSGI application in this process, without a web server, with single readings and
+Calls Django's handler in this process, without a web server, with single readings and
 then with batches of 1,000. For each it prints the time of a request by the clock, the processor
 time of this process and of its PostgreSQL backend, and of the former the share of each layer as
 the profiler sees it, which slows Python down: its shares count, not its seconds. What is left of
@@ -20,6 +20,7 @@ from typing import Any
 
 import django
 import psutil
+from django.core.handlers.wsgi import WSGIHandler
 
 from benchmarks import bodies, cast, database
 from benchmarks.client import Refused
@@ -35,8 +36,9 @@ def main() -> None:
     database.prepare(database.EMPTY)
     told = cast.assemble(database.EMPTY)
     os.environ.update(database.environment(database.EMPTY))
+    os.environ["SERVES_REQUESTS"] = "true"
     django.setup()
-    from telemetry_site.wsgi import application
+    application = WSGIHandler()
 
     with database.connect(database.EMPTY) as connection:
         for size, number in ((1, 2_000), (1_000, 60)):

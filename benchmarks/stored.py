@@ -159,7 +159,7 @@ def _months(
     firsts: list[date] = [partitions.month_of(start)]
     while firsts[-1] < partitions.month_of(end):
         firsts.append(partitions.month_after(firsts[-1]))
-    partitions.ensure(firsts)
+    partitions.ensure(firsts, now=end)
     for first in firsts:
         begins = datetime(first.year, first.month, 1, tzinfo=UTC)
         after = partitions.month_after(first)

@@ -26,10 +26,8 @@ from commands.api import (
 )
 from commands.models import Command, CommandBatch
 from devices.fields import ObjectField
-from devices.models import Device
+from devices.models import METADATA_KEYS_LIMIT, Device
 from devices.parsers import JSONParser
-
-METADATA_KEYS_LIMIT = 10
 
 
 class BatchParser(JSONParser):

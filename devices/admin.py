@@ -39,6 +39,11 @@ class OwnerForm(forms.Form):
     """Whom devices are given to."""
 
     user = forms.ModelChoiceField(User.objects.filter(is_active=True), label=_("New owner"))
+    revoke_tokens = forms.BooleanField(
+        label=_("Revoke all tokens of the devices"),
+        help_text=_("The devices can send nothing until they get new tokens."),
+        required=False,
+    )
 
     def __init__(self, widget: forms.Widget, *args: Any) -> None:
         super().__init__(*args)
@@ -212,13 +217,12 @@ class DeviceAdmin(AuditedAdmin[Device]):
         return self._confirmed(
             request,
             queryset,
-            lambda rows: enrolment.change_owner(
-                rows, form.cleaned_data["user"], now=timezone.now()
-            ),
+            lambda rows: enrolment.change_owner(rows, now=timezone.now(), **form.cleaned_data),
             title=gettext("Change the owner"),
             words=gettext(
-                "They and all they have sent are the new owner's from now on. Whoever knows a "
-                "token of theirs can still send with it: rotate the tokens if that should end."
+                "The devices and all their readings belong to the new owner from now on. Tokens "
+                "that were never used end. The old owner may know the others: revoke them, too, if "
+                "the old owner must not send for these devices any more."
             ),
             button=gettext("Change the owner"),
             form=form,

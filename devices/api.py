@@ -20,7 +20,14 @@ from accounts.strict import StrictSerializer
 from devices import enrolment, live, presence, refusals
 from devices.authentication import IsDevice, reachable_device, speaking_device
 from devices.fields import ObjectField
-from devices.models import LONGEST_INTERVAL, Device, DeviceQuerySet, DeviceToken, Refusal
+from devices.models import (
+    LONGEST_INTERVAL,
+    METADATA_KEYS_LIMIT,
+    Device,
+    DeviceQuerySet,
+    DeviceToken,
+    Refusal,
+)
 
 METADATA_KEY = re.compile(r"metadata\.([A-Za-z0-9_.-]{1,64})", re.ASCII)
 
@@ -119,7 +126,9 @@ class DeviceList(GenericAPIView[Device]):
             OpenApiParameter("device_type"),
             OpenApiParameter("search", description="A part of the name, in any case."),
             OpenApiParameter(
-                "metadata.<key>", description="The value of a metadata key, as text, exactly."
+                "metadata.<key>",
+                description="The value of a metadata key, as text, exactly. At most "
+                f"{METADATA_KEYS_LIMIT} keys.",
             ),
         ],
     )
@@ -245,7 +254,7 @@ class Self(APIView):
 
 def filtered(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
     """The devices that the query asks for; what it asks is compared, never interpreted."""
-    now = timezone.now()
+    now, metadata = timezone.now(), dict[str, str]()
     for name in request.query_params:
         value = str(request.query_params[name])
         if "\0" in value:
@@ -257,10 +266,13 @@ def filtered(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
         elif name == "search":
             devices = devices.having(now, search=value)
         elif match := METADATA_KEY.fullmatch(name):
-            devices = devices.having(now, metadata={match[1]: value})
+            metadata[match[1]] = value
         elif name not in ("limit", "cursor"):
             raise serializers.ValidationError({"query": ["There is no such filter."]})
-    return devices
+    if len(metadata) > METADATA_KEYS_LIMIT:
+        detail = f"At most {METADATA_KEYS_LIMIT} keys of metadata."
+        raise serializers.ValidationError({"query": [detail]})
+    return devices.having(now, metadata=metadata)
 
 
 def _shown(device: Device) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
@@ -18,6 +19,7 @@ from accounts import audit, secrets
 from accounts.authentication import bearer
 from accounts.compiled import Compiled
 from accounts.models import User, alive
+from accounts.random_cache import RandomCache
 from accounts.tokens import LAST_USED_PRECISION
 from devices.enrolment import TOKEN_PREFIX, note_use
 from devices.models import Device, DeviceToken
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
 TOKEN_FIELDS = ["id", "last_used_at", "device_id"]
 DEVICE_FIELDS = ["id", "name", "device_type"]
 """What most requests with a device's token need; more is fetched when it is asked for."""
-REMEMBERED_LIMIT = 10_000
-_remembered: dict[bytes, DeviceToken] = {}
+_remembered: RandomCache[bytes, DeviceToken] = RandomCache(settings.TOKEN_CACHE_SIZE)
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
@@ -74,10 +75,7 @@ def _find(secret: secrets.Secret, now: datetime) -> DeviceToken:
     for row in living_tokens().rows(digest=secret.digest, now=now):
         token = DeviceToken.from_db(DEFAULT_DB_ALIAS, TOKEN_FIELDS, row[: len(TOKEN_FIELDS)])
         token.device = Device.from_db(DEFAULT_DB_ALIAS, DEVICE_FIELDS, row[len(TOKEN_FIELDS) :])
-        if len(_remembered) >= REMEMBERED_LIMIT:
-            # The one that was remembered first; another thread may be doing the same.
-            _remembered.pop(next(iter(_remembered), b""), None)
-        _remembered[secret.digest] = token
+        _remembered.set(secret.digest, token)
         return token
     raise DeviceToken.DoesNotExist
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts import audit, secrets, tokens
+from accounts import audit, quotas, secrets, tokens
 from accounts.models import User, alive
 from accounts.tokens import TokenRefused, revoke
 from devices import free_json
@@ -37,16 +37,26 @@ class TooManyTokens(Exception):
 def register(user: User, *, name: str, **fields: Any) -> tuple[Device, secrets.Secret]:
     """Store a new device of the user, with its first token.
 
-    Raises ValidationError, InvalidJSON.
+    Raises ValidationError, InvalidJSON, quotas.QuotaReached.
     """
     device = Device(user=user, name=name, **fields)
     _validate(device)
     with transaction.atomic():
+        _check_quota(user)
         device.save(force_insert=True)
         secret = _issue(device, label="first")[1]
         about = {field: getattr(device, field) for field in RECORDED}
         audit.record("device.created", target=device, after=about)
     return device, secret
+
+
+def _check_quota(user: User, *, more: int = 1) -> None:
+    """Raise QuotaReached unless the user may have so many more devices. The user's row is locked,
+    so that of many at once none is too many.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    held = Device.objects.filter(user=user, deleted_at=None).count()
+    quotas.check_quota("DEVICES_PER_USER", held + more - 1)
 
 
 def change(device: Device, **fields: Any) -> Device:
@@ -72,13 +82,23 @@ def change(device: Device, **fields: Any) -> Device:
     return device
 
 
-def change_owner(devices: Iterable[Device], user: User, *, now: datetime) -> int:
-    """Give devices to somebody else, and count those that were not theirs already. Tokens stay as
-    they are: whoever has been told one goes on speaking for the device.
+def change_owner(
+    devices: Iterable[Device], user: User, *, now: datetime, revoke_tokens: bool = False
+) -> int:
+    """Give devices to another user, and count those that were not theirs already.
+
+    Tokens that were never used end: no device needs them, and the old owner may know them. The
+    others end if `revoke_tokens` says so; otherwise the devices go on with them, and so can the old
+    owner if they have kept one. Raises quotas.QuotaReached.
     """
     with transaction.atomic():
         given = _held(devices, ~Q(user=user))
+        if given:
+            _check_quota(user, more=len(given))
         _update(given, user=user, updated_at=now)
+        ending = DeviceToken.objects.filter(device__in=given, revoked=False)
+        for token in ending if revoke_tokens else ending.filter(last_used_at=None):
+            revoke(token)
         for device in given:
             before, device.user = device.user, user
             audit.record(

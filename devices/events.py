@@ -4,7 +4,8 @@ An event is a hint. It says what to look at again, never what is to be seen ther
 have missed one looks again at everything. Commands are told of by the transaction that changed
 them, so that none is missed. PostgreSQL commits such transactions one after the other, disk
 included, which readings would not survive (docs/decisions/0026): of them a thread tells, together
-and a moment later, and only of devices that somebody watches.
+and a moment later, and only of devices whose owner listens. The notification names that user, so
+that the live process needs no list of their devices (docs/decisions/0048).
 """
 
 import logging
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "device_events"
 KINDS = frozenset({"reading", "status", "command"})
 WATCH_SECONDS = 180
-"""How long a device is watched without another word; renewed when less than half is left."""
+"""How long the watch of a user lasts; it is renewed when less than half is left."""
 PAUSE = 0.25
 """Seconds between two tellings of readings."""
 
@@ -32,50 +33,55 @@ class NotAnEvent(ValueError):
 
 
 class Event(NamedTuple):
-    """What kind of thing has happened to which device, and to which of its commands."""
+    """What kind of thing has happened to which device, and to which of its commands; and the user
+    who watches the device, if there is one.
+    """
 
     kind: str
     device_id: UUID
     command_id: UUID | None = None
-
-    def __str__(self) -> str:
-        return " ".join(str(part) for part in self if part)
+    user_id: UUID | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The event in a notification. Raises NotAnEvent."""
+        """The event in a notification, `kind device [command or -] [user]`. Raises NotAnEvent."""
         kind, *ids = text.split(" ")
-        if kind not in KINDS or len(ids) not in (1, 2):
+        if kind not in KINDS or not 1 <= len(ids) <= 3 or ids[0] == "-":
             raise NotAnEvent(text)
         try:
-            return cls(kind, *map(UUID, ids))
+            return cls(kind, *(None if one == "-" else UUID(one) for one in ids))  # type: ignore[arg-type]
         except ValueError:
             raise NotAnEvent(text) from None
 
 
 def tell(happened: Collection[Event]) -> None:
-    """Have the transaction that is under way tell of this when it commits, if somebody watches."""
+    """Have the transaction that is under way notify of these events of devices when it commits,
+    each with the user who watches the device. Events of devices that nobody watches are left out.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             TELL_WATCHED,
             {
                 "channel": CHANNEL,
                 "devices": [event.device_id for event in happened],
-                "events": [str(event) for event in happened],
+                "kinds": [event.kind for event in happened],
             },
         )
 
 
-def watch(device_ids: Collection[UUID]) -> None:
-    """Note that somebody looks at these devices, for WATCH_SECONDS from now."""
+def watch(user_id: UUID) -> None:
+    """Note that this user listens to events, for WATCH_SECONDS from now.
+
+    Writes nothing and locks nothing while more than half of that is left.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(WATCH, {"devices": sorted(device_ids), "seconds": WATCH_SECONDS})
+        cursor.execute(WATCH, {"user": user_id, "seconds": WATCH_SECONDS})
 
 
 def forget_watches() -> int:
-    """Remove what nobody looks at any more, and count it."""
+    """Remove the watches that have ended, and count them."""
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM device_watches WHERE until < now()")
+        cursor.execute("DELETE FROM user_watches WHERE until < now()")
         return int(cursor.rowcount)
 
 
@@ -141,14 +147,15 @@ def note(*kinds: str, device_id: UUID) -> None:
 
 
 WATCH = """
-    INSERT INTO device_watches AS known (device_id, until)
+    INSERT INTO user_watches (user_id, until)
     SELECT id, now() + %(seconds)s * interval '1 second'
-    FROM devices WHERE id = ANY (%(devices)s) ORDER BY id
-    ON CONFLICT (device_id) DO UPDATE SET until = EXCLUDED.until
-    WHERE known.until < now() + %(seconds)s * interval '0.5 second'
+    FROM users WHERE id = %(user)s AND NOT EXISTS (
+        SELECT FROM user_watches
+        WHERE user_id = %(user)s AND until > now() + %(seconds)s * interval '0.5 second')
+    ON CONFLICT (user_id) DO UPDATE SET until = EXCLUDED.until
 """
 TELL_WATCHED = """
-    SELECT pg_notify(%(channel)s, event)
-    FROM unnest(%(devices)s::uuid[], %(events)s::text[]) AS noted(device_id, event)
-    JOIN device_watches USING (device_id) WHERE until > now()
+    SELECT pg_notify(%(channel)s, concat_ws(' ', kind, device_id, '-', user_id))
+    FROM unnest(%(devices)s::uuid[], %(kinds)s::text[]) AS noted(device_id, kind)
+    JOIN watched_devices USING (device_id)
 """

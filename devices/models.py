@@ -26,7 +26,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Coalesce
-from django.db.models.lookups import LessThan
+from django.db.models.lookups import Exact, LessThan
 from django.utils.translation import gettext_lazy as _
 
 from accounts.compiled import Compiled
@@ -37,6 +37,9 @@ CONTACT_PRECISION = timedelta(seconds=30)
 
 LONGEST_INTERVAL = 30 * 24 * 3600
 """Seconds; a device that reports less than monthly has no presence worth showing."""
+
+METADATA_KEYS_LIMIT = 10
+"""Keys of metadata that one search may compare."""
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
 """What a JSON path takes for a number, too."""
@@ -57,7 +60,10 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     """What a person may see of devices, and how they are doing."""
 
     def visible_to(self, user: User) -> Self:
-        """The user's own devices; where every look-up of every door begins."""
+        """The user's own devices; where every look-up of every door begins.
+
+        The view `watched_devices` says the same in SQL: whom an event of a device is for.
+        """
         return self.filter(user=user, deleted_at=None)
 
     def online(self, now: datetime) -> Self:
@@ -101,15 +107,8 @@ class DeviceQuerySet(models.QuerySet["Device"]):
             found = found.filter(device_type=device_type)
         if search:
             found = found.filter(name__icontains=search)
-        for key, value in (metadata or {}).items():
-            # KeyTextTransform would take a key of digits for a place in a list.
-            text = Func(
-                F("metadata"),
-                Value(key),
-                function="jsonb_extract_path_text",
-                output_field=TextField(),
-            )
-            found = found.alias(metadata_text=text).filter(metadata_text=value)
+        if metadata:
+            found = found.filter(*(_has_text(key, value) for key, value in metadata.items()))
         return found
 
     def with_presence(self, now: datetime) -> Self:
@@ -121,6 +120,15 @@ class DeviceQuerySet(models.QuerySet["Device"]):
                 output_field=models.BooleanField(),
             )
         )
+
+
+def _has_text(key: str, value: str) -> Exact[Any]:
+    """Whether metadata has this value, as text, under this key."""
+    # KeyTextTransform would take a key of digits for a place in a list.
+    text = Func(
+        F("metadata"), Value(key), function="jsonb_extract_path_text", output_field=TextField()
+    )
+    return Exact(text, Value(value))
 
 
 def _holds(text: str) -> Func:
@@ -261,16 +269,16 @@ class DeviceToken(StoredSecret):
 
 
 class Watch(models.Model):
-    """Until when somebody looks at a device, and wants to hear of what happens to it."""
+    """Until when a user listens to events of their devices (the view `watched_devices`)."""
 
-    device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE)
+    user = models.OneToOneField(User, primary_key=True, on_delete=models.CASCADE, related_name="+")
     until = models.DateTimeField()
 
     class Meta:
-        db_table = "device_watches"
+        db_table = "user_watches"
 
     def __str__(self) -> str:
-        return f"{self.device_id} until {self.until}"
+        return f"{self.user_id} until {self.until}"
 
 
 class RefusalQuerySet(models.QuerySet["Refusal"]):

@@ -16,5 +16,5 @@ def announce_offline(timestamp: int) -> None:
 @app.periodic(cron="37 * * * *")
 @app.task(queueing_lock="forget_watches")
 def forget_watches(timestamp: int) -> None:
-    """Every hour: forget which devices somebody looked at."""
+    """Every hour: remove the watches that have ended."""
     events.forget_watches()

@@ -60,6 +60,11 @@ def checked_interval(seconds: Any) -> float:
     return float(seconds)
 
 
+def private(path: str, flags: int) -> int:
+    """Opens a file that only its owner may read."""
+    return os.open(path, flags, 0o600)
+
+
 class Spool:
     """The readings that the site does not have yet, oldest first: a file with one JSON a line.
 
@@ -101,7 +106,7 @@ class Spool:
     def write(self, mode: str, path: Path, lines: list[bytes]) -> bool:
         """True when the lines are on the disk, and not merely on their way there."""
         try:
-            with path.open(mode) as file:
+            with open(path, mode, opener=private) as file:
                 file.write(b"\n".join([*lines, b""]))
                 file.flush()
                 os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from django.db import IntegrityError, connection
 
+from accounts import quotas
 from devices import idempotency
 from devices.models import Device
 from telemetry.ingest import DeviceGone
@@ -21,9 +22,10 @@ KEPT_FOR = timedelta(days=2)
 def first_received(device: Device, key: str, body: bytes, *, now: datetime) -> datetime:
     """When this was first delivered: `now`, unless it has been before.
 
-    Raises InvalidIdempotencyKey, IdempotencyKeyReused, DeviceGone.
+    Raises InvalidIdempotencyKey, IdempotencyKeyReused, DeviceGone, quotas.DiskFull.
     """
     idempotency.check(key)
+    quotas.check_disk()
     digest = blake2b(body, digest_size=16).digest()
     # Committed before the readings are: whoever brings them, they get this time.
     with connection.cursor() as cursor:

@@ -1,8 +1,8 @@
 """What is over its age by the rules of retention: how much that is, and how it goes."""
 
 import json
-from collections.abc import Iterator
-from datetime import date, datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from psycopg import errors
 from devices.models import Device
 from telemetry import partitions, purge, retention
 from telemetry.models import DayRollup, HourRollup, RetentionRule, Telemetry
+from telemetry.partitions import Partition
 from telemetry.purge import Gone
 from telemetry.retention import Cutoffs, Rules
 
@@ -68,7 +69,7 @@ class Preview(NamedTuple):
     """What would go if the rules were applied now."""
 
     parts: list[Part]
-    months: list[date]
+    partitions: list[Partition]
     """Those of which no device keeps anything, to be dropped as they are."""
 
 
@@ -82,19 +83,22 @@ def preview(now: datetime) -> Preview:
                 devices = rules.devices_of(rule)
                 going = model._default_manager.filter(device__in=devices, **{f"{time}__lt": before})
                 parts.append(Part(rule, kind, before, *_count(going)))
-    return Preview(parts, _months_before(rules.nothing_kept_before(now)))
+    return Preview(parts, _partitions_before(rules.nothing_kept_before(now)))
 
 
-def apply(now: datetime) -> Iterator[Gone]:
-    """Remove what is over its age, halting after each month and each batch of rows.
+def apply(now: datetime, *, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Gone]:
+    """Remove what is over its age, halting after each partition and each batch of rows.
 
-    What is not rolled up yet is kept until it is.
+    What is not rolled up yet is kept until it is. Once `should_stop` is true, no further device is
+    looked at; the next call removes the rest.
     """
     kept = _cutoffs(now)
     due = {device_id: cutoffs for device_id, cutoffs in kept.items() if any(cutoffs)}
     retention.move_horizons(due)
-    yield from _drop_months(retention.lowest(cutoffs.raw for cutoffs in kept.values()), now)
+    yield from _drop_partitions(retention.lowest(cutoffs.raw for cutoffs in kept.values()), now)
     for device_id, cutoffs in due.items():
+        if should_stop():
+            return
         if cutoffs.raw:
             yield from purge.readings(device_id, before=cutoffs.raw)
         if cutoffs.hour:
@@ -132,29 +136,28 @@ def _cutoffs(now: datetime) -> dict[UUID, Cutoffs]:
     }
 
 
-def _drop_months(before: datetime | None, now: datetime) -> Iterator[Gone]:
-    for month in _months_before(before):
-        after = partitions.starts(partitions.month_after(month))
+def _drop_partitions(before: datetime | None, now: datetime) -> Iterator[Gone]:
+    for partition in _partitions_before(before):
 
-        def agreed(end: datetime = after) -> bool:
+        def agreed(end: datetime = partition.end) -> bool:
             # A device, or a rule that keeps more, may have come since.
             limit = Rules.read().nothing_kept_before(now)
             return limit is not None and end <= limit
 
         rows, _ = _count(
             Telemetry.objects.filter(
-                recorded_at__gte=partitions.starts(month), recorded_at__lt=after
+                recorded_at__gte=partition.start, recorded_at__lt=partition.end
             )
         )
-        if partitions.drop(month, agreed=agreed):
+        if partitions.drop(partition, agreed=agreed):
             yield Gone("telemetry", rows)
 
 
-def _months_before(limit: datetime | None) -> list[date]:
-    """The months that are over by then."""
+def _partitions_before(limit: datetime | None) -> list[Partition]:
+    """The partitions that are over by then."""
     if limit is None:
         return []
-    return [month for month in partitions.existing() if month < partitions.month_of(limit)]
+    return [partition for partition in partitions.existing() if partition.end <= limit]
 
 
 def _count(rows: QuerySet[Any]) -> tuple[int, bool]:

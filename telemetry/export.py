@@ -1,4 +1,4 @@
-"""Readings as files, oldest first: made by PostgreSQL line by line and passed on as they come.
+"""Readings as files, oldest first: made by PostgreSQL line by line.
 
 CSV with a row for each reading and NDJSON are what telemetry.import_file reads; CSV with a column
 for each key is for people. A text that a spreadsheet would take for a formula gets a ' before it.
@@ -7,12 +7,13 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import BoundedSemaphore
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Min
 
+from accounts import quotas
 from devices import times
 from devices.models import Device
 from devices.times import EARLIEST
@@ -36,13 +37,12 @@ Pieces = Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | No
 BUCKETS = 1000
 """Of a series, made at once."""
 
+CHECKED_AFTER = 16 * 1024 * 1024
+"""Bytes of a file after which its size and the room on the disk are looked at."""
 
-_threads = BoundedSemaphore(1)
-"""Of this process: a slow reader holds one for as long as they like, and devices need the rest."""
 
-
-class Busy(Exception):
-    """Another export is on its way."""
+class TooLarge(Exception):
+    """The file would have more bytes than EXPORT_LIMIT."""
 
 
 class Selection(NamedTuple):
@@ -75,6 +75,22 @@ LINES: dict[Format, str] = {
         || ', "recorded_at": "' || {TIME} || '"}}'""",
 }
 HEADERS: dict[Format, bytes] = {"csv": b"recorded_at,telemetry_type,payload\n", "ndjson": b""}
+
+
+def write(pieces: Iterable[bytes], file: IO[bytes]) -> None:
+    """Write an export to a file, whole or not at all. Raises TooLarge, quotas.DiskFull.
+
+    A client that reads slowly so holds a file, and neither a thread nor a transaction.
+    """
+    size, checked = 0, 0
+    for piece in pieces:
+        size += file.write(piece)
+        if size - checked >= CHECKED_AFTER:
+            checked = size
+            if size > settings.EXPORT_LIMIT:
+                raise TooLarge
+            quotas.check_disk()
+    file.seek(0)
 
 
 def readings(selection: Selection, *, format: Format) -> Generator[bytes]:
@@ -218,16 +234,13 @@ def _query(
 def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[bytes]:
     """The header with the first lines, then more of them, all from one snapshot.
 
-    A cursor, so that no statement runs while a reader is slow; on a connection of its own, so
-    that one who never reads on leaves no transaction behind (docs/decisions/0010).
+    On a connection of its own, so that whatever ends the export leaves no transaction behind.
     """
-    if not _threads.acquire(blocking=False):
-        raise Busy
     own = connection.copy()
     try:
         own.set_autocommit(False)
-        with own.cursor() as settings:
-            settings.execute(f"SET statement_timeout = {TIMEOUT_MS}")
+        with own.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = {TIMEOUT_MS}")
         with own.chunked_cursor() as cursor:
             cursor.execute(query, arguments)
             lines = cursor.fetchmany(ROWS)
@@ -236,7 +249,6 @@ def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[b
                 yield _joined(lines)
     finally:
         own.close()
-        _threads.release()
 
 
 def _joined(rows: Sequence[tuple[str]]) -> bytes:

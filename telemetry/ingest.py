@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import Error, connection, transaction
 from psycopg import errors
 
+from accounts import quotas
 from devices import events
 from devices.authentication import living_tokens
 from devices.models import Device, waiting
@@ -74,8 +75,9 @@ def store(
     """Store the readings that are not there yet and return after the commit.
 
     Unless it is an import of old ones, their coming is contact with the device.
-    Raises DeviceGone.
+    Raises DeviceGone, quotas.DiskFull.
     """
+    quotas.check_disk()
     keys.note(device, [(one.telemetry_type, one.keys(), one.recorded_at) for one in readings])
     copy = len(readings) >= COPY_FROM
     for tries_left in reversed(range(TRIES)):
@@ -86,9 +88,11 @@ def store(
             match error.__cause__:
                 case errors.ForeignKeyViolation():
                     raise DeviceGone from error
-                # A month that nothing was stored in yet: rare enough to be found out by trying.
+                # There is no partition for a reading yet: rare enough to be found out by trying.
                 case errors.CheckViolation() if tries_left:
-                    partitions.ensure(partitions.month_of(one.recorded_at) for one in readings)
+                    partitions.ensure(
+                        (partitions.month_of(one.recorded_at) for one in readings), now=now
+                    )
                 # Somebody else has stored the same since it was looked up.
                 case errors.UniqueViolation() if tries_left:
                     copy = False
@@ -110,8 +114,13 @@ def store_quickly(
     anything else is out of the ordinary; nothing is stored then. But what has waited for its turn
     in vain must not wait again: that is raised.
     """
-    if len(readings) >= COPY_FROM or not all(
-        keys.is_noted(device, one.telemetry_type, one.keys(), one.recorded_at) for one in readings
+    if (
+        quotas.is_disk_full()
+        or len(readings) >= COPY_FROM
+        or not all(
+            keys.is_noted(device, one.telemetry_type, one.keys(), one.recorded_at)
+            for one in readings
+        )
     ):
         return None
     arguments = _arguments(device, readings, now, contact=True) | {"digest": digest}

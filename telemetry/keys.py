@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
+from accounts.random_cache import RandomCache
 from devices.models import Device
 from telemetry import units
 from telemetry.models import Key
@@ -50,12 +51,11 @@ REGISTER = """
     ON CONFLICT DO NOTHING
 """
 
-NOTED_LIMIT = 65_536
 NOTED_FOR = 3600
 """Seconds. So long a process may take for known what is so no more, after a database was put back
 to what it was, say."""
 NEVER = datetime.max.replace(tzinfo=UTC)
-_noted: dict[int, datetime] = {}
+_noted: RandomCache[int, datetime] = RandomCache(settings.KEY_CACHE_SIZE)
 """By the hash of a device, a type and all its paths: since when they are known to be registered.
 By the hash alone, as the paths of one reading may be as large as its payload."""
 _forget_at = 0.0
@@ -91,7 +91,9 @@ def note(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]
         _forget()
     number, noted = device.pk.int, _noted
     unseen = [
-        shape for shape in shapes if shape[2] < noted.get(hash((number, shape[0], shape[1])), NEVER)
+        shape
+        for shape in shapes
+        if shape[2] < (noted.get(hash((number, shape[0], shape[1]))) or NEVER)
     ]
     if not unseen:
         return
@@ -110,7 +112,7 @@ def note(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]
 
 def is_noted(device: Device, kind: str, paths: tuple[str, ...], recorded_at: datetime) -> bool:
     """Whether this process has seen such a reading before, so that it need not be noted."""
-    return recorded_at >= _noted.get(hash((device.pk.int, kind, paths)), NEVER)
+    return recorded_at >= (_noted.get(hash((device.pk.int, kind, paths))) or NEVER)
 
 
 def change(key: Key, **fields: Any) -> Key:
@@ -188,9 +190,8 @@ def _register(device: Device, since: dict[tuple[str, str], datetime]) -> bool:
 
 
 def _remember(marks: dict[int, datetime]) -> None:
-    if len(_noted) >= NOTED_LIMIT:
-        _forget()
-    _noted.update(marks)
+    for mark, hour in marks.items():
+        _noted.set(mark, hour)
 
 
 def _forget() -> None:

@@ -1,26 +1,67 @@
-"""The months of the telemetry table."""
+"""The partitions of the telemetry table.
+
+This year and the year before it are partitioned by month, older years by year. So a device that
+sends readings of many old months makes few partitions (docs/decisions/0047). A month that has been
+made stays a month when it grows old; the rest of its year then gets partitions for the gaps.
+"""
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from time import sleep
+from typing import NamedTuple
 
 from django.db import OperationalError, connection, transaction
 from psycopg import errors
 
 logger = logging.getLogger(__name__)
 
+YEARS_BY_MONTH = 2
+"""This calendar year and the one before it; what is older is partitioned by year."""
 MONTHS_AHEAD = 3
 LOCK = 0x7E1E_0001
-"""The advisory lock under which months are made, one process at a time."""
+"""The advisory lock under which partitions are made, one process at a time."""
 PATIENCE = "100ms"
-"""How long a drop waits for a lock, and so keeps the next sender waiting."""
+"""How long a drop waits for a lock, and so keeps the next sender waiting; and how long it may look
+for readings while it holds the lock.
+"""
 VACUUM_PATIENCE = "3s"
-"""How long a drop waits for a vacuum of the month, which nobody else waits for. An automatic one
-is told to end after a second (deadlock_timeout).
+"""How long a drop waits for a vacuum of the partition, which nobody else waits for. An automatic
+one is told to end after a second (deadlock_timeout).
 """
 PAUSES = (0.5, 1, 2, 4, 8, 16, 32)
-"""Seconds between tries to drop a month; together longer than any request may take."""
+"""Seconds between tries to drop a partition; together longer than any request may take."""
+
+
+class Partition(NamedTuple):
+    """Whole months (UTC) that are stored together: from `first` to before `after`, both the first
+    day of a month.
+    """
+
+    first: date
+    after: date
+
+    @property
+    def last(self) -> date:
+        """The first day of the last month."""
+        return (self.after - timedelta(days=1)).replace(day=1)
+
+    @property
+    def name(self) -> str:
+        """The name of the table."""
+        name = f"telemetry_{self.first:%Y_%m}"
+        return name if self.first == self.last else f"{name}_to_{self.last:%Y_%m}"
+
+    @property
+    def start(self) -> datetime:
+        """The first instant."""
+        return starts(self.first)
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after it."""
+        return starts(self.after)
 
 
 def month_of(time: datetime) -> date:
@@ -32,8 +73,13 @@ def month_after(month: date) -> date:
     return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
 
 
-def ensure(months: Iterable[date]) -> list[date]:
-    """Make the partitions of these months that are missing, and return those.
+def starts(month: date) -> datetime:
+    """The first instant of a month."""
+    return datetime(month.year, month.month, 1, tzinfo=UTC)
+
+
+def ensure(months: Iterable[date], *, now: datetime) -> list[Partition]:
+    """Make the partitions that are missing for these months, and return those.
 
     Built aside and then attached, which locks the table less than PARTITION OF would. There is
     no default partition: the newest readings could then no longer be read in order.
@@ -41,59 +87,116 @@ def ensure(months: Iterable[date]) -> list[date]:
     made = []
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        there = existing()
         for month in sorted(set(months)):
-            name = _name(month)
-            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
-            if not cursor.fetchone()[0]:
-                cursor.execute(_definition(name, month))
-                made.append(month)
-                logger.debug("made the partition %s", name)
+            if any(one.first <= month < one.after for one in there):
+                continue
+            partition = _missing(month, there, now)
+            cursor.execute(_definition(partition))
+            there.append(partition)
+            made.append(partition)
+            logger.debug("made the partition %s", partition.name)
     return made
 
 
-def starts(month: date) -> datetime:
-    """The first instant of a month."""
-    return datetime(month.year, month.month, 1, tzinfo=UTC)
-
-
-def ensure_ahead(now: datetime) -> list[date]:
+def ensure_ahead(now: datetime) -> list[Partition]:
     """Make this month and the next ones, so that midnight on the first is an hour like any."""
-    months = [month_of(now)]
-    for _ in range(MONTHS_AHEAD):
-        months.append(month_after(months[-1]))
-    return ensure(months)
+    return ensure(_ahead(now), now=now)
 
 
-def existing() -> list[date]:
-    """The months that there are, in order."""
+def existing() -> list[Partition]:
+    """The partitions that there are, in order."""
     with connection.cursor() as cursor:
+        # The bounds are NULL of one that another transaction has just dropped.
         cursor.execute(
-            """
-            SELECT to_date(relname, '"telemetry_"YYYY_MM') FROM pg_inherits
-            JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'telemetry'::regclass
-            ORDER BY relname
+            r"""
+            SELECT (bounds[1]::timestamptz AT TIME ZONE 'UTC')::date AS first,
+                (bounds[2]::timestamptz AT TIME ZONE 'UTC')::date
+            FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid CROSS JOIN LATERAL
+                regexp_match(pg_get_expr(relpartbound, pg_class.oid), '\(''(.+)''\).+\(''(.+)''\)')
+                AS bounds
+            WHERE inhparent = 'telemetry'::regclass AND bounds IS NOT NULL ORDER BY first
             """
         )
-        return [month for (month,) in cursor.fetchall()]
+        return [Partition(*row) for row in cursor.fetchall()]
 
 
-def drop(month: date, *, agreed: Callable[[], bool]) -> bool:
-    """Drop a month with all that is in it, and return whether that was done.
+def drop_empty(now: datetime) -> list[Partition]:
+    """Drop the partitions without readings, and return those; this month and the next ones stay.
+
+    Ends at the first one that cannot be dropped: the rest is left for another night.
+    """
+    ahead = _ahead(now)
+    dropped = []
+    for partition in existing():
+        if partition.after > ahead[0] and partition.first <= ahead[-1]:
+            continue
+        is_empty = partial(_is_empty, partition)
+        if is_empty():
+            if not drop(partition, agreed=is_empty):
+                break
+            dropped.append(partition)
+    return dropped
+
+
+def drop(partition: Partition, *, agreed: Callable[[], bool]) -> bool:
+    """Drop a partition with all that is in it, and return whether that was done.
 
     `agreed` is asked once nothing more can be stored in it, and has the last word. Whoever reads
     or writes is waited for, but briefly, since senders queue up behind whoever waits for the
-    whole table: a month that stays in use is left for another night.
+    whole table: a partition that stays in use is left for another night.
     """
     for pause in (*PAUSES, None):
         try:
-            return _drop(_name(month), agreed)
+            return _drop(partition.name, agreed)
         except OperationalError as error:
             if not isinstance(error.__cause__, errors.LockNotAvailable):
                 raise
         if pause:
             sleep(pause)
-    logger.warning("%s is in use all the time and was not dropped", _name(month))
+    logger.warning("%s is in use all the time and was not dropped", partition.name)
     return False
+
+
+def _ahead(now: datetime) -> list[date]:
+    """This month and the next ones."""
+    months = [month_of(now)]
+    for _ in range(MONTHS_AHEAD):
+        months.append(month_after(months[-1]))
+    return months
+
+
+def _missing(month: date, there: list[Partition], now: datetime) -> Partition:
+    """The partition to make for a month that none of those that are there holds."""
+    if month.year > now.astimezone(UTC).year - YEARS_BY_MONTH:
+        return Partition(month, month_after(month))
+    before = [one.after for one in there if one.after <= month]
+    behind = [one.first for one in there if one.first > month]
+    return Partition(
+        max([date(month.year, 1, 1), *before]), min([date(month.year + 1, 1, 1), *behind])
+    )
+
+
+def _is_empty(partition: Partition) -> bool:
+    """Whether no reading is stored in a partition. False if that is not found within PATIENCE:
+    the rows of a purged device may not be vacuumed yet.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [PATIENCE])
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM telemetry"
+                " WHERE recorded_at >= %s AND recorded_at < %s)",
+                [partition.start, partition.end],
+            )
+            (found,) = cursor.fetchone()
+            # So that the timeout ends with the block, even within another transaction.
+            transaction.set_rollback(True)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, errors.QueryCanceled):
+            raise
+        return False
+    return not found
 
 
 def _drop(name: str, agreed: Callable[[], bool]) -> bool:
@@ -101,7 +204,7 @@ def _drop(name: str, agreed: Callable[[], bool]) -> bool:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
         if cursor.fetchone()[0]:
             # A vacuum would not give way within the short patience of the lock that matters; this
-            # one keeps neither readers nor writers from the month.
+            # one keeps neither readers nor writers from the partition.
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [VACUUM_PATIENCE])
             cursor.execute(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
@@ -115,12 +218,9 @@ def _drop(name: str, agreed: Callable[[], bool]) -> bool:
     return True
 
 
-def _name(month: date) -> str:
-    return f"telemetry_{month:%Y_%m}"
-
-
-def _definition(name: str, month: date) -> str:
-    span = f"FROM ('{month} 00:00:00+00') TO ('{month_after(month)} 00:00:00+00')"
+def _definition(partition: Partition) -> str:
+    name = partition.name
+    span = f"FROM ('{partition.first} 00:00:00+00') TO ('{partition.after} 00:00:00+00')"
     return f"""
         CREATE TABLE {name} (LIKE telemetry INCLUDING ALL);
         CREATE TRIGGER device_exists_on_insert AFTER INSERT ON {name}

@@ -6,7 +6,7 @@ is gone on with by whoever comes next. Of two who remove the same rows one waits
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -49,12 +49,19 @@ class Gone(NamedTuple):
     rows: int
 
 
-def purge_deleted() -> Counter[str]:
-    """Remove every decommissioned device with all that is its, and count the rows by table."""
+def purge_deleted(*, should_stop: Callable[[], bool] = lambda: False) -> Counter[str]:
+    """Remove every decommissioned device with all that is its, and count the rows by table.
+
+    Returns after the current batch once `should_stop` is true; the next call removes the rest.
+    """
     gone: Counter[str] = Counter()
     for device in Device.objects.exclude(deleted_at=None).order_by("deleted_at"):
+        if should_stop():
+            break
         for table, rows in purge(device):
             gone[table] += rows
+            if should_stop():
+                return gone
     return gone
 
 

@@ -3,7 +3,7 @@
 What is over its age goes in expiry.py. All cut-offs are midnights in UTC.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import NamedTuple, Self
@@ -129,14 +129,15 @@ def horizon(device: Device) -> Cutoffs:
     return _horizons(Horizon.objects.filter(pk=device.pk)).get(device.pk, Cutoffs())
 
 
-def horizons() -> dict[UUID, Cutoffs]:
-    """The same of every device that has lost anything: no rollup can be made anew from before.
+def horizons(devices: Collection[UUID]) -> dict[UUID, Cutoffs]:
+    """The same of those of some devices that have lost anything: no rollup can be made anew from
+    before.
 
     Within a transaction they stay where they are until it ends.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
-    return _horizons(Horizon.objects.all())
+    return _horizons(Horizon.objects.filter(pk__in=devices))
 
 
 def move_horizons(due: dict[UUID, Cutoffs]) -> None:

@@ -4,7 +4,9 @@ import logging
 from collections import Counter
 
 from django.utils import timezone
+from procrastinate import JobContext, RetryStrategy
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import JobAborted
 
 from telemetry import deliveries, expiry, partitions, purge, rollups
 
@@ -19,32 +21,58 @@ def make_months_ahead(timestamp: int) -> None:
 
 
 @app.periodic(cron="* * * * *")
-@app.task(queueing_lock="purge_deleted_devices", lock="purge_deleted_devices")
-def purge_deleted_devices(timestamp: int) -> None:
+@app.task(
+    queue="long",
+    queueing_lock="purge_deleted_devices",
+    lock="purge_deleted_devices",
+    pass_context=True,
+)
+def purge_deleted_devices(context: JobContext, timestamp: int) -> None:
     """Every minute: clear what deleted devices have left."""
-    purge.purge_deleted()
+    purge.purge_deleted(should_stop=context.should_abort)
 
 
 @app.periodic(cron="17 3 * * *")
-@app.task(queueing_lock="forget_old_deliveries")
+@app.task(queue="long", queueing_lock="forget_old_deliveries", lock="apply_retention")
 def forget_old_deliveries(timestamp: int) -> None:
     """Every night: forget the Idempotency-Keys that nobody sends again."""
     deliveries.forget_old(timezone.now())
 
 
 @app.periodic(cron="23 3 * * *")
-@app.task(queueing_lock="apply_retention", lock="apply_retention")
-def apply_retention(timestamp: int) -> None:
-    """Every night: remove what is over its age."""
+@app.task(
+    queue="long",
+    queueing_lock="apply_retention",
+    lock="apply_retention",
+    pass_context=True,
+    retry=RetryStrategy(retry_exceptions=[JobAborted]),
+)
+def apply_retention(context: JobContext, timestamp: int) -> None:
+    """Every night: remove what is over its age; what a stop interrupts goes on at the next start.
+
+    Raises JobAborted to be queued again.
+    """
     gone: Counter[str] = Counter()
-    for table, rows in expiry.apply(timezone.now()):
+    for table, rows in expiry.apply(timezone.now(), should_stop=context.should_abort):
         gone[table] += rows
+        if context.should_abort():
+            break
     logger.info("retention has removed %s", dict(gone))
+    if context.should_abort():
+        raise JobAborted
+
+
+@app.periodic(cron="43 3 * * *")
+@app.task(queueing_lock="drop_empty_partitions", lock="apply_retention")
+def drop_empty_partitions(timestamp: int) -> None:
+    """Every night: drop the tables of old months and years in which no reading is left."""
+    dropped = partitions.drop_empty(timezone.now())
+    logger.info("dropped %d empty partitions", len(dropped))
 
 
 @app.periodic(cron="* * * * * */10")
-@app.task(queueing_lock="roll_up", lock="rollups")
-def roll_up(timestamp: int) -> None:
+@app.task(queue="long", queueing_lock="roll_up", lock="rollups", pass_context=True)
+def roll_up(context: JobContext, timestamp: int) -> None:
     """Every ten seconds: bring the hours and days up to date with the readings."""
-    rollups.drain()
-    rollups.roll_up_closed_hours(timezone.now())
+    rollups.drain(should_stop=context.should_abort)
+    rollups.roll_up_closed_hours(timezone.now(), should_stop=context.should_abort)

@@ -1,15 +1,16 @@
-"""How much there is and how much comes: readings by hour and day, bytes by table and month.
+"""How much there is and how much comes: readings by hour and day, bytes by table and partition.
 
 Every figure is found in the same time whatever is stored: of the rollups a sample of keys is asked
 for one bucket each, and the sizes are those of files.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection
 
 from telemetry import partitions
+from telemetry.partitions import Partition
 from telemetry.rollups import DAY, HOUR, floor
 
 SAMPLE = 5_000
@@ -45,8 +46,6 @@ SIZES = """
     WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
     ORDER BY 2 DESC
 """
-PREFIX = "telemetry_2"
-"""How the tables of months begin, and no other."""
 
 
 class Rate(NamedTuple):
@@ -59,10 +58,12 @@ class Rate(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Bytes with indexes: by table, the largest first, and of the readings by month."""
+    """Bytes with indexes: by table, the largest first, and of the readings by partition, the newest
+    first.
+    """
 
     tables: list[tuple[str, int]]
-    months: list[tuple[date, int]]
+    partitions: list[tuple[Partition, int]]
 
     @property
     def total(self) -> int:
@@ -83,15 +84,16 @@ def rate() -> Rate:
 
 
 def sizes() -> Sizes:
-    """What the tables take up; the months of the readings count as one table."""
+    """What the tables take up; the partitions of the readings count as one table."""
     with connection.cursor() as cursor:
         cursor.execute(SIZES)
         found = cursor.fetchall()
-    months = [(_month(name), size) for name, size in found if name.startswith(PREFIX)]
-    tables = [(name, size) for name, size in found if not name.startswith(PREFIX)]
-    tables.append(("telemetry", sum(size for _, size in months)))
+    by_name = {partition.name: partition for partition in partitions.existing()}
+    parts = [(by_name[name], size) for name, size in found if name in by_name]
+    tables = [(name, size) for name, size in found if name not in by_name]
+    tables.append(("telemetry", sum(size for _, size in parts)))
     tables.sort(key=lambda table: -table[1])
-    return Sizes(tables, sorted(months, reverse=True))
+    return Sizes(tables, sorted(parts, reverse=True))
 
 
 def growth(found: Sizes, now: datetime) -> float | None:
@@ -99,7 +101,7 @@ def growth(found: Sizes, now: datetime) -> float | None:
 
     None where that is too short to tell.
     """
-    by_month = dict(found.months)
+    by_month = {part.first: size for part, size in found.partitions if part.first == part.last}
     this = partitions.month_of(now)
     last = partitions.month_of(partitions.starts(this) - timedelta(days=1))
     days_so_far = (now - partitions.starts(this)) / DAY
@@ -108,8 +110,3 @@ def growth(found: Sizes, now: datetime) -> float | None:
     if days_so_far < LEAST_DAYS or by_month.get(this, 0) <= EMPTY:
         return None
     return by_month[this] / days_so_far
-
-
-def _month(name: str) -> date:
-    year, month = name.removeprefix("telemetry_").split("_")
-    return date(int(year), int(month), 1)

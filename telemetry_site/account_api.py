@@ -52,7 +52,7 @@ class OwnArchive(APIView):
 
     @extend_schema(request=None, responses={202: ArchiveAnswer})
     def post(self, request: Request) -> Response:
-        """Have it made anew."""
+        """Have a new one made, once a day."""
         made = archives.request(_user(request), now=timezone.now())
         return Response(ArchiveAnswer(made).data, status=status.HTTP_202_ACCEPTED)
 

@@ -1,5 +1,7 @@
 """What concerns all that belongs to a user: taking it along, and leaving."""
 
+from typing import Any
+
 from django import forms
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
@@ -13,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import archives, closing, passwords
 from accounts.models import Archive
+from accounts.request_pools import PASSWORDS, in_pool
 from accounts.views import SignedInRequest
 from devices.models import Device
 from telemetry_site import archive, leaving
@@ -32,11 +35,23 @@ class ConfirmForm(forms.Form):
 def data(request: SignedInRequest) -> HttpResponse:
     """Have an archive of everything made, and fetch it."""
     now = timezone.now()
+    too_soon: archives.TooManyArchives | None = None
     if request.method == "POST":
-        archives.request(request.user, now=now)
-        return redirect("own-data")
+        try:
+            archives.request(request.user, now=now)
+        except archives.TooManyArchives as error:
+            too_soon = error
+        else:
+            return redirect("own-data")
     found = archives.of(request.user, now=now)
-    return render(request, "account/data.html", {"archive": found, "kept": archives.KEPT})
+    context: dict[str, Any] = {"archive": found, "too_soon": too_soon}
+    if found and found.status == Archive.Status.READY:
+        next_after = archives.next_after(found)
+        context["next_after"] = next_after if next_after > now else None
+    response = render(request, "account/data.html", context, status=429 if too_soon else 200)
+    if too_soon:
+        response["Retry-After"] = str(too_soon.retry_after)
+    return response
 
 
 @login_required
@@ -49,6 +64,7 @@ def archive_file(request: SignedInRequest) -> HttpResponseBase:
         raise Http404 from None
 
 
+@in_pool(PASSWORDS)
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])

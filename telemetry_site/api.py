@@ -17,8 +17,9 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import closing, passwords, signup, tokens
+from accounts import archives, closing, emails, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
+from accounts.quotas import DiskFull, QuotaReached
 from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
 from commands import batches, lifecycle
@@ -37,6 +38,7 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         "registration-closed",
         "Here nobody can register by themselves.",
     ),
+    (emails.NothingToProve, 409, "nothing-to-prove", "Your address is confirmed already."),
     (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
     (
         closing.LastAdministrator,
@@ -59,6 +61,7 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         "invalid-idempotency-key",
         "An Idempotency-Key is 1 to 255 printable ASCII characters.",
     ),
+    (export.TooLarge, 422, "export-too-large", "Choose a shorter range: the file is too large."),
     (lifecycle.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
     (lifecycle.AlreadyFinished, 409, "already-finished", "This command has another result."),
     (lifecycle.StillPending, 409, "still-pending", "This command has not ended yet."),
@@ -101,10 +104,11 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
         case batches.NoneTaken():
             detail = "None of the devices takes this."
             return problem(request, 422, detail=detail, faults=list(_of_batch(exc)))
-        case export.Busy():
-            detail = "Another export is on its way."
-            return problem(request, 503, detail=detail, headers={"Retry-After": "10"})
-        case TooManyTries() | TooManyHashes():
+        case archives.TooManyArchives(retry_after=seconds):
+            detail = "You have an archive of the last day; one is made per day."
+            headers = {"Retry-After": str(seconds)}
+            return problem(request, 429, code="limit:archive", detail=detail, headers=headers)
+        case TooManyTries() | TooManyHashes() | QuotaReached() | DiskFull():
             return refusal_of(request, exc)
         case TooManyCodes():
             detail = "Too many wrong codes. Try again later."

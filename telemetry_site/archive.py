@@ -12,14 +12,16 @@ from contextlib import closing
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import FileResponse
 from django.utils import timezone
+from psycopg import errors
 
 from accounts import archives, audit
 from accounts.models import Archive, AuditEvent, Registration, SecondFactor, Session, Token, User
@@ -31,6 +33,7 @@ from telemetry.models import Key, RetentionRule
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+T = TypeVar("T")
 ROWS = 500
 """Fetched at once."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -46,40 +49,77 @@ a ' before it.
 FORMATS: tuple[export.Format, ...] = ("ndjson", "csv")
 
 
-def make_waiting() -> None:
-    """Make the archives that somebody waits for, the oldest request first."""
-    waiting = Archive.objects.filter(status=Archive.Status.WAITING)
-    for archive in waiting.select_related("user").order_by("requested_at"):
-        draft = archives.folder() / f"{archive.pk}.draft"
-        try:
-            draft.touch(mode=0o600)
-            write(archive.user, draft, now=timezone.now())
-            archives.finish(archive, draft, now=timezone.now())
-        except Exception:
-            logger.exception("archive %s could not be made", archive.pk)
-            archives.fail(archive, now=timezone.now())
-        finally:
-            draft.unlink(missing_ok=True)
+class Stopped(Exception):
+    """The process is to end; the archive is not complete."""
 
 
-def write(user: User, path: Path, *, now: datetime) -> None:
-    """Write the archive of a user to a file."""
+def make_waiting(*, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Make the archives that users wait for, the oldest request first.
+
+    Only one process at a time does. Once `should_stop` is true the archive that is being made
+    stays in the queue; the next call starts it again.
+    """
+    with archives.making() as alone:
+        if not alone:
+            return
+        archives.remove_drafts()
+        archives.give_up(now=timezone.now())
+        waiting = Archive.objects.filter(status=Archive.Status.WAITING)
+        for archive in waiting.select_related("user").order_by("requested_at"):
+            if should_stop():
+                return
+            _make(archive, should_stop)
+
+
+def _make(archive: Archive, should_stop: Callable[[], bool]) -> None:
+    draft = archives.folder() / f"{archive.pk}.draft"
+    try:
+        draft.touch(mode=0o600)
+        write(archive.user, draft, now=timezone.now(), should_stop=should_stop)
+        archives.finish(archive, draft, now=timezone.now())
+    except Stopped:
+        logger.info("archive %s is interrupted and will be started again", archive.pk)
+    except (InterfaceError, OperationalError) as error:
+        # A lost connection interrupts the archive, too. A statement that takes too long fails it.
+        if not isinstance(error.__cause__, errors.QueryCanceled):
+            raise
+        logger.exception("archive %s takes too long to be made", archive.pk)
+        archives.fail(archive, now=timezone.now())
+    except Exception:
+        logger.exception("archive %s could not be made", archive.pk)
+        archives.fail(archive, now=timezone.now())
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write(
+    user: User, path: Path, *, now: datetime, should_stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Write the archive of a user to a file. Raises Stopped soon after `should_stop` is true."""
     with ZipFile(path, "w") as archive:
         readme = README.format(site=settings.PUBLIC_URL, name=user.username, time=now.isoformat())
         with _member(archive, "README.txt", now) as file:
             file.write(readme.encode())
         for name, table in TABLES.items():
             with _member(archive, f"{name}.json", now) as file:
-                _write_json(file, table.rows(user))
+                _write_json(file, _until(should_stop, table.rows(user)))
             with _member(archive, f"{name}.csv", now) as file:
-                _write_csv(file, table.fields, table.rows(user))
+                _write_csv(file, table.fields, _until(should_stop, table.rows(user)))
         for device in Device.objects.visible_to(user).order_by("created_at").iterator():
             for format in FORMATS:
                 name = f"readings/{str(device.pk)[:8]} {export.file_name(device, format)}"
                 pieces = export.readings(export.Selection(device), format=format)
                 with _member(archive, name, now) as file, closing(pieces):
-                    for piece in pieces:
+                    for piece in _until(should_stop, pieces):
                         file.write(piece)
+
+
+def _until(should_stop: Callable[[], bool], items: Iterable[T]) -> Iterator[T]:
+    """The same items. Raises Stopped before the next one once `should_stop` is true."""
+    for item in items:
+        if should_stop():
+            raise Stopped
+        yield item
 
 
 def _member(archive: ZipFile, name: str, now: datetime) -> IO[bytes]:

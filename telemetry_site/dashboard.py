@@ -11,6 +11,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateW
 from commands.models import Command
 from devices.models import Device, Refusal, in_contact
 from telemetry import volume
+from telemetry_site.jobs import count_stalled
 
 LATE = timedelta(minutes=2)
 """After which a job that nobody has begun is late; the most frequent come every ten seconds."""
@@ -25,6 +26,7 @@ class Jobs(NamedTuple):
 
     failed: int
     late: int
+    stalled: int
     failing: list[str]
     heartbeat: datetime | None
     alive: bool
@@ -88,6 +90,7 @@ def jobs(now: datetime) -> Jobs:
     return Jobs(
         failed=sum(by_task.values()),
         late=since.filter(since__lte=due).count(),
+        stalled=count_stalled(),
         failing=sorted(name.rpartition(".")[2] for name in by_task),
         heartbeat=heartbeat,
         alive=heartbeat is not None and heartbeat > now - WORKER_SILENT,

@@ -6,9 +6,13 @@ from pathlib import Path
 
 
 def make_data_dir(path: Path) -> Path:
-    """Create the folder where it is missing and return its absolute path."""
+    """Create the folder where it is missing, for its owner only, and return its absolute path.
+
+    Where root runs the site, the embedded PostgreSQL has a user of its own that passes through.
+    """
     path = path.expanduser().resolve()
-    path.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700 if os.geteuid() else 0o711, exist_ok=True)
     return path
 
 

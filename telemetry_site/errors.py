@@ -15,12 +15,17 @@ from django.utils.translation import gettext_noop as _noop
 from django.utils.translation import ngettext
 
 from accounts.hashers import TooManyHashes
+from accounts.quotas import DiskFull, QuotaReached
 from accounts.throttles import TooManyTries
 from devices import refusals
 from devices.free_json import Fault
 
 NOT_FOUND = _noop("There is nothing here, or nothing that you may see.")
 DATABASE_AWAY = _noop("The database cannot answer just now; nothing was stored.")
+QUOTAS = {
+    "DEVICES_PER_USER": _noop("A user can have %(count)d devices. Delete one first."),
+    "TOKENS_PER_USER": _noop("A user can have %(count)d tokens. Revoke one first."),
+}
 SECONDS_TOLD = 90
 """Up to here a time to wait is told in seconds."""
 SENTENCES = {
@@ -35,11 +40,13 @@ TITLES = {
     400: _noop("Not understood"),
     403: _noop("Not allowed"),
     404: _noop("Not found"),
+    409: _noop("Not possible"),
     411: _noop("Length needed"),
     413: _noop("Too large"),
     429: _noop("Too many requests"),
     500: _noop("Something went wrong"),
     503: _noop("Back in a moment"),
+    507: _noop("The disk is full"),
 }
 """Of pages. The API keeps to the phrases of HTTP, and to English."""
 
@@ -104,6 +111,14 @@ def refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
             seconds = 5
             detail = _("Too many people sign in at this moment. Try again.")
             response = answer(request, 503, detail=detail)
+        case DiskFull():
+            seconds = 60
+            detail = _("The disk is full. Nothing was stored.")
+            response = answer(request, 507, detail=detail, code="disk-full")
+        case QuotaReached(setting=setting, most=most):
+            return answer(
+                request, 409, detail=_(QUOTAS[setting]) % {"count": most}, code="quota-reached"
+            )
         case _:
             return None
     response["Retry-After"] = str(seconds)

@@ -5,13 +5,13 @@ neither a host nor a token. The granian of the Procfile does not even ask for `/
 from probe/: a probe that waits behind a thousand readings would tell of them, and not of the site.
 """
 
-import shutil
 from collections.abc import Callable
 
 from django.conf import settings
 from django.db import Error, connection
 from django.http import HttpResponse, JsonResponse
 
+from accounts import quotas
 from telemetry_site.checks import migrations_waiting
 
 PATHS = {"/livez", "/readyz"}
@@ -34,7 +34,7 @@ def draining() -> str:
 
 def disk() -> str:
     """Whether there is room below DATA_DIR."""
-    free = shutil.disk_usage(settings.DATA_DIR).free
+    free = quotas.free_bytes()
     return "ok" if free >= settings.DISK_RESERVE else f"only {free} bytes are free"
 
 

@@ -1,5 +1,6 @@
 """Deleting one's account with all that is in it: gone at once, and cleared by the worker."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -25,9 +26,14 @@ def leave(user: User, *, password: str, now: datetime) -> None:
         closing.close(user, now=now)
 
 
-def clear(*, now: datetime) -> None:
-    """Forget the users who have left and whose devices are purged by now."""
+def clear(*, now: datetime, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Forget the users who have left and whose devices are purged by now.
+
+    Returns after the current user once `should_stop` is true.
+    """
     for user in User.objects.exclude(deleted_at=None):
+        if should_stop():
+            return
         # A request that was under way when its user left may have added one yet.
         enrolment.decommission_all(user, now=now)
         if not Device.objects.filter(user=user).exists():

@@ -50,6 +50,12 @@ def _requests() -> list[Limit]:
             count(settings.READINGS_PER_REQUEST),
             "READINGS_PER_REQUEST",
         ),
+        Limit(
+            _("Requests of one user, device or address"),
+            rate(settings.REQUESTS_PER_CLIENT),
+            "REQUESTS_PER_CLIENT",
+        ),
+        Limit(_("File of readings that is exported"), size(settings.EXPORT_LIMIT), "EXPORT_LIMIT"),
         Limit(_("A reading's time ahead of the server's"), span(skew), "ALLOWED_CLOCK_SKEW"),
     ]
 
@@ -85,17 +91,32 @@ def _commands() -> list[Limit]:
 
 def _reading() -> list[Limit]:
     from commands.api import LONGEST_WAIT
+    from devices.models import METADATA_KEYS_LIMIT
     from telemetry import series
+    from telemetry_site import middleware
     from telemetry_site.api import KeysetPagination
-    from telemetry_site.live import application, speakers
+    from telemetry_site.live import places, speakers, waiters
 
     return [
+        Limit(_("Parameters in an address"), count(middleware.PARAMETERS_LIMIT)),
+        Limit(_("Keys of metadata that devices are searched by"), count(METADATA_KEYS_LIMIT)),
         Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
         Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
         Limit(_("Points of each"), count(series.POINTS_LIMIT)),
         Limit(_("Longest wait for a command"), span(timedelta(seconds=LONGEST_WAIT))),
-        Limit(_("Streams of events of one person"), count(application.STREAMS_PER_USER)),
+        Limit(_("Streams of events of one person"), count(places.STREAMS_PER_USER)),
         Limit(_("Devices that a stream may name"), count(speakers.DEVICES_NAMED)),
+        Limit(_("Requests of one device that wait for commands"), count(waiters.POLLS_PER_DEVICE)),
+        Limit(
+            _("Waiting devices and pages of one user"),
+            count(settings.LIVE_CONNECTIONS_PER_USER),
+            "LIVE_CONNECTIONS_PER_USER",
+        ),
+        Limit(
+            _("Waiting devices and pages of one client address"),
+            count(settings.LIVE_CONNECTIONS_PER_ADDRESS),
+            "LIVE_CONNECTIONS_PER_ADDRESS",
+        ),
         Limit(
             _("Devices and pages that wait in all"),
             count(settings.LIVE_CONNECTIONS),
@@ -114,9 +135,12 @@ def _devices() -> list[Limit]:
             count(settings.KEYS_PER_DEVICE),
             "KEYS_PER_DEVICE",
         ),
+        Limit(_("Devices of a user"), count(settings.DEVICES_PER_USER), "DEVICES_PER_USER"),
+        Limit(_("Tokens of a user"), count(settings.TOKENS_PER_USER), "TOKENS_PER_USER"),
         Limit(_("Tokens of a device"), count(enrolment.TOKENS_PER_DEVICE)),
         Limit(_("How long the old token works beside a new one"), span(enrolment.ROTATION_GRACE)),
         Limit(_("Longest life of a person's token"), span(tokens.LONGEST_LIFETIME)),
+        Limit(_("Sessions of a user"), count(settings.SESSIONS_PER_USER), "SESSIONS_PER_USER"),
     ]
 
 
@@ -124,6 +148,8 @@ def _tries() -> list[Limit]:
     told = {
         "sign-in": _("Passwords for one name from one address"),
         "sign-in-address": _("Passwords for any name from one address"),
+        "sign-in-name": _("Failed sign-ins for one name from all addresses"),
+        "sign-in-slowed": _("Sign-ins for that name from one address after that"),
         "password": _("Passwords that somebody signed in is asked for"),
         "register": _("Registrations from one address"),
         "mail": _("Mails to one mailbox, asked for from one address"),
@@ -131,15 +157,32 @@ def _tries() -> list[Limit]:
         "mail-address": _("Mails to one mailbox"),
         "invitation": _("Invitations by one member of staff"),
     }
-    return [
+    tries = [
         Limit(
             told[name],
-            _("%(times)s in %(span)s")
-            % {"times": count(times), "span": span(timedelta(0, seconds))},
+            rate((times, seconds)),
             f"{name.upper().replace('-', '_')}_LIMIT",
         )
         for name, (times, seconds) in settings.THROTTLES.items()
     ]
+    factors = [
+        Limit(
+            _("All addresses of one IPv6 /%(bits)d, compared with one address") % {"bits": bits},
+            _("%(factor)s times as many") % {"factor": count(factor)},
+            f"IPV6_{bits}_FACTOR",
+        )
+        for bits, factor in ((56, settings.IPV6_56_FACTOR), (48, settings.IPV6_48_FACTOR))
+    ]
+    return [*tries, *factors]
+
+
+def rate(limit: tuple[int, int]) -> str:
+    """In words: 10 in 15 minutes."""
+    times, seconds = limit
+    return _("%(times)s in %(span)s") % {
+        "times": count(times),
+        "span": span(timedelta(0, seconds)),
+    }
 
 
 def size(amount: int) -> str:

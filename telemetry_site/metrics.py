@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from telemetry_site import counts
+from telemetry_site import counts, jobs
 
 PATH = "/metrics"
 THIS_MACHINE = {"127.0.0.1", "::1"}
@@ -136,6 +136,8 @@ class _Database(Collector):
             for value, count in _rows(sql):
                 family.add_metric([value], count)
             yield family
+        stalled = "Jobs that lost their worker and are not queued again yet."
+        yield GaugeMetricFamily("telemetry_jobs_stalled", stalled, value=jobs.count_stalled())
 
 
 class _Disk(Collector):

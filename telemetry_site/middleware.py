@@ -18,6 +18,7 @@ from accounts import addresses, audit, sessions
 from accounts.authentication import lacks_second_factor
 from telemetry.api import express
 from telemetry_site import context, errors, health, logs, metrics, observed, refused
+from telemetry_site.server.request_body import takes_chunks
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -40,6 +41,8 @@ WORTH_COMPRESSING = 1000
 RANDOM_BYTES = 100
 OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
 
+PARAMETERS_LIMIT = 200
+"""Parameters in the query of an address."""
 LONGEST_LENGTH = 20
 """Digits of a Content-Length."""
 
@@ -151,12 +154,25 @@ def without_nul(get_response: Handler) -> Handler:
     return middleware
 
 
+def query_limit(get_response: Handler) -> Handler:
+    """Refuse a query of more parameters than any address has a use for, before it is parsed."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.META["QUERY_STRING"].count("&") >= PARAMETERS_LIMIT:
+            limit = {"limit": PARAMETERS_LIMIT}
+            detail = _("The address may have %(limit)s parameters at most.") % limit
+            return errors.answer(request, 400, detail=detail)
+        return get_response(request)
+
+    return middleware
+
+
 def body_limit(get_response: Handler) -> Handler:
     """Refuse a body that is too large, or of a length nobody has told, before it is read."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if encoding := request.headers.get("Transfer-Encoding"):
-            if encoding.lower() == "chunked" and request.path_info.startswith("/api/"):
+        if request.headers.get("Transfer-Encoding"):
+            if takes_chunks(request.META):
                 # Measured while it is read.
                 return get_response(request)
             return errors.answer(request, 411, detail=_("Send the body's length (Content-Length)."))

@@ -34,6 +34,11 @@ HTTPS = PUBLIC.scheme == "https"
 LIVE_PORT = env.int("LIVE_PORT", default=PORT + 7000 if PORT + 7000 < 65536 else PORT - 7000)
 LIVE_URL = env.str("LIVE_URL", default="").rstrip("/")
 LIVE_CONNECTIONS = env.int("LIVE_CONNECTIONS", default=10_000)
+# Neither one user nor one client can take all of them.
+LIVE_CONNECTIONS_PER_USER = env.int("LIVE_CONNECTIONS_PER_USER", default=LIVE_CONNECTIONS * 6 // 10)
+LIVE_CONNECTIONS_PER_ADDRESS = env.int(
+    "LIVE_CONNECTIONS_PER_ADDRESS", default=LIVE_CONNECTIONS * 6 // 10
+)
 # Processes of the site; its server reads this itself.
 WORKERS = env.int("GRANIAN_WORKERS", default=2)
 
@@ -74,6 +79,7 @@ MIDDLEWARE = [
     "telemetry_site.middleware.compressed",
     "telemetry_site.middleware.without_trailing_slash",
     "telemetry_site.middleware.refusals",
+    "telemetry_site.middleware.query_limit",
     "telemetry_site.middleware.body_limit",
     "telemetry_site.middleware.without_nul",
     "telemetry_site.middleware.express_lane",
@@ -89,7 +95,6 @@ MIDDLEWARE = [
     "telemetry_site.middleware.limits",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
-WSGI_APPLICATION = "telemetry_site.wsgi.application"
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -179,6 +184,9 @@ AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 ARCHIVES = DATA_DIR / "archives"
 """What people have asked for of theirs, until it is fetched or over its time."""
 
+TRANSFERS = make_data_dir(DATA_DIR / "transfers")
+"""Where files without a name lie while they are received or sent."""
+
 # The browser
 
 SESSION_ENGINE = "accounts.sessions"
@@ -186,6 +194,8 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600
 """Seconds after which a session ends whatever happens."""
 SESSION_IDLE = 12 * 3600
 """Seconds without a request after which it ends, too."""
+SESSIONS_PER_USER = env.int("SESSIONS_PER_USER", default=100)
+"""Browsers that one user is signed in with; the oldest is signed out when a new one signs in."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Each copy on one machine has its own sign-in: browsers share cookies between ports.
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
@@ -254,6 +264,8 @@ SPECTACULAR_SETTINGS = {
 THROTTLES = {
     "sign-in": rate(env.str("SIGN_IN_LIMIT", default="10/900")),
     "sign-in-address": rate(env.str("SIGN_IN_ADDRESS_LIMIT", default="100/3600")),
+    "sign-in-name": rate(env.str("SIGN_IN_NAME_LIMIT", default="50/3600")),
+    "sign-in-slowed": rate(env.str("SIGN_IN_SLOWED_LIMIT", default="1/900")),
     "password": rate(env.str("PASSWORD_LIMIT", default="10/900")),
     "register": rate(env.str("REGISTER_LIMIT", default="20/3600")),
     "mail": rate(env.str("MAIL_LIMIT", default="5/3600")),
@@ -261,6 +273,11 @@ THROTTLES = {
     "mail-address": rate(env.str("MAIL_ADDRESS_LIMIT", default="30/86400")),
     "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
 }
+# An IPv6 client may have 256 or 65,536 networks of the size that is counted as one client.
+IPV6_56_FACTOR = env.int("IPV6_56_FACTOR", default=4)
+"""How many times the limit of one client all clients of an IPv6 /56 have together."""
+IPV6_48_FACTOR = env.int("IPV6_48_FACTOR", default=16)
+"""The same for a /48."""
 # Behind https there is a proxy, and most often on the same machine.
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else [])
 """Addresses and networks of the proxies whose X-Forwarded-For is believed."""
@@ -279,6 +296,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 IMPORT_LIMIT = env.int("IMPORT_LIMIT", default=32 * 1024 * 1024)
 """Bytes of a file of readings."""
+EXPORT_LIMIT = env.int("EXPORT_LIMIT", default=4 * 1024**3)
+"""Bytes of a file of readings that is exported."""
 INFLATED_LIMIT = env.int("INFLATED_LIMIT", default=5 * 1024 * 1024)
 """Bytes of a body that came deflated (gzip, zstd), once it is inflated."""
 READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)
@@ -288,6 +307,15 @@ ALLOWED_CLOCK_SKEW = env.int("ALLOWED_CLOCK_SKEW", default=24 * 3600)
 """Seconds a reading's time may be ahead of the server's."""
 KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
 """Values of a device that are listed and charted, by type and path; more are only stored."""
+TOKEN_CACHE_SIZE = env.int("TOKEN_CACHE_SIZE", default=50_000)
+"""Device tokens that a process remembers, about 1 KB each."""
+KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=65_536)
+"""Shapes of readings (a device, a type, its keys) that a process remembers, 120 bytes each."""
+DEVICES_PER_USER = env.int("DEVICES_PER_USER", default=10_000)
+TOKENS_PER_USER = env.int("TOKENS_PER_USER", default=200)
+"""Tokens for the API, beside those of devices."""
+REQUESTS_PER_CLIENT = rate(env.str("REQUESTS_PER_CLIENT", default="30000/60"))
+"""Requests of one user, device or address that a process answers, in how many seconds."""
 PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
 
 # Watching it
@@ -300,7 +328,7 @@ DRAINING_FILE = DATA_DIR / "draining"
 DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=0)
 """As long the site goes on after it was told to end, and says so at /readyz."""
 DISK_RESERVE = env.int("DISK_RESERVE", default=200 * 1024 * 1024)
-"""Bytes; with less room below DATA_DIR the site is not ready."""
+"""Bytes; with less room below DATA_DIR readings are refused, and the site is not ready."""
 SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
 """`mailto:…` or `https://…`: whom to tell of a weakness, at /.well-known/security.txt."""
 LOG_FORMAT = env.str("LOG_FORMAT", default="line")

@@ -1,11 +1,11 @@
 """What the worker does about its own table and about sessions."""
 
 from django.utils import timezone
-from procrastinate import JobContext, builtin_tasks
+from procrastinate import JobContext
 from procrastinate.contrib.django import app
 
 from accounts import archives, sessions
-from telemetry_site import archive, leaving
+from telemetry_site import archive, jobs, leaving
 
 
 @app.periodic(cron="17 * * * *")
@@ -16,20 +16,20 @@ def clear_sessions(timestamp: int) -> None:
 
 
 @app.periodic(cron="27 * * * *")
-@app.task(queueing_lock="remove_old_jobs", pass_context=True)
-async def remove_old_jobs(context: JobContext, timestamp: int) -> None:
-    """Every hour: forget jobs that ended well more than a day ago."""
-    await builtin_tasks.remove_old_jobs(context, max_hours=24, remove_failed=False)
+@app.task(queueing_lock="remove_old_jobs")
+def remove_old_jobs(timestamp: int) -> None:
+    """Every hour: remove jobs that ended a day ago, and failed ones after 30 days."""
+    jobs.remove_old()
 
 
 @app.periodic(cron="* * * * * */10")
-@app.task(queueing_lock="make_archives", lock="make_archives")
-def make_archives(timestamp: int) -> None:
-    """Every ten seconds: make the archives that somebody waits for.
+@app.task(queue="long", queueing_lock="make_archives", lock="make_archives", pass_context=True)
+def make_archives(context: JobContext, timestamp: int) -> None:
+    """Every ten seconds: make the archives that users wait for.
 
-    A worker that is killed meanwhile leaves a draft, and the next one begins anew.
+    An archive that is interrupted stays in the queue; the next run starts it again.
     """
-    archive.make_waiting()
+    archive.make_waiting(should_stop=context.should_abort)
 
 
 @app.periodic(cron="47 * * * *")
@@ -40,7 +40,12 @@ def clean_archives(timestamp: int) -> None:
 
 
 @app.periodic(cron="* * * * *")
-@app.task(queueing_lock="clear_users_who_left")
-def clear_users_who_left(timestamp: int) -> None:
+@app.task(
+    queue="long",
+    queueing_lock="clear_users_who_left",
+    lock="purge_deleted_devices",
+    pass_context=True,
+)
+def clear_users_who_left(context: JobContext, timestamp: int) -> None:
     """Every minute: forget those who have left, once their devices are purged."""
-    leaving.clear(now=timezone.now())
+    leaving.clear(now=timezone.now(), should_stop=context.should_abort)

@@ -11,7 +11,9 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.db.models.functions import Lower
@@ -23,11 +25,13 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import secrets, tokens
+from accounts.authentication import lacks_code
 from accounts.models import Token, alive
 from accounts.views import SignedInRequest
 from devices import enrolment
 from devices.models import UNUSED_AFTER, Device, DeviceToken
 
+TOKENS_PER_PAGE = 50
 DEVICE_TOKENS_PER_PAGE = 100
 LIFETIMES = [
     (7, gettext_lazy("7 days")),
@@ -73,9 +77,8 @@ class DeviceTokenForm(forms.Form):
 def tokens_page(request: SignedInRequest) -> HttpResponse:
     """Every token that opens something of the user's."""
     now = timezone.now()
-    return render(
-        request, "tokens/list.html", {**_of_devices(request, now), "tokens": _own(request)}
-    )
+    own = Paginator(_own(request), TOKENS_PER_PAGE).get_page(request.GET.get("own"))
+    return render(request, "tokens/list.html", {**_of_devices(request, now), "own": own})
 
 
 @login_required
@@ -91,6 +94,8 @@ def tokens_of_device(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: SignedInRequest) -> HttpResponse:
     """Make a token for a program, and show it this once."""
+    if lacks_code(request):
+        return _sign_in_anew(request)
     form = TokenForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return _asked(request, {"form": form, "title": _("New token")})
@@ -124,6 +129,8 @@ def new_of_device(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def rotate(request: SignedInRequest, token_id: UUID) -> HttpResponse:
     """Ask, then put a new token in the place of one."""
+    if lacks_code(request):
+        return _sign_in_anew(request)
     token = get_object_or_404(_own(request), pk=token_id)
     return _replaced(request, token, lambda: tokens.rotate(token, now=timezone.now()))
 
@@ -150,10 +157,17 @@ def revoke_of_device(request: SignedInRequest, device_id: UUID, token_id: UUID) 
     return _ended(request, _of_device(request, device_id, token_id))
 
 
+def _sign_in_anew(request: SignedInRequest) -> HttpResponse:
+    """A session from before the second factor was on makes no tokens: sign in with a code."""
+    to = request.get_full_path()
+    logout(request)
+    return redirect_to_login(to)
+
+
 def _own(request: SignedInRequest) -> QuerySet[Token]:
     living = alive(timezone.now())
     own = Token.objects.filter(living, user=request.user, scope=tokens.Scope.AUTH)
-    return own.order_by("-created_at")
+    return own.order_by("-created_at", "-id")
 
 
 def _of_devices(request: SignedInRequest, now: datetime, **which: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from uuid import UUID
 import factory
 import pyotp
 from django.contrib.auth.hashers import make_password
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from factory.django import DjangoModelFactory
@@ -47,6 +48,22 @@ class UserFactory(DjangoModelFactory[User]):
 class StaffFactory(UserFactory):
     is_staff = True
     is_superuser = True
+
+
+def many_devices(user: User, number: int) -> None:
+    """Make this many devices of the user, and let the planner know of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO devices (id, user_id, name, device_type, status, metadata,
+                                 expected_interval, created_at, updated_at)
+            SELECT gen_random_uuid(), %s, 'device ' || n, 'generic', 'offline', '{}', 60,
+                   now(), now()
+            FROM generate_series(1, %s) AS n
+            """,
+            [user.pk, number],
+        )
+        cursor.execute("ANALYZE devices")
 
 
 class DeviceFactory(DjangoModelFactory[Device]):

@@ -10,9 +10,6 @@ from threading import Condition
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from procrastinate.contrib.django.models import ProcrastinateJob
-
-from accounts import tasks
 
 LINK = re.compile(r"^https?://\S+$", re.MULTILINE)
 
@@ -51,6 +48,11 @@ class Inbox:
 
     def deliver(self) -> int:
         """Do what the worker does with the mails asked for since the last time; how many jobs."""
+        # Not above: the harness of tests/fire has no settings of Django.
+        from procrastinate.contrib.django.models import ProcrastinateJob
+
+        from accounts import tasks
+
         jobs = ProcrastinateJob.objects.filter(
             task_name="accounts.tasks.deliver", id__gt=self.done
         ).order_by("id")

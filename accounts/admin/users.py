@@ -19,6 +19,7 @@ from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import (
+    access,
     confirmation,
     emails,
     locks,
@@ -27,7 +28,6 @@ from accounts import (
     sessions,
     signup,
     throttles,
-    tokens,
 )
 from accounts.account_forms import InvitationForm
 from accounts.audited import RecordingAdmin
@@ -35,9 +35,11 @@ from accounts.forms import PasswordForm
 from accounts.guarded import staff_of
 from accounts.models import Registration, User
 from accounts.read_only import ReadOnlyAdmin
+from accounts.request_pools import PASSWORDS
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 TOKENS_SHOWN = 20
+NOT_IN_THE_FORM = ["password", "is_active", "pending_email", "access_generation", "last_login"]
 
 
 class UserForm(forms.ModelForm[User]):
@@ -71,6 +73,8 @@ class VerifiedFilter(admin.SimpleListFilter):
 @admin.register(User)
 class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     """People. They are deactivated rather than deleted: their devices hold readings."""
+
+    request_pool = PASSWORDS
 
     subject = "user"
 
@@ -126,10 +130,14 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            # The whole row is saved: keep what another request has changed since it was read.
+            User.objects.select_for_update(no_key=True).get(pk=obj.pk)
+            obj.refresh_from_db(fields=NOT_IN_THE_FORM)
         super().save_model(request, obj, form, change)
         if change and "email" in form.changed_data:
-            # What was mailed to the old address proves nothing of the new one.
-            tokens.revoke_mailed(obj)
+            # Whoever had access with the old address may not be the owner of the new one.
+            access.end_access(obj)
 
     @admin.display(description=_("verified"), boolean=True, ordering="email_verified_at")
     def verified(self, user: User) -> bool:
@@ -180,8 +188,8 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
             rights.sign_out,
             title=gettext("End sessions and tokens"),
             words=gettext(
-                "They are signed out everywhere, and the tokens of their programs are refused from "
-                "now on. They sign in again as before; their devices go on sending."
+                "They are signed out everywhere, and their API tokens, mailed links and a pending "
+                "change of address end. They sign in again as before; their devices go on sending."
             ),
             button=gettext("End them"),
         )
@@ -224,8 +232,8 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
             rights.deactivate,
             title=gettext("Deactivate users"),
             words=gettext(
-                "They are signed out, and they, their tokens and their devices are refused from "
-                "now on. Nothing is lost, and they can be reactivated."
+                "They are signed out and their API tokens end. They and their devices are refused "
+                "until they are reactivated; no readings are lost."
             ),
             button=gettext("Deactivate"),
         )
@@ -237,7 +245,10 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
             queryset,
             rights.reactivate,
             title=gettext("Reactivate users"),
-            words=gettext("They and their devices are let in again."),
+            words=gettext(
+                "They can sign in again, and their devices' tokens work again. API tokens have to "
+                "be created anew."
+            ),
             button=gettext("Reactivate"),
         )
 
@@ -293,8 +304,7 @@ class RegistrationAdmin(ReadOnlyAdmin[Registration]):
         return self.fields if obj else ("email",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        allowed = request.user.has_perm("accounts.add_registration")
-        return allowed and settings.REGISTRATION != "closed"
+        return signup.may_invite(staff_of(request)) and settings.REGISTRATION != "closed"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("accounts.delete_registration")

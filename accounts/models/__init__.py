@@ -11,10 +11,13 @@ from accounts.models.credentials import (
     alive,
 )
 from accounts.models.people import (
+    AccessEnded,
     Archive,
     User,
     UserManager,
     UsernameValidator,
+    fold,
+    spelled,
     time_zones,
     validate_language,
     validate_time_zone,
@@ -25,6 +28,7 @@ from accounts.models.trail import (
 )
 
 __all__ = [
+    "AccessEnded",
     "Archive",
     "AuditEvent",
     "AuditEventQuerySet",
@@ -39,6 +43,8 @@ __all__ = [
     "UserManager",
     "UsernameValidator",
     "alive",
+    "fold",
+    "spelled",
     "time_zones",
     "validate_language",
     "validate_time_zone",

@@ -61,12 +61,33 @@ class Token(StoredSecret):
     scope = models.CharField(_("scope"), max_length=20, choices=Scope)
     access = models.CharField(_("access"), max_length=4, choices=Access, default=Access.FULL)
     used_at = models.DateTimeField(_("used at"), null=True, blank=True, editable=False)
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.CASCADE,
+        db_index=False,
+        related_name="children",
+        editable=False,
+        help_text="The token that made it, which it does not outlive.",
+    )
+    sent_to = models.EmailField(
+        max_length=254,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The address that a link was mailed to, and proves.",
+    )
 
     class Meta(StoredSecret.Meta):
         db_table = "tokens"
         verbose_name = _("token")
         verbose_name_plural = _("tokens")
-        indexes = [models.Index(fields=["-created_at", "-id"], name="tokens_newest")]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="tokens_newest"),
+            models.Index(
+                fields=["parent"], condition=Q(parent__isnull=False), name="tokens_of_parent"
+            ),
+        ]
         constraints = [
             *StoredSecret.Meta.constraints,
             models.CheckConstraint(

@@ -1,17 +1,20 @@
 """People, and what they take away with them."""
 
 import uuid
+from collections.abc import Iterator
 from functools import cache
 from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.auth.validators import UnicodeUsernameValidator
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Lower
+from django.db.models.lookups import Exact
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -36,15 +39,53 @@ def validate_language(code: str) -> None:
         raise ValidationError(gettext("Choose one of these."))
 
 
+class AccessEnded(PermissionDenied):
+    """The user's access was ended after this request had proved who sends it."""
+
+
+def fold(name: str) -> str:
+    """Return the spelling by which names and e-mail addresses are looked up and counted."""
+    return name.casefold()
+
+
+def spelled(field: str, text: str) -> Q:
+    """Match rows whose `field` is `text` in upper or lower case, as the unique indexes do."""
+    return Q(Exact(Lower(field), Lower(Value(text, models.TextField()))))
+
+
+SESSION_SALT = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+
+
 class UserManager(BaseUserManager["User"]):
     """Finds people; makes them for the command line."""
 
     def called(self, name: str) -> "User | None":
-        """The user with this username or e-mail address, whatever its case.
+        """Return the user with this username or e-mail address, in upper or lower case.
 
-        A username may not contain `@` (see the constraint), so no name is two people's.
+        A username may not contain `@` (see the constraint). The case mapping of the database
+        differs from `fold` for some letters (a dotless i becomes I). A user is found only by a
+        name that `fold` takes for theirs, so that each spelling that finds them is counted as one.
         """
-        return self.filter(Q(username__iexact=name) | Q(email__iexact=name)).first()
+        if "@" in name:
+            return self.with_email(name)
+        user = self.filter(spelled("username", name)).first()
+        return user if user and fold(user.username) == fold(name) else None
+
+    def with_email(self, email: str) -> "User | None":
+        """Return the user who has confirmed this address, or else the newest who claims it."""
+        claims = self.filter(spelled("email", email))
+        user = claims.order_by(F("email_verified_at").desc(nulls_last=True), "-created_at").first()
+        return user if user and fold(user.email) == fold(email) else None
+
+    def lock(self, user: "User") -> None:
+        """Lock the user's row until the end of the transaction.
+
+        Raises AccessEnded if access ended after `user` was read: what this request has proved
+        (a password, a token) opens nothing any more.
+        """
+        current = self.select_for_update(no_key=True).filter(pk=user.pk)
+        if not current.filter(access_generation=user.access_generation).exists():
+            raise AccessEnded
 
     def create_user(
         self, username: str, email: str, password: str | None = None, **fields: object
@@ -88,6 +129,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(_("is staff"), default=False)
     email_verified_at = models.DateTimeField(_("email verified at"), null=True, blank=True)
     pending_email = models.EmailField(max_length=254, blank=True, editable=False)
+    # How often access was ended: what was proved before the last time counts no more.
+    access_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     time_zone = models.CharField(
         _("time zone"), max_length=64, default="UTC", validators=[validate_time_zone]
     )
@@ -109,15 +152,18 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_table = "users"
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        indexes = [models.Index(Lower("email"), name="users_email")]
         constraints = [
             models.UniqueConstraint(
                 Lower("username"),
                 name="users_username_unique_in_any_case",
                 violation_error_message=_("This username is taken."),
             ),
+            # Several users may claim an address; one of them can confirm it.
             models.UniqueConstraint(
                 Lower("email"),
-                name="users_email_unique_in_any_case",
+                condition=Q(email_verified_at__isnull=False),
+                name="users_email_confirmed_once",
                 violation_error_message=_("This address is taken."),
             ),
             models.CheckConstraint(
@@ -131,6 +177,20 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def get_short_name(self) -> str:
         return self.username
+
+    def get_session_auth_hash(self) -> str:
+        """Return what a session is bound to: it ends with the password and with all access."""
+        return self._access_hash()
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        for key in settings.SECRET_KEY_FALLBACKS:
+            yield self._access_hash(secret=key)
+
+    def _access_hash(self, secret: str | None = None) -> str:
+        # Generation 0 has Django's own hash, so that an upgrade ends no session.
+        generation = f"{self.access_generation} " if self.access_generation else ""
+        value = f"{generation}{self.password}"
+        return salted_hmac(SESSION_SALT, value, secret=secret, algorithm="sha256").hexdigest()
 
 
 class Archive(models.Model):

@@ -66,9 +66,10 @@ def drop_month(bench: Bench) -> Iterator[Row]:
     with running(ours), database.connect(bench.large) as connection:
         for _ in range(bench.rounds):
             # One that was interrupted has left it.
-            if SACRIFICE in partitions.existing():
-                partitions.drop(SACRIFICE, agreed=lambda: True)
-            partitions.ensure([SACRIFICE])
+            for partition in partitions.existing():
+                if partition.first == SACRIFICE:
+                    partitions.drop(partition, agreed=lambda: True)
+            (sacrificed,) = partitions.ensure([SACRIFICE], now=partitions.starts(SACRIFICE))
             fill(connection, bench)
             forget_senders(connection, bench, bench.large)
             sent = bodies.batches(
@@ -81,7 +82,7 @@ def drop_month(bench: Bench) -> Iterator[Row]:
             sender.start()
             time.sleep(0.3)
             started, before = time.perf_counter(), len(taken)
-            assert partitions.drop(SACRIFICE, agreed=lambda: True)
+            assert partitions.drop(sacrificed, agreed=lambda: True)
             durations.append(time.perf_counter() - started)
             still, until = sender.is_alive(), len(taken)
             sender.join()

@@ -1,18 +1,17 @@
 """Readings as files: out of a device and into one."""
 
 import io
-import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.http import StreamingHttpResponse
+from django.http import FileResponse
 from django.utils import timezone
-from django.utils.http import content_disposition_header, parse_header_parameters
+from django.utils.http import parse_header_parameters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -22,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
+from accounts.request_pools import TRANSFERS, in_pool
 from accounts.strict import StrictQuery
 from devices.authentication import reachable_device
 from devices.free_json import Fault
@@ -31,15 +31,8 @@ from telemetry import buckets, export, import_file, importing, readings, retenti
 from telemetry.api import outcome
 from telemetry.api.queries import time_range
 
-logger = logging.getLogger(__name__)
-
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 MEDIA_TYPES: dict[export.Format, str] = {"csv": CSV, "ndjson": NDJSON}
-BROKEN_OFF = "The export broke off here; not all readings are in this file."
-BROKEN_OFF_LINES: dict[export.Format, bytes] = {
-    "csv": f"{BROKEN_OFF}\n".encode(),
-    "ndjson": f'{{"error": "{BROKEN_OFF}"}}\n'.encode(),
-}
 STEPS = {"hour": buckets.HOUR, "day": buckets.DAY}
 IN_MEMORY = 1024 * 1024
 """Bytes of a file that are kept off the disk."""
@@ -128,6 +121,7 @@ class ImportAnswer(serializers.Serializer[Any]):
     )
 
 
+@in_pool(TRANSFERS)
 class Export(APIView):
     """The readings as a file, oldest first, of any length."""
 
@@ -135,7 +129,7 @@ class Export(APIView):
         parameters=[ExportQuery],
         responses={(200, media_type): OpenApiTypes.STR for media_type in MEDIA_TYPES.values()},
     )
-    def get(self, request: Request, device_id: UUID) -> StreamingHttpResponse:
+    def get(self, request: Request, device_id: UUID) -> FileResponse:
         device = reachable_device(request, device_id)
         query = ExportQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
@@ -154,36 +148,21 @@ class Export(APIView):
             pieces = export.table(selection, keys=list(dict.fromkeys(asked["key"])))
         else:
             pieces = export.readings(selection, format=format)
-        answer = StreamingHttpResponse(
-            Download(pieces, BROKEN_OFF_LINES[format]),
+        file = TemporaryFile(dir=settings.TRANSFERS)  # noqa: SIM115 - the response closes it
+        try:
+            export.write(pieces, file)
+        except BaseException:
+            file.close()
+            raise
+        return FileResponse(
+            file,
+            as_attachment=True,
+            filename=export.file_name(device, format),
             content_type=f"{MEDIA_TYPES[format]}; charset=utf-8",
         )
-        name = export.file_name(device, format)
-        answer["Content-Disposition"] = content_disposition_header(True, name) or ""
-        return answer
 
 
-class Download:
-    """A file on its way. Its first piece is made at once: if that fails, so does the request."""
-
-    def __init__(self, pieces: Generator[bytes], broken_off: bytes) -> None:
-        self.pieces, self.broken_off = pieces, broken_off
-        self.first = next(pieces)
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            if self.first:
-                yield self.first
-            yield from self.pieces
-        except Exception:
-            # The status is sent, and the server would end the answer as if it were whole.
-            logger.exception("an export broke off")
-            yield self.broken_off
-
-    def close(self) -> None:
-        self.pieces.close()
-
-
+@in_pool(TRANSFERS)
 class Import(APIView):
     """Readings from a file, stored in batches: those already there are no fault."""
 
@@ -278,7 +257,7 @@ def _media_type(request: Request) -> str:
 def _received(request: Request) -> Iterator[IO[bytes]]:
     """The body as a file, inflated, whole before the first reading is stored."""
     limits = {"limit": settings.IMPORT_LIMIT, "inflated_limit": settings.IMPORT_LIMIT}
-    with SpooledTemporaryFile(IN_MEMORY) as file:
+    with SpooledTemporaryFile(IN_MEMORY, dir=str(settings.TRANSFERS)) as file:
         for chunk in received(request.stream or io.BytesIO(), request.META, **limits):
             file.write(chunk)
         yield file

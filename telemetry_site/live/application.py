@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.core.exceptions import DisallowedHost, ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 
+from accounts import addresses
 from commands.api import claim_limit, claim_wait
 from devices.events import Event
 from telemetry_site.counts import counter
@@ -19,22 +21,23 @@ from telemetry_site.live import answers, speakers
 from telemetry_site.live.answers import Send
 from telemetry_site.live.database import Database
 from telemetry_site.live.listener import listen
+from telemetry_site.live.places import Full, Places, TooMany
 from telemetry_site.live.speakers import Scope
 from telemetry_site.live.streams import Stream, Streams
 from telemetry_site.live.waiters import Waiters
+from telemetry_site.middleware import PARAMETERS_LIMIT
 
 logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 HEARTBEAT = 15.0
-"""Seconds after which a stream says that it is still there, and whether it may be is looked up."""
-SLOWEST = 30.0
-"""Seconds a client has to read what is sent to it."""
-STREAMS_PER_USER = 50
+"""Seconds within which a stream says that it is still there, and whether it may be is looked up."""
+POLL_THREADS = 4
+STREAM_THREADS = 2
 DOORS = {"/api/v1/device/commands": "commands", "/api/v1/events": "events"}
-RETRY = b"retry: 3000\n\n"
-"""Milliseconds after which a browser comes again."""
+RETRY = (2000, 5000)
+"""Milliseconds after which a browser connects again; at random, so that not all do at once."""
 NOTHING = b":\n\n"
 """A comment."""
 STREAM_HEADERS = {
@@ -66,7 +69,9 @@ class Live:
     """Everybody who waits."""
 
     def __init__(self) -> None:
-        self.database = Database()
+        self.database = Database("polls", threads=POLL_THREADS)
+        self.database_of_streams = Database("streams", threads=STREAM_THREADS)
+        self.places = Places()
         self.waiters = Waiters()
         self.streams = Streams()
         self.ending = False
@@ -95,6 +100,7 @@ class Live:
         with suppress(asyncio.CancelledError):
             await listening
         await asyncio.to_thread(self.database.close)
+        await asyncio.to_thread(self.database_of_streams.close)
         await send({"type": "lifespan.shutdown.complete"})
 
     def _hear(self, event: Event) -> None:
@@ -114,11 +120,18 @@ class Live:
         door = DOORS.get(scope["path"].rstrip("/"), "none")
         send = _counted(send, door)
         try:
+            if scope["query_string"].count(b"&") >= PARAMETERS_LIMIT:
+                raise SuspiciousOperation("too many parameters in the address")
             headers = answers.headers_for(request)
             answer = self._door(door, scope["method"])
-            await answer(scope, receive, send, headers)
-        except DisallowedHost:
+            with self.places.of_address(addresses.of(request)):
+                await answer(scope, receive, send, headers)
+        except SuspiciousOperation:
             await answers.whole(send, problem(request, 400), headers)
+        except (TooMany, Full) as error:
+            # Without the connection the client costs nothing until it comes again.
+            headers["Connection"] = "close"
+            await answers.whole(send, answers.of_error(request, error), headers)
         except Exception as error:
             await answers.whole(send, answers.of_error(request, error), headers)
 
@@ -135,8 +148,12 @@ class Live:
     ) -> None:
         """Claim what waits for the device, or what comes for it within `wait` seconds."""
         until = asyncio.get_running_loop().time() + _seconds(scope)
-        asking = await self.database.run(speakers.device, scope)
-        with self.waiters.joined(asking.pk) as woken, counter.present(("live_waiting",)):
+        asking, owner_id = await self.database.run(speakers.device, scope)
+        with (
+            self.places.of_user(owner_id),
+            self.waiters.joined(asking.pk) as woken,
+            counter.present(("live_waiting",)),
+        ):
             with _connected(receive, woken) as client:
                 claimed = await self.database.run(speakers.take, scope, asking)
                 while claimed is None and not self.ending:
@@ -147,6 +164,8 @@ class Live:
                         break
                     if client.gone():
                         return
+                    if woken.ended:
+                        break
                     woken.clear()
                     claimed = await self.database.run(speakers.take, scope, asking)
         response = HttpResponse(claimed or b"", "application/json", 200 if claimed else 204)
@@ -156,31 +175,30 @@ class Live:
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
     ) -> None:
         """Tell of events until the client or its right to hear of them goes."""
-        audience = await self.database.run(speakers.audience, scope)
-        if self.streams.count(audience.user_id) >= STREAMS_PER_USER:
-            raise exceptions.Throttled(wait=HEARTBEAT)
-        with self.streams.opened(audience.user_id) as stream, counter.present(("live_streams",)):
-            stream.devices = audience.devices
-            with _connected(receive, stream.something) as client:
-                await answers.begin(send, 200, headers | STREAM_HEADERS)
-                await answers.go_on(send, RETRY)
-                # What goes wrong from here on can only end the answer.
-                with suppress(TimeoutError):
-                    await self._tell(scope, send, stream, client)
-                    await answers.go_on(send, b"", more=False)
+        user_id, named = await self.database_of_streams.run(speakers.audience, scope)
+        with (
+            self.places.of_stream(user_id),
+            self.streams.opened(user_id, named) as stream,
+            counter.present(("live_streams",)),
+            _connected(receive, stream.something) as client,
+        ):
+            await answers.begin(send, 200, headers | STREAM_HEADERS)
+            retry = random.randint(*RETRY)  # noqa: S311 - no secret
+            await answers.go_on(send, f"retry: {retry}\n\n".encode())
+            await self._tell(scope, send, stream, client)
+            await answers.go_on(send, b"", more=False)
 
     async def _tell(self, scope: Scope, send: Send, stream: Stream, client: Client) -> None:
         now = asyncio.get_running_loop().time
-        look = now() + HEARTBEAT
+        look = now() + _heartbeat()
         while not (client.gone() or self.ending):
             untold = await stream.next(seconds=max(0.0, look - now()))
-            async with asyncio.timeout(SLOWEST):
-                await answers.go_on(send, untold or NOTHING)
+            await answers.go_on(send, untold or NOTHING)
             if now() < look:
                 continue
-            look = now() + HEARTBEAT
+            look = now() + _heartbeat()
             try:
-                stream.devices = (await self.database.run(speakers.audience, scope)).devices
+                await self.database_of_streams.run(speakers.audience, scope)
             except OperationalError:
                 # While the database is away nothing is told either.
                 continue
@@ -208,6 +226,11 @@ def _counted(send: Send, door: str) -> Send:
         await send(message)
 
     return counting
+
+
+def _heartbeat() -> float:
+    """Seconds to the next one; at random, so that streams that began together do not stay so."""
+    return HEARTBEAT * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
 
 
 def _seconds(scope: Scope) -> float:

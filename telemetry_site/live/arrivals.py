@@ -6,6 +6,8 @@ thousands who come at once do not all wait for the disk.
 
 from functools import cache
 from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
 
 from django.db import connection
 from django.http import HttpRequest
@@ -17,7 +19,14 @@ from devices.models import Device
 from devices.presence import MARK_SEEN, contact_arguments
 
 
-def again(request: HttpRequest) -> Device | None:
+class Arrival(NamedTuple):
+    """A device that has come to wait, and the user who owns it now."""
+
+    device: Device
+    owner_id: UUID
+
+
+def again(request: HttpRequest) -> Arrival | None:
     """The device whose token came with the request, if that lives and was known a while ago."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     digest, now = sha256(secret.encode("latin-1")).digest(), timezone.now()
@@ -29,9 +38,10 @@ def again(request: HttpRequest) -> Device | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    if row[0]:
+    seen, owner_id = row
+    if seen:
         events.note("status", device_id=token.device_id)
-    return token.device
+    return Arrival(token.device, owner_id)
 
 
 @cache
@@ -39,6 +49,6 @@ def _arrive() -> str:
     return f"""
         WITH living AS MATERIALIZED (SELECT FROM ({living_tokens().sql}) AS token),
         seen AS ({MARK_SEEN} AND EXISTS (SELECT FROM living) RETURNING id)
-        SELECT (SELECT count(*) FROM seen), set_config('synchronous_commit', 'off', true)
-        FROM living
+        SELECT (SELECT count(*) FROM seen), (SELECT user_id FROM devices WHERE id = %(device)s)
+        FROM living, set_config('synchronous_commit', 'off', true)
     """  # noqa: S608 - put together of constants

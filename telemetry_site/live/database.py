@@ -10,17 +10,16 @@ from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connection
 
-THREADS = 4
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Database:
-    """Runs ordinary functions, in the order in which they come."""
+    """Runs ordinary functions in threads of its own, in the order in which they come."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+    def __init__(self, name: str, *, threads: int) -> None:
+        self._number = threads
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns, or raises."""
@@ -39,13 +38,13 @@ class Database:
 
     def close(self) -> None:
         """Close every connection, once what is under way is done."""
-        together = threading.Barrier(THREADS)
+        together = threading.Barrier(self._number)
 
         def leave() -> None:
             # None does two threads' part.
             together.wait()
             connection.close()
 
-        for _ in range(THREADS):
+        for _ in range(self._number):
             self._threads.submit(leave)
         self._threads.shutdown()

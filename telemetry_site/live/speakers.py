@@ -27,6 +27,7 @@ from devices import events, presence
 from devices.authentication import IsDevice, speaking_device
 from devices.models import Device, DeviceToken
 from telemetry_site.live import arrivals
+from telemetry_site.live.arrivals import Arrival
 from telemetry_site.middleware import session_origin
 
 Scope = dict[str, Any]
@@ -36,10 +37,10 @@ DEVICES_NAMED = 100
 
 
 class Audience(NamedTuple):
-    """Whose stream it is, and which devices it is about."""
+    """The user who listens, and the devices that the stream names; without any, all are meant."""
 
     user_id: UUID
-    devices: frozenset[UUID]
+    named: frozenset[UUID]
 
 
 def http_request(scope: Scope) -> ASGIRequest:
@@ -47,8 +48,8 @@ def http_request(scope: Scope) -> ASGIRequest:
     return ASGIRequest(scope, io.BytesIO())
 
 
-def device(scope: Scope) -> Device:
-    """The device whose token came with the request, which is contact with it."""
+def device(scope: Scope) -> Arrival:
+    """The device whose token came with the request, which is contact with it, and its owner."""
     if known := arrivals.again(http_request(scope)):
         return known
     request = _authenticated(scope)
@@ -56,7 +57,9 @@ def device(scope: Scope) -> Device:
         raise exceptions.PermissionDenied(IsDevice.message)
     speaking = speaking_device(request)
     presence.mark_seen(speaking, now=timezone.now())
-    return speaking
+    # Not `speaking.user_id`: the device is remembered, and may be another user's later.
+    owners = Device.objects.filter(pk=speaking.pk).values_list("user_id", flat=True)
+    return Arrival(speaking, owners.get())
 
 
 def take(scope: Scope, asking: Device) -> bytes | None:
@@ -66,7 +69,7 @@ def take(scope: Scope, asking: Device) -> bytes | None:
         return None
     # The token may have been revoked while it waited.
     limit = claim_limit(http_request(scope).GET)
-    claimed = lifecycle.claim(device(scope), now=now, limit=limit)
+    claimed = lifecycle.claim(device(scope).device, now=now, limit=limit)
     if not claimed:
         return None
     answer: bytes = JSONRenderer().render({"results": shown_many(claimed, now)})
@@ -80,29 +83,26 @@ def waiting_of(device_ids: list[UUID]) -> list[UUID]:
 
 
 def audience(scope: Scope) -> Audience:
-    """Who hears of what: the devices that the query names, or all that the user may see.
+    """The user, and which devices the query names. Notes that the user listens to events.
 
-    Notes that they are watched. Raises Device.DoesNotExist for those that the user may not see.
+    Raises Device.DoesNotExist if the user may not see one of the devices.
     """
     user = _authenticated(scope).user
     if not isinstance(user, User):
         raise exceptions.PermissionDenied(IsUser.message)
-    visible = Device.objects.visible_to(user)
-    if named := _named(http_request(scope)):
-        visible = visible.filter(pk__in=named)
-    devices = frozenset(visible.values_list("pk", flat=True))
-    if named - devices:
+    named = _named(http_request(scope))
+    if named and Device.objects.visible_to(user).filter(pk__in=named).count() < len(named):
         raise Device.DoesNotExist
-    events.watch(devices)
-    return Audience(user.pk, devices)
+    events.watch(user.pk)
+    return Audience(user.pk, named)
 
 
-def _named(request: HttpRequest) -> set[UUID]:
+def _named(request: HttpRequest) -> frozenset[UUID]:
     names = request.GET.getlist("device")
     if len(names) > DEVICES_NAMED:
         raise exceptions.ValidationError({"device": [f"At most {DEVICES_NAMED}."]})
     try:
-        return {UUID(name) for name in names}
+        return frozenset(map(UUID, names))
     except ValueError:
         raise Device.DoesNotExist from None
 

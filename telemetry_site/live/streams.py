@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import random
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
@@ -13,19 +14,23 @@ BACKLOG = 1000
 """Events that a stream keeps for a client that reads slowly; one more, and it is to ask anew."""
 READY = b"event: ready\ndata: {}\n\n"
 """Whatever you know may be old: from here on you are told what happens."""
+READY_A_SECOND = 100
+"""How many streams are told `ready` in a second when all have missed something."""
+LONGEST_DELAY = 15.0
+"""Seconds within which all of them are, however many there are."""
 
 
 class Stream:
     """What one client has not been told yet; the same twice is told once."""
 
-    def __init__(self) -> None:
-        self.devices: Collection[UUID] = frozenset()
+    def __init__(self, named: frozenset[UUID]) -> None:
+        self._named = named
         self._untold: dict[bytes, None] = {READY: None}
         self.something = asyncio.Event()
         self.something.set()
 
     def hear(self, event: Event) -> None:
-        if event.device_id in self.devices:
+        if not self._named or event.device_id in self._named:
             self._add(as_text(event))
 
     def missed(self) -> None:
@@ -51,15 +56,15 @@ class Stream:
 
 
 class Streams:
-    """All of them, and how many each user has."""
+    """All of them, by user."""
 
     def __init__(self) -> None:
         self._of: dict[UUID, list[Stream]] = defaultdict(list)
 
     @contextmanager
-    def opened(self, user_id: UUID) -> Iterator[Stream]:
-        """A new stream of the user's."""
-        stream = Stream()
+    def opened(self, user_id: UUID, named: frozenset[UUID]) -> Iterator[Stream]:
+        """A new stream of the user, of the devices it names or of all."""
+        stream = Stream(named)
         self._of[user_id].append(stream)
         try:
             yield stream
@@ -68,16 +73,21 @@ class Streams:
             if not self._of[user_id]:
                 del self._of[user_id]
 
-    def count(self, user_id: UUID) -> int:
-        return len(self._of.get(user_id, ()))
-
     def hear(self, event: Event) -> None:
-        for stream in self._all():
-            stream.hear(event)
+        """Pass the event on to the streams of the user whom it names."""
+        if event.user_id is not None:
+            for stream in self._of.get(event.user_id, ()):
+                stream.hear(event)
 
     def missed(self) -> None:
-        for stream in self._all():
-            stream.missed()
+        """Tell every stream `ready` again, spread over some seconds: each client then asks the
+        site for everything on its page.
+        """
+        streams = list(self._all())
+        within = min(LONGEST_DELAY, len(streams) / READY_A_SECOND)
+        for stream in streams:
+            delay = random.uniform(0, within)  # noqa: S311 - no secret
+            asyncio.get_running_loop().call_later(delay, stream.missed)
 
     def let_go(self) -> None:
         """Let every stream come to its end."""

@@ -6,18 +6,33 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+POLLS_PER_DEVICE = 4
+"""One more ends the oldest: its client may be gone without a word."""
+
+
+class Poll(asyncio.Event):
+    """Set when there may be something for the device, or when the poll is to end."""
+
+    ended = False
+
+    def end(self) -> None:
+        self.ended = True
+        self.set()
+
 
 class Waiters:
-    """One event for each long poll, by device; the newest poll last."""
+    """The long polls of each device; the newest poll last."""
 
     def __init__(self) -> None:
-        self._of: dict[UUID, list[asyncio.Event]] = defaultdict(list)
+        self._of: dict[UUID, list[Poll]] = defaultdict(list)
 
     @contextmanager
-    def joined(self, device_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set when there may be something for the device."""
-        event = asyncio.Event()
+    def joined(self, device_id: UUID) -> Iterator[Poll]:
+        """A new poll of the device; of more than POLLS_PER_DEVICE the oldest is ended."""
+        event = Poll()
         self._of[device_id].append(event)
+        for oldest in self._of[device_id][:-POLLS_PER_DEVICE]:
+            oldest.end()
         try:
             yield event
         finally:

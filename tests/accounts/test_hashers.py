@@ -22,7 +22,7 @@ def test_the_tests_themselves_use_the_same_kind():
 def test_more_hashes_than_there_are_places_wait_and_then_give_up(monkeypatch):
     monkeypatch.setattr(hashers, "PATIENCE", 0.01)
     hasher = CheapHasher()
-    with hashers.a_turn(), hashers.a_turn():
+    with hashers.a_turn():
         with pytest.raises(hashers.TooManyHashes):
             hasher.encode("password", "saltsalt")
         with pytest.raises(hashers.TooManyHashes):

@@ -1,11 +1,19 @@
 """The page on which people see where they are signed in."""
 
-import pytest
-from django.test import Client
+from datetime import timedelta
+from typing import Any
+from unittest.mock import Mock
 
+import pytest
+import ua_parser
+from django.test import Client
+from django.utils import timezone
+
+from accounts import session_views
 from accounts.models import Session, User
 from accounts.session_views import in_words
 from tests.conftest import signed_in
+from tests.factories import PASSWORD
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 IPHONE = (
@@ -64,3 +72,39 @@ def test_somebody_elses_session_is_not_there(
 @pytest.mark.parametrize("path", ["/account/sessions"])
 def test_nobody_is_sent_to_sign_in(client: Client, db: None, path: str) -> None:
     assert client.get(path).headers["Location"].startswith("/sign-in?next=")
+
+
+def test_the_page_shows_the_newest_hundred_and_how_many_more_there_are(
+    owner: User, owner_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = timezone.now()
+    Session.objects.bulk_create(
+        Session(
+            key_hash=number.to_bytes(32, "big"),
+            user=owner,
+            user_agent=FIREFOX,
+            created_at=now,
+            last_seen_at=now - timedelta(minutes=number),
+            expires_at=now + timedelta(days=1),
+        )
+        for number in range(1, 151)
+    )
+    parse = Mock(wraps=ua_parser.parse)
+    monkeypatch.setattr(ua_parser, "parse", parse)
+    session_views._parsed.cache_clear()
+    page = owner_client.get("/account/sessions").content.decode()
+    assert page.count("<li>\n        <div>") == 100
+    assert page.count("This browser") == 1
+    assert "51 older sessions are not shown." in page
+    assert parse.call_count == 2
+
+
+def test_a_new_session_ends_the_oldest_when_there_are_too_many(
+    owner: User, client: Client, settings: Any
+) -> None:
+    settings.SESSIONS_PER_USER = 2
+    browsers = [Client() for _ in range(3)]
+    for browser in browsers:
+        browser.post("/sign-in", {"username": "owner", "password": PASSWORD})
+    assert [browser.get("/").status_code for browser in browsers] == [302, 200, 200]
+    assert Session.objects.filter(user=owner).count() == 2

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import passwords, second_factor, tokens
 from accounts.models import AuditEvent, Session, Token, User
 from tests.conftest import Api, signed_in
-from tests.factories import PASSWORD, second_factor_of
+from tests.factories import PASSWORD, second_factor_of, user_token
 
 SIGN_IN = "/sign-in"
 CODE = "/sign-in/code"
@@ -250,31 +250,43 @@ class TestSetUp:
         assert browser.post(SET_UP, {"code": code_of(twin)}).status_code == 200
         answer = browser.post("/account/second-factor/switch-off", {"code": "000000"})
         assert answer.status_code == 422
+        assert is_signed_in(browser)
         twin_later = twin.at(timezone.now() + timedelta(seconds=30))
         browser.post("/account/second-factor/switch-off", {"code": twin_later})
         assert not second_factor.is_on(owner)
 
-    def test_what_is_on_is_not_set_up_again(self, owner_client: Client, twin: pyotp.TOTP) -> None:
-        assert owner_client.get(SET_UP).headers["Location"] == "/account/second-factor"
+    def test_what_is_on_is_not_set_up_again(self, owner: User, twin: pyotp.TOTP) -> None:
+        assert signed_in(owner).get(SET_UP).headers["Location"] == "/account/second-factor"
 
-    def test_it_is_switched_off_with_the_password(
-        self, owner: User, owner_client: Client, twin: pyotp.TOTP
+    @pytest.mark.parametrize(
+        "fault", [{"password": "wrong"}, {"password": ""}, {"code": "000000"}, {"code": ""}]
+    )
+    @pytest.mark.parametrize("what", ["switch-off", "recovery-codes"])
+    def test_it_is_not_switched_off_without_both_the_password_and_a_code(
+        self, owner: User, twin: pyotp.TOTP, fault: dict[str, str], what: str
     ) -> None:
-        path = "/account/second-factor/switch-off"
-        assert b"Switch it off?" in owner_client.get(path).content
-        assert owner_client.post(path, {"password": "wrong"}).status_code == 422
+        form = {"password": PASSWORD, "code": code_of(twin), **fault}
+        answer = signed_in(owner).post(f"/account/second-factor/{what}", form)
+        assert answer.status_code == 422
         assert second_factor.is_on(owner)
-        assert owner_client.post(path, {"password": PASSWORD}).status_code == 302
-        assert not second_factor.is_on(owner)
-        assert owner_client.get(path).headers["Location"] == "/account/second-factor"
 
-    def test_new_recovery_codes_are_shown_once_for_the_password(
-        self, owner: User, owner_client: Client, twin: pyotp.TOTP
+    def test_it_is_switched_off_with_the_password_and_a_code(
+        self, owner: User, twin: pyotp.TOTP
+    ) -> None:
+        path, browser = "/account/second-factor/switch-off", signed_in(owner)
+        assert b"Switch it off?" in browser.get(path).content
+        form = {"password": PASSWORD, "code": code_of(twin)}
+        assert browser.post(path, form).status_code == 302
+        assert not second_factor.is_on(owner)
+        assert browser.get(path).headers["Location"] == "/account/second-factor"
+
+    def test_new_recovery_codes_are_shown_once_for_the_password_and_a_code(
+        self, owner: User, twin: pyotp.TOTP
     ) -> None:
         path = "/account/second-factor/recovery-codes"
         old = second_factor.new_recovery_codes(owner)
-        assert owner_client.post(path, {"password": "wrong"}).status_code == 422
-        page = owner_client.post(path, {"password": PASSWORD}).content.decode()
+        form = {"password": PASSWORD, "code": code_of(twin)}
+        page = signed_in(owner).post(path, form).content.decode()
         assert len(re.findall(r"(?:[a-z2-7]{4}-){3}[a-z2-7]{4}", page)) == 10
         with pytest.raises(second_factor.WrongCode):
             second_factor.check(owner, old[0], now=timezone.now())
@@ -329,8 +341,19 @@ class TestDemandedOfStaff:
     ) -> None:
         second_factor_of(staff, now=timezone.now())
         answer = staff_client.get("/admin/", follow=True)
-        assert answer.redirect_chain[-1][0] == SIGN_IN
+        assert answer.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/"
         assert staff_client.get("/api/v1/devices").status_code == 401
+
+    def test_a_token_of_staff_opens_nothing_until_they_have_set_it_up(self, staff: User) -> None:
+        before = Api(user_token(staff))
+        answer = before.get("/api/v1/devices")
+        assert answer.status_code == 403
+        assert "Set up your second factor" in answer.json()["detail"]
+        second_factor_of(staff, now=timezone.now())
+        assert before.get("/api/v1/devices").status_code == 401
+        assert Api(user_token(staff)).get("/api/v1/devices").status_code == 200
+        second_factor.switch_off(staff)
+        assert Api(user_token(staff)).get("/api/v1/devices").status_code == 403
 
     def test_others_go_on_as_before(
         self, owner_client: Client, owner_api: Api, anonymous_api: Api

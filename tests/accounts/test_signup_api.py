@@ -216,7 +216,7 @@ def test_what_causes_mail_is_limited_whether_the_address_is_known_or_not(
 def test_more_passwords_than_can_be_hashed_are_answered_with_503(owner, anonymous_api, monkeypatch):
     monkeypatch.setattr(hashers, "PATIENCE", 0.01)
     login = {"username": "owner", "password": PASSWORD}
-    with hashers.a_turn(), hashers.a_turn():
+    with hashers.a_turn():
         answer = anonymous_api.post(f"{AUTH}/login", login)
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from accounts import throttles
-from accounts.models import Throttle
+from accounts.models import Throttle, User
 from accounts.throttles import Counter, TooManyTries, take
 from tests.concurrency import at_once
 from tests.factories import NOW
@@ -89,13 +89,76 @@ def test_of_many_at_once_no_more_get_through_than_may():
 
 
 @pytest.mark.parametrize(
-    ("address", "client"),
+    ("address", "counted"),
     [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        (None, ""),
+        ("192.0.2.7", {"192.0.2.7": 1}),
+        ("::ffff:192.0.2.7", {"192.0.2.7": 1}),
+        (
+            "2001:db8:1:203:3::4",
+            {"2001:db8:1:203::/64": 1, "2001:db8:1:200::/56": 4, "2001:db8:1::/48": 16},
+        ),
+        (None, {"": 1}),
     ],
 )
-def test_a_client_of_ipv6_is_the_network_it_was_given(address, client):
-    assert throttles.network(address) == client
+def test_a_client_of_ipv6_is_counted_by_the_networks_it_may_have(address, counted):
+    assert throttles.networks(address) == counted
+
+
+@pytest.mark.parametrize(
+    ("network", "factor"), [("2001:db8:0:{:x}::1", 4), ("2001:db8:0:{:x}00::1", 16)]
+)
+def test_many_networks_of_one_client_have_a_limit_together(settings, network, factor):
+    settings.THROTTLES = {**settings.THROTTLES, "register": (2, 60)}
+    clients = (network.format(number) for number in range(1, 100))
+    for _ in range(2 * factor):
+        take(throttles.of_client("register", next(clients)), now=NOW)
+    with pytest.raises(TooManyTries):
+        take(throttles.of_client("register", next(clients)), now=NOW)
+
+
+class TestOneNameFromManyClients:
+    @pytest.fixture(autouse=True)
+    def _five_an_hour(self, settings):
+        settings.THROTTLES = {
+            **settings.THROTTLES,
+            "sign-in": (3, 60),
+            "sign-in-name": (5, 3600),
+            "sign-in-slowed": (1, 900),
+        }
+
+    def sign_in(self, client, now=NOW):
+        counters = throttles.of_sign_in("Ada", client)
+        throttles.take_sign_in(counters, now=now)
+        return counters
+
+    def test_each_client_has_one_try_in_a_while_when_the_tries_of_all_are_used_up(self):
+        for number in range(5):
+            self.sign_in(f"192.0.2.{number}")
+        for client in ("198.51.100.1", "198.51.100.2"):
+            self.sign_in(client)
+            with pytest.raises(TooManyTries) as refused:
+                self.sign_in(client)
+            assert (refused.value.limit, refused.value.retry_after) == ("sign-in-slowed", 900)
+        self.sign_in("198.51.100.1", NOW + timedelta(seconds=900))
+
+    def test_the_owner_signs_in_at_any_time_in_the_middle_of_it(self):
+        for number in range(100):
+            self.sign_in(f"192.0.2.{number}")
+            for _ in range(2):
+                throttles.give_back_sign_in(self.sign_in("198.51.100.1"))
+
+    def test_a_client_of_ipv6_has_one_try_for_all_its_networks(self):
+        for number in range(5):
+            self.sign_in(f"192.0.2.{number}")
+        self.sign_in("2001:db8:1:1::1")
+        with pytest.raises(TooManyTries):
+            self.sign_in("2001:db8:1:2::1")
+
+    def test_staff_let_the_user_in_again(self, owner):
+        User.objects.update(username="ada")
+        owner.refresh_from_db()
+        for number in range(6):
+            self.sign_in(f"192.0.2.{number}")
+        throttles.let_in(owner)
+        for _ in range(2):
+            self.sign_in("192.0.2.5")

@@ -43,7 +43,7 @@ def test_readings_come_in_order_and_each_device_at_its_interval() -> None:
 
 @pytest.mark.django_db
 def test_what_is_loaded_is_what_ingest_would_store(device: Device) -> None:
-    partitions.ensure([partitions.month_of(START)])
+    partitions.ensure([partitions.month_of(START)], now=START)
     other = DeviceFactory.create()
     with connection.cursor() as cursor, cursor.copy(raw_copy.COPY) as sink:
         rows = [row for piece in stored._pieces(month(device.pk, [other.pk])) for row in piece]

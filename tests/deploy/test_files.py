@@ -102,3 +102,28 @@ def test_as_many_processes_serve_wherever_it_runs() -> None:
     for name in ("systemd/telemetry-site.service", "Dockerfile"):
         assert re.findall(r"\bGRANIAN_WORKERS=(\d+)", (DEPLOY / name).read_text()) == ["2"]
     assert settings.WORKERS == 2
+
+
+def test_a_crash_does_not_migrate_and_a_database_away_at_boot_is_waited_for() -> None:
+    prepare = (DEPLOY / "systemd" / "telemetry-prepare.service").read_text()
+    assert "RemainAfterExit=yes" in prepare
+    assert "Restart=on-failure" in prepare
+    for name in ("site", "live", "worker"):
+        unit = (DEPLOY / "systemd" / f"telemetry-{name}.service").read_text()
+        # What requires another unit fails with it, and Restart= does not try that again.
+        assert "Requires=" not in unit
+        assert "Wants=telemetry-prepare.service" in unit
+        assert "After=telemetry-prepare.service" in unit
+        assert "StartLimitIntervalSec=0" in unit
+
+
+def test_containers_believe_the_proxy_of_their_own_network_and_have_limits() -> None:
+    read = compose()
+    (network,) = read["networks"]["default"]["ipam"]["config"]
+    for name, service in read["services"].items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        if name not in ("database",):
+            assert service["environment"]["TRUSTED_PROXIES"] == network["subnet"], name
+    for name in ("live", "worker", "database"):
+        assert read["services"][name]["healthcheck"]["test"], name

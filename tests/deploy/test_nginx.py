@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import shutil
+import socket
+import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fire.proxy import Nginx
-from tests.fire.slow import begin_bodies
+from tests.fire.slow import HEAD, begin
 from tests.journeys.sites import PATIENCE, Site, free_port
 
 READING = {"telemetry_type": "deploy", "payload": {"a": 1}}
@@ -99,7 +101,13 @@ def test_what_waits_goes_to_the_process_that_lets_it_wait(nginx: Nginx, site: Si
 
 def test_slow_senders_hold_nobody_up(nginx: Nginx, site: Site) -> None:
     # More than there are threads.
-    slow = begin_bodies("localhost", nginx.https, 30, context=nginx.trust())
+    slow = begin(
+        "localhost",
+        nginx.https,
+        30,
+        HEAD % (b"/api/v1/auth/login", b"") + b"{",
+        context=nginx.trust(),
+    )
     try:
         path = "/api/v1/device/telemetry"
         for number in range(5):
@@ -108,3 +116,36 @@ def test_slow_senders_hold_nobody_up(nginx: Nginx, site: Site) -> None:
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_only_imports_may_have_large_bodies(nginx: Nginx, site: Site) -> None:
+    token = device_token(site)
+    large = {"payload": "x" * 2_000_000}
+    assert ask(nginx, "POST", "/api/v1/device/telemetry", large, token=token)[0] == 413
+    missing = "/api/v1/devices/00000000-0000-0000-0000-000000000000/telemetry/import"
+    # It comes to the site, which knows no such file.
+    assert ask(nginx, "POST", missing, large, token=token)[0] in (403, 404, 415)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1"])
+def test_other_names_get_no_answer(nginx: Nginx, host: str) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.http, timeout=PATIENCE)) as plain:
+        plain.request("GET", "/", headers={"Host": host})
+        with pytest.raises(http.client.RemoteDisconnected):
+            plain.getresponse()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = socket.create_connection(("127.0.0.1", nginx.https), timeout=PATIENCE)
+    with pytest.raises(ssl.SSLError):
+        context.wrap_socket(connection, server_hostname="evil.example")
+    connection.close()
+
+
+def test_a_fleet_behind_one_address_may_wait(nginx: Nginx) -> None:
+    head = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    # More than pages and the API allow; nobody is at the other end, so all get 502 and no 503.
+    held = begin("localhost", nginx.https, 300, head, context=nginx.trust())
+    statuses = {connection.recv(12) for connection in held}
+    for connection in held:
+        connection.close()
+    assert statuses == {b"HTTP/1.1 502"}

@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 
-from devices.models import Device, DeviceToken
+from devices.models import METADATA_KEYS_LIMIT, Device, DeviceQuerySet, DeviceToken
 from tests.conftest import Api
 from tests.factories import NOW, DeviceFactory, device_token, device_token_and_row
 
@@ -170,6 +170,8 @@ class TestListing:
             ({"metadata.99999999999999": "many"}, ["door"]),
             ({"metadata.room": "north", "device_type": "esp32"}, ["lamp"]),
             ({"metadata.none": ""}, []),
+            ({"metadata.room": "north", "metadata.floor": "1"}, ["lamp"]),
+            ({f"metadata.{n}": "x" for n in range(METADATA_KEYS_LIMIT)}, []),
         ],
     )
     def test_a_filter_compares(self, owner, owner_api, query, found):
@@ -183,7 +185,7 @@ class TestListing:
                     "99999999999999": "many",
                 }
             },
-            "lamp": {"device_type": "esp32", "metadata": {"room": "north"}},
+            "lamp": {"device_type": "esp32", "metadata": {"room": "north", "floor": "1"}},
             "pump": {
                 "device_type": "esp32",
                 "metadata": {"room": "south"},
@@ -213,10 +215,22 @@ class TestListing:
             {"status": ""},
             {"": ""},
             {"page": "2"},
+            {f"metadata.{n}": "x" for n in range(METADATA_KEYS_LIMIT + 1)},
         ],
     )
     def test_a_query_of_any_other_shape_is_422(self, device, owner_api, query):
         assert pointers(owner_api.get(DEVICES, query))
+
+    def test_all_keys_of_metadata_are_compared_by_one_filter(self, owner_api, monkeypatch):
+        clones = []
+        clone = DeviceQuerySet._clone
+        monkeypatch.setattr(DeviceQuerySet, "_clone", lambda self: clones.append(1) or clone(self))
+        counts = []
+        for keys in (1, METADATA_KEYS_LIMIT):
+            clones.clear()
+            owner_api.get(DEVICES, {f"metadata.{n}": "x" for n in range(keys)})
+            counts.append(len(clones))
+        assert counts[0] == counts[1]
 
     def test_the_number_of_queries_does_not_grow_with_the_list(
         self, owner, owner_api, django_assert_num_queries

@@ -1,21 +1,45 @@
 """What happens to devices, and who is told of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
+from django.utils import timezone
 
-from devices import events
+from accounts.models import User
+from devices import enrolment, events
 from devices.events import Event
+from devices.models import Device, Watch
+from tests.factories import DeviceFactory, UserFactory, many_devices
+from tests.site.plans import reads
+
+# The same in every process of the tests.
+DEVICE, COMMAND, USER = (UUID(int=number) for number in (1, 2, 3))
 
 
-@pytest.mark.parametrize("command", [None, UUID(int=1)])
-def test_an_event_is_told_and_understood(command) -> None:
-    event = Event("command", uuid4(), command)
-    assert Event.parse(str(event)) == event
-    assert len(str(event)) < 100
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        (f"reading {DEVICE} - {USER}", Event("reading", DEVICE, None, USER)),
+        (f"command {DEVICE} {COMMAND} {USER}", Event("command", DEVICE, COMMAND, USER)),
+        # A new command of a device that nobody watches.
+        (f"command {DEVICE} {COMMAND}", Event("command", DEVICE, COMMAND)),
+    ],
+)
+def test_an_event_names_its_device_its_command_and_the_user_who_watches(text, event) -> None:
+    assert Event.parse(text) == event
 
 
-@pytest.mark.parametrize("text", ["", "reading", "reading x", f"tea {UUID(int=1)}", "a b c d"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "reading", "reading x", f"tea {DEVICE}", "a b c d", f"reading - {DEVICE}"),
+        f"command {DEVICE} {COMMAND} {USER} {USER}",
+    ],
+)
 def test_what_is_no_event_is_refused(text) -> None:
     with pytest.raises(events.NotAnEvent):
         Event.parse(text)
@@ -36,3 +60,68 @@ def test_a_teller_outlives_what_it_cannot_tell(monkeypatch, transactional_db, ca
         assert teller.is_alive()
     teller.stop()
     assert "nobody was told of 1 events" in caplog.text
+
+
+def watchers(*devices: Device) -> set[tuple[UUID, UUID]]:
+    """The device and the user of each event that would be sent."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT device_id, user_id FROM watched_devices")
+        ids = {device.pk for device in devices}
+        return {row for row in cursor.fetchall() if row[0] in ids}
+
+
+@pytest.mark.django_db
+class TestWatching:
+    def test_events_of_a_device_are_for_the_user_who_may_see_it(self, owner, device) -> None:
+        other = UserFactory.create()
+        theirs, gone = DeviceFactory.create(user=other), DeviceFactory.create(user=owner)
+        enrolment.decommission(gone, now=timezone.now())
+        events.watch(owner.pk)
+        assert watchers(device, theirs, gone) == {(device.pk, owner.pk)}
+        visible = Device.objects.visible_to(owner).values_list("pk", flat=True)
+        assert {pk for pk, _ in watchers(device, theirs, gone)} == set(visible)
+
+    def test_they_follow_the_device_to_another_owner(self, owner, device) -> None:
+        other = UserFactory.create()
+        events.watch(owner.pk)
+        events.watch(other.pk)
+        Device.objects.update(user=other)
+        assert watchers(device) == {(device.pk, other.pk)}
+
+    def test_they_are_for_nobody_when_the_watch_is_over(self, owner, device) -> None:
+        events.watch(owner.pk)
+        Watch.objects.update(until=timezone.now() - timedelta(seconds=1))
+        assert watchers(device) == set()
+
+    def test_a_watch_is_one_row_that_is_written_again_when_half_its_time_is_over(
+        self, owner: User
+    ) -> None:
+        events.watch(owner.pk)
+        first = Watch.objects.get().until
+        with rows_locked() as locked:
+            events.watch(owner.pk)
+        assert not locked
+        assert Watch.objects.get().until == first
+        Watch.objects.update(until=timezone.now() + timedelta(seconds=events.WATCH_SECONDS / 3))
+        events.watch(owner.pk)
+        assert Watch.objects.get().until >= first
+
+    def test_an_event_reads_its_device_and_not_all_of_its_owner(self, owner: User) -> None:
+        many_devices(owner, 20_000)
+        events.watch(owner.pk)
+        some = Device.objects.order_by("pk")[:3]
+        with reads() as read:
+            events.tell([Event("reading", device.pk) for device in some])
+        assert read.rows["devices"] <= 6
+
+
+@contextmanager
+def rows_locked() -> Iterator[list[str]]:
+    """The locks on rows of `user_watches` that are taken inside, which leave a trace in the row."""
+    found: list[str] = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT xmax::text, ctid::text FROM user_watches")
+        before = cursor.fetchall()
+        yield found
+        cursor.execute("SELECT xmax::text, ctid::text FROM user_watches")
+        found += [str(row) for row in cursor.fetchall() if row not in before]

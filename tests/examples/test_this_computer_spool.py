@@ -30,6 +30,16 @@ class TestWhileTheSiteIsDown:
         assert away.startswith("the site is away")
         assert back == "the site is back: 1201 readings sent"
 
+    def test_only_its_owner_can_read_what_is_kept(
+        self, start: Callable[[], Any], site: Site, spool_file: Path
+    ) -> None:
+        site.stop()
+        device = start()
+        device.sample()
+        assert spool_file.stat().st_mode & 0o777 == 0o600
+        device.spool.remove(1)
+        assert spool_file.stat().st_mode & 0o777 == 0o600
+
     def test_readings_outlive_a_restart(
         self, start: Callable[[], Any], site: Site, spool_file: Path
     ) -> None:

@@ -1,4 +1,4 @@
-"""`make fire`: the promises, tried on processes of their own while things go wrong."""
+"""`make resilience`: the promises, tried on processes of their own while things go wrong."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ import time
 
 NAMES = (
     *("input", "schema", "fuzz"),
-    *("away", "crash", "overload", "slow", "races", "migrating", "recovery", "soak"),
+    *("hostile", "away", "crash", "overload", "slow", "races", "migrating", "recovery", "soak"),
     *("mutations", "postgres15", "pgbouncer"),
 )
 

@@ -1,4 +1,4 @@
-"""kill -9, again and again, under load: what was acknowledged is there once."""
+"""kill -9, again and again, under load: what was acknowledged is there once, and jobs go on."""
 
 import os
 import random
@@ -9,9 +9,11 @@ from contextlib import suppress
 
 import psycopg
 
+from tests.fire import jobs
 from tests.fire.commands import Commands
 from tests.fire.server import DEBIAN_15, WHEEL, PostgreSQL
 from tests.fire.site import Senders, Site
+from tests.mail import mail_server
 
 KILLS = int(os.environ.get("KILLS", "50"))
 RECOVERY = 5.0
@@ -24,13 +26,19 @@ def run() -> list[str]:
     print(f"  SEED={seed} KILLS={KILLS}", flush=True)
     chance = random.Random(seed)
     programs = DEBIAN_15 if DEBIAN_15.exists() else WHEEL
-    with PostgreSQL(programs) as server, Site(server.url, others=["worker"]) as site:
+    with (
+        mail_server() as inbox,
+        PostgreSQL(programs) as server,
+        Site(server.url, others=["worker"], EMAIL_URL=f"smtp://127.0.0.1:{inbox.port}") as site,
+    ):
         victims: dict[str, Callable[[], None]] = {
             "a process of the site": lambda: chance.choice(site.workers()).kill(),
             "a backend": lambda: kill_backend(server, chance),
             "the postmaster": lambda: kill_postmaster(server),
             "the worker": lambda: kill_worker(site),
+            "the worker at work": lambda: kill_worker(site, server),
         }
+        jobs.prepare(server, site)
         slowest: dict[str, float] = {}
         with (
             Senders(site, count=3) as singles,
@@ -51,6 +59,7 @@ def run() -> list[str]:
         faults = [f"after {n}: {s:.1f} s" for n, s in slowest.items() if s > RECOVERY]
         for senders in (singles, batches):
             faults += senders.odd + senders.missing(server.ask)
+        faults += jobs.faults(server, site, inbox)
         faults += partial(server, batches) + commands.faults(server) + damaged(server)
         stored = server.ask("SELECT count(*) FROM telemetry")[0][0]
         print(f"  {stored} readings, {len(commands.issued)} commands", flush=True)
@@ -84,7 +93,10 @@ def kill_postmaster(server: PostgreSQL) -> None:
     server.start()
 
 
-def kill_worker(site: Site) -> None:
+def kill_worker(site: Site, working: PostgreSQL | None = None) -> None:
+    """Kill the worker and start it again; with a server, while a job is running there."""
+    if working is not None:
+        jobs.wait_for_work(working)
     site.processes["worker"].kill()
     site.processes["worker"].wait()
     site.start("worker")

@@ -42,7 +42,7 @@ class Nginx:
         for pattern, instead in (
             (r"127\.0\.0\.1:8000", f"127.0.0.1:{site_port}"),
             (r"127\.0\.0\.1:15000", f"127.0.0.1:{live_port}"),
-            (r"listen 80;", f"listen 127.0.0.1:{self.http};"),
+            (r"listen 80\b", f"listen 127.0.0.1:{self.http}"),
             (r"listen 443 ssl", f"listen 127.0.0.1:{self.https} ssl"),
             (r"listen \[::\].*", ""),
             (r"server_name telemetry\.example\.org", "server_name localhost"),

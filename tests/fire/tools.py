@@ -1,4 +1,4 @@
-"""What is installed for `make fire` alone, beside what the tests need."""
+"""What is installed for `make resilience` alone, beside what the tests need."""
 
 from tests.journeys.sites import ROOT
 

@@ -16,7 +16,7 @@ from tests.input.wire import Answer, Line, Request
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id", "errors"}
 INDISCREET = (b"Traceback", b"psycopg", b"SELECT ", b'File "')
-UNCOUNTED = {"device_refusals", "throttles", "audit_events", "device_watches"}
+UNCOUNTED = {"device_refusals", "throttles", "audit_events", "user_watches"}
 """Tables that tell of what was refused, too."""
 VOLATILE = ("last_used_at", "last_seen_at")
 """Columns that tell that somebody was there, whatever became of what they sent."""

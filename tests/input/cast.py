@@ -22,7 +22,8 @@ from tests.input.barrage import Cast
 
 
 def make_cast() -> Cast:
-    owner = UserFactory.create()
+    # With an address to be proven, so that its link can be mailed once more.
+    owner = UserFactory.create(pending_email="next@example.org")
     device: Device = DeviceFactory.create(user=owner)
     things: dict[str, Any] = {
         "device_id": device.pk,

@@ -1,7 +1,7 @@
 """What holds of every parser, whatever bytes it is given.
 
 Each function takes bytes and raises AssertionError, or any exception that its parser does not
-tell of. Tests run them over the corpus, `make fire NAMES=fuzz` under a fuzzer that looks for
+tell of. Tests run them over the corpus, `make resilience NAMES=fuzz` under a fuzzer that looks for
 bytes that get somewhere new.
 """
 

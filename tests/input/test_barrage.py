@@ -1,6 +1,6 @@
 """Bad input to every writing endpoint of the site as `make run` starts it.
 
-A part of it, in which every case and every endpoint is: all of it is `make fire NAMES=input`.
+A part of it, in which every case and every endpoint is: all of it is `make resilience NAMES=input`.
 """
 
 from collections.abc import Iterator

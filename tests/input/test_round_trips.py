@@ -1,6 +1,6 @@
 """Any JSON object that is accepted reads back equal; one that is refused leaves nothing.
 
-With a few examples, on the test client: `make fire NAMES=input` sends many over HTTP.
+With a few examples, on the test client: `make resilience NAMES=input` sends many over HTTP.
 """
 
 import json

@@ -58,7 +58,7 @@ def fill(device: Any, *, days: float, until: datetime, warm: float = 21.0) -> No
     ]
     first = partitions.month_of(start)
     months = [first, partitions.month_after(first)]
-    partitions.ensure([*months, partitions.month_after(months[1])])
+    partitions.ensure([*months, partitions.month_after(months[1])], now=now)
     for begin in range(0, len(readings), 1000):
         ingest.store(device, readings[begin : begin + 1000], now=now)
     closed = rollups.floor(now, rollups.HOUR)

@@ -42,6 +42,7 @@ ROUTES = {
     "auth/password-reset": {"POST": ANYBODY},
     "auth/password-reset/confirm": {"POST": ANYBODY},
     "auth/password": {"POST": USERS},
+    "auth/address/resend": {"POST": USERS},
     "auth/join": {"POST": ANYBODY},
     "invitations": {"POST": USERS},
     "users/me": {"GET": USERS, "PATCH": USERS, "DELETE": USERS},

@@ -5,10 +5,12 @@ import io
 import json
 import tracemalloc
 from datetime import timedelta
+from unittest.mock import Mock
 from zipfile import ZipFile
 
 import pytest
 from django.apps import apps
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts import archives
@@ -24,6 +26,7 @@ from tests.factories import (
     store_readings,
     user_token,
 )
+from tests.stopping import after
 from tests.telemetry.kept import keep
 
 pytestmark = pytest.mark.django_db
@@ -178,8 +181,70 @@ class TestLife:
         for _ in range(2):
             owner_api.post(PATH)
             archive.make_waiting()
+            Archive.objects.update(requested_at=timezone.now() - archives.NEXT_AFTER)
         assert [file.suffix for file in folder.iterdir()] == [".zip"]
         assert Archive.objects.get().status == "ready"
+
+    def test_there_is_one_a_day(self, owner):
+        now = timezone.now()
+        archives.request(owner, now=now)
+        archive.make_waiting()
+        with pytest.raises(archives.TooManyArchives) as caught:
+            archives.request(owner, now=now + timedelta(hours=23))
+        assert caught.value.retry_after == 3600
+        archives.request(owner, now=now + timedelta(days=1))
+        assert Archive.objects.get().status == "waiting"
+
+    def test_asked_for_too_soon_it_is_429_and_the_one_there_is_stays(self, owner_api):
+        owner_api.post(PATH)
+        archive.make_waiting()
+        answer = owner_api.post(PATH)
+        assert answer.status_code == 429
+        assert answer.json()["type"] == "urn:telemetry:problem:limit:archive"
+        assert 86_000 < int(answer["Retry-After"]) <= 86_400
+        assert owner_api.get(f"{PATH}/file").getvalue()
+
+    @pytest.mark.parametrize("pieces", [0, 1, 5, 20])
+    def test_one_that_is_interrupted_is_made_later(self, owner_api, furnished, folder, pieces):
+        owner_api.post(PATH)
+        archive.make_waiting(should_stop=after(pieces))
+        assert owner_api.get(PATH).json()["status"] == "waiting"
+        assert list(folder.iterdir()) == []
+        archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "ready"
+
+    def test_the_draft_of_a_worker_that_was_killed_does_not_stay(self, owner_api, folder):
+        owner_api.post(PATH)
+        draft = archives.folder() / f"{Archive.objects.get().pk}.draft"
+        draft.write_bytes(b"half of it")
+        archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "ready"
+        assert [file.suffix for file in folder.iterdir()] == [".zip"]
+
+    def test_two_workers_do_not_make_the_same_one_at_once(self, owner_api):
+        owner_api.post(PATH)
+        with archives.making() as alone:
+            assert alone
+            archive.make_waiting()
+            assert owner_api.get(PATH).json()["status"] == "waiting"
+        archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "ready"
+
+    def test_one_that_loses_the_database_is_made_later(self, owner_api, monkeypatch):
+        owner_api.post(PATH)
+        lost = OperationalError("the connection is lost")
+        with monkeypatch.context() as away:
+            away.setattr(archive, "write", Mock(side_effect=lost))
+            with pytest.raises(OperationalError):
+                archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "waiting"
+
+    def test_one_that_cannot_be_made_in_a_day_fails(self, owner_api):
+        owner_api.post(PATH)
+        Archive.objects.update(requested_at=timezone.now() - archives.GIVEN_UP_AFTER)
+        archive.make_waiting()
+        assert owner_api.get(PATH).json()["status"] == "failed"
+        assert owner_api.post(PATH).json()["status"] == "waiting"
 
     def test_it_is_removed_when_its_time_is_over(self, owner_api, owner, folder, commits_count):
         owner_api.post(PATH)
@@ -213,10 +278,10 @@ class TestLife:
         stranger_api.post(PATH)
         write = archive.write
 
-        def write_or_not(user, path, *, now):
+        def write_or_not(user, path, **how):
             if user == owner:
                 raise OSError("the disk is full")
-            write(user, path, now=now)
+            write(user, path, **how)
 
         monkeypatch.setattr(archive, "write", write_or_not)
         archive.make_waiting()
@@ -246,6 +311,17 @@ class TestPage:
         assert b"Download (" in owner_client.get(self.path).content
         answer = owner_client.get("/account/data/archive.zip")
         assert ZipFile(io.BytesIO(answer.getvalue())).testzip() is None
+
+    def test_asked_for_too_soon_it_tells_when(self, owner_client):
+        owner_client.post(self.path)
+        archive.make_waiting()
+        page = owner_client.get(self.path)
+        assert b"Make a new one" not in page.content
+        assert b"You can make one archive per day." in page.content
+        answer = owner_client.post(self.path)
+        assert answer.status_code == 429
+        assert int(answer["Retry-After"]) > 86_000
+        assert b"You already have an archive from the last 24 hours." in answer.content
 
     def test_the_link_is_worth_nothing_to_others(self, owner_client, stranger_client, client):
         owner_client.post(self.path)

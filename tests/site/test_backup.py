@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from tests.site.installations import Place, empty_places
 pytestmark = pytest.mark.django_db
 FILL = """
 from django.test import Client
+from datetime import UTC, datetime
 from accounts.models import User
 from devices import enrolment
 from django.utils import timezone
@@ -30,6 +32,8 @@ partitions.ensure_ahead(timezone.now())
 owner = UserFactory.create(username="owner")
 device = DeviceFactory.create(user=owner, name="thé, 茶")
 store_readings(device, payloads=[{"temperature": n / 7, "note": "ü"} for n in range(300)])
+old = datetime(2003, 5, 1, tzinfo=UTC)
+store_readings(device, payloads=[{"old": n} for n in range(5)], recorded_at=old)
 CommandFactory.create(device=device)
 browser = Client()
 browser.force_login(owner)
@@ -73,7 +77,8 @@ def test_what_is_restored_is_what_was_backed_up(places: list[Place], tmp_path: P
     there.manage("restore", str(file))
     sums = here.sums()
     assert there.sums() == sums
-    assert sums["telemetry"].startswith("(300,")
+    assert sums["telemetry"].startswith("(305,")
+    assert sums["telemetry_2003_01_to_2003_12"].startswith("(5,")
     assert (there.folder / "secret_key").read_text() == (here.folder / "secret_key").read_text()
     assert json.loads(there.manage("shell", "--no-imports", "-c", ASK, KNOWN=known)) == [200] * 4
     assert "--replace" in there.manage("restore", str(file), fails=True)
@@ -105,9 +110,21 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"nothing")
     with pytest.raises(CommandError, match="is no backup"):
         call_command("restore", str(file))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"format": 99, "migrations": {}},
+        {"format": 1, "migrations": {"devices": "0999_from_the_future"}},
+        {"format": 1, "migrations": {"teams": "0001_initial"}},
+    ],
+)
+def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path, told: dict[str, Any]) -> None:
+    file = tmp_path / "newer.tar"
     with tarfile.open(file, "w") as archive:
         about = tmp_path / "about.json"
-        about.write_text('{"format": 99}')
+        about.write_text(json.dumps(told))
         archive.add(about, "about.json")
     with pytest.raises(CommandError, match="newer version"):
         call_command("restore", str(file))

@@ -1,4 +1,4 @@
-"""`make fire` can begin with any of its names: there no settings are given."""
+"""`make resilience` can begin with any of its names: there no settings are given."""
 
 import os
 import subprocess
@@ -24,4 +24,4 @@ def test_every_name_is_there_to_be_run() -> None:
         stdout=subprocess.PIPE,
     )
     answers = done.stdout.decode().split()[1::2]
-    assert answers == ["True"] * 14
+    assert answers == ["True"] * 15

@@ -3,7 +3,6 @@
 import base64
 import io
 import logging
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -18,70 +17,6 @@ from tests.conftest import Api, signed_in
 from tests.factories import DeviceFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
-
-
-def raw_post(content_type: str, content_length: int, body: bytes = b"{}", **more: str) -> str:
-    """The status that the site itself answers a body with; of two bytes, if not given."""
-    # Made when it is imported, and then as complete as granian needs it.
-    from telemetry_site.wsgi import application
-
-    answered: list[str] = []
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/api/v1/auth/login",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "CONTENT_TYPE": content_type,
-        "CONTENT_LENGTH": str(content_length),
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": io.StringIO(),
-        "wsgi.url_scheme": "http",
-        **more,
-    }
-    application(environ, lambda status, headers: answered.append(status))
-    return answered[0]
-
-
-@pytest.mark.parametrize(
-    ("encoding", "length", "status"),
-    [
-        ("chunked", 10, "422"),
-        ("Chunked", 1024 * 1024, "422"),
-        ("chunked", 1024 * 1024 + 1, "413"),
-        ("chunked", 50 * 1024 * 1024, "413"),
-        ("gzip, chunked", 10, "411"),
-    ],
-)
-def test_a_body_in_chunks_is_read_up_to_the_limit(encoding: str, length: int, status: str) -> None:
-    body = b"{}".ljust(length)
-    answered = raw_post("application/json", 0, body, HTTP_TRANSFER_ENCODING=encoding)
-    assert answered.startswith(status)
-
-
-@pytest.mark.parametrize(("path", "expected"), [("/", "411"), ("/api/v1/device/telemetry", "401")])
-def test_a_body_in_chunks_is_read_nowhere_but_in_the_api_and_of_nobody_unknown(
-    path: str, expected: str
-) -> None:
-    from telemetry_site.wsgi import application
-
-    class Unread(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            raise AssertionError("it is read")
-
-    answered: list[str] = []
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": path,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "CONTENT_TYPE": "application/json",
-        "HTTP_TRANSFER_ENCODING": "chunked",
-        "wsgi.input": Unread(),
-        "wsgi.errors": io.StringIO(),
-        "wsgi.url_scheme": "http",
-    }
-    application(environ, lambda status, headers: answered.append(status))
-    assert answered[0].startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -117,18 +52,6 @@ def test_a_cookie_with_a_nul_is_refused(path: str) -> None:
 )
 def test_a_made_up_query_of_the_admin_is_no_error_of_ours(staff_client: Client, path: str) -> None:
     assert staff_client.get(path).status_code < 500
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    ["application/json; charset*=bogus''%41", f"application/json; charset*{'9' * 5000}=x"],
-)
-def test_a_content_type_that_cannot_be_read_is_415(content_type: str) -> None:
-    assert raw_post(content_type, 2) == "415 Unsupported Media Type"
-
-
-def test_a_body_that_ends_before_its_length_is_400() -> None:
-    assert raw_post("application/json", 100) == "400 Bad Request"
 
 
 @pytest.mark.parametrize("position", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])

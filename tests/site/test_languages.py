@@ -316,6 +316,7 @@ class TestMail:
         user = UserFactory.create(email="ada@example.org", language="de")
         passwords.request_reset(user.email)
         emails.request_change(user, "new@example.org")
+        inbox.deliver()
         passwords.change(user, PASSWORD)
         with translation.override("de"):
             signup.invite(staff, "invited@example.org", now=timezone.now())

@@ -25,6 +25,7 @@ from tests.factories import (
     store_readings,
     user_token,
 )
+from tests.stopping import after
 from tests.telemetry.kept import keep
 
 pytestmark = pytest.mark.django_db
@@ -219,7 +220,7 @@ def test_the_test_above_fills_every_table_that_refers_to_somebody(owner, staff, 
         ("Horizon", "device"),
         ("Purge", "device"),
         ("Refusal", "device"),
-        ("Watch", "device"),
+        ("Watch", "user"),
     }
     empty = {
         (model.__name__, field)
@@ -276,3 +277,12 @@ def test_others_are_left_alone(owner, stranger, device):
     for model in (Telemetry, Command, RetentionRule):
         assert model.objects.count() == 1
     assert not Key.objects.exclude(device=theirs).exists()
+
+
+def test_one_that_is_told_to_stop_forgets_no_further_user(owner, stranger):
+    for user in (owner, stranger):
+        leave(user)
+    leaving.clear(now=timezone.now(), should_stop=after(1))
+    assert User.objects.count() == 1
+    clear()
+    assert not User.objects.exists()

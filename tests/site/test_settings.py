@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from telemetry_site.data_dir import make_data_dir
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 
@@ -69,3 +71,15 @@ def test_only_requests_are_held_to_the_limit_of_waiting_for_the_database() -> No
     served = shown(options, STATEMENT_TIMEOUT_MS="700", SERVES_REQUESTS="true")
     assert "statement_timeout=700 " in served
     assert "lock_timeout=800" in served
+
+
+def test_a_new_data_dir_is_closed_to_other_users(tmp_path: Path) -> None:
+    made = make_data_dir(tmp_path / "new" / "data")
+    # Where root runs the site, the embedded PostgreSQL's user passes through it.
+    assert made.stat().st_mode & 0o777 == (0o700 if os.geteuid() else 0o711)
+
+
+def test_a_data_dir_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+    make_data_dir(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o750

@@ -32,7 +32,8 @@ def test_somebody_deactivated_is_out_at_once_with_all_that_is_theirs(
     assert device_api.get("/api/v1/device").status_code == 401
     assert not Client().login(username="owner", password=PASSWORD)
     act(staff_client, "reactivate", owner, confirmed="yes")
-    assert owner_client.get("/").status_code == 200
+    assert owner_client.get("/").status_code == 302
+    assert Client().login(username="owner", password=PASSWORD)
     assert device_api.get("/api/v1/device").status_code == 200
 
 

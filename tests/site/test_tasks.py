@@ -1,23 +1,30 @@
 """What the worker does, and how often."""
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from procrastinate.contrib.django import app
+from procrastinate.exceptions import JobAborted
 
 import commands.tasks
 import devices.tasks
 import telemetry.tasks
 import telemetry_site.tasks
-from accounts.models import Session
+from accounts.models import Session, User
 from devices import enrolment, events
 from devices.models import Device, Watch
 from telemetry.models import Telemetry
-from tests.factories import CommandFactory, DeviceFactory, store_reading
+from tests.factories import CommandFactory, DeviceFactory, UserFactory, store_reading
 from tests.telemetry.kept import keep, rolled_up
 
 pytestmark = pytest.mark.django_db
+
+RUNNING: Any = SimpleNamespace(should_abort=lambda: False)
+"""The context of a job that nobody asks to stop."""
+STOPPING: Any = SimpleNamespace(should_abort=lambda: True)
 
 
 def test_a_device_that_fell_silent_is_announced() -> None:
@@ -28,12 +35,13 @@ def test_a_device_that_fell_silent_is_announced() -> None:
     assert device.status == "offline"
 
 
-def test_what_nobody_looks_at_any_more_is_forgotten(device: Device) -> None:
-    other = DeviceFactory.create()
-    events.watch([device.pk, other.pk])
-    Watch.objects.filter(device=device).update(until=timezone.now() - timedelta(minutes=1))
+def test_the_watches_of_users_who_no_longer_listen_are_removed(owner: User) -> None:
+    other = UserFactory.create()
+    events.watch(owner.pk)
+    events.watch(other.pk)
+    Watch.objects.filter(user=owner).update(until=timezone.now() - timedelta(minutes=1))
     devices.tasks.forget_watches(timestamp=0)
-    assert Watch.objects.get().device == other
+    assert Watch.objects.get().user == other
 
 
 def test_a_command_whose_time_is_over_has_failed() -> None:
@@ -47,7 +55,7 @@ def test_a_command_whose_time_is_over_has_failed() -> None:
 def test_nothing_is_left_of_a_deleted_device(device: Device) -> None:
     store_reading(device)
     enrolment.decommission(device, now=timezone.now())
-    telemetry.tasks.purge_deleted_devices(timestamp=0)
+    telemetry.tasks.purge_deleted_devices(RUNNING, timestamp=0)
     assert not Device.objects.exists()
     assert not Telemetry.objects.exists()
 
@@ -63,8 +71,26 @@ def test_what_is_over_its_age_goes(device: Device) -> None:
     kept = store_reading(device, recorded_at=today - timedelta(days=20))
     rolled_up(today)
     keep(30)
-    telemetry.tasks.apply_retention(timestamp=0)
+    telemetry.tasks.apply_retention(RUNNING, timestamp=0)
     assert Telemetry.objects.get().pk == kept.pk
+
+
+def test_retention_that_is_interrupted_goes_on_at_the_next_start_and_one_that_fails_does_not(
+    device: Device,
+) -> None:
+    today = timezone.now()
+    store_reading(device, recorded_at=today - timedelta(days=40))
+    rolled_up(today)
+    keep(30)
+    task: Any = telemetry.tasks.apply_retention
+    with pytest.raises(JobAborted) as caught:
+        task(STOPPING, timestamp=0)
+    assert Telemetry.objects.exists()
+    job = task.configure().job
+    assert task.get_retry_exception(exception=caught.value, job=job)
+    assert not task.get_retry_exception(exception=ValueError(), job=job)
+    task(RUNNING, timestamp=0)
+    assert not Telemetry.objects.exists()
 
 
 def test_ended_sessions_are_forgotten() -> None:
@@ -92,6 +118,7 @@ def test_each_task_has_its_time() -> None:
         "devices.tasks.announce_offline": "* * * * * */30",
         "devices.tasks.forget_watches": "37 * * * *",
         "telemetry.tasks.apply_retention": "23 3 * * *",
+        "telemetry.tasks.drop_empty_partitions": "43 3 * * *",
         "telemetry.tasks.forget_old_deliveries": "17 3 * * *",
         "telemetry.tasks.make_months_ahead": "7 3 * * *",
         "telemetry.tasks.purge_deleted_devices": "* * * * *",

@@ -158,3 +158,16 @@ def test_a_large_fleet_comes_by_page(
 @pytest.mark.parametrize("path", ["/tokens", "/tokens/new"])
 def test_nobody_is_sent_to_sign_in(client: Client, db: None, path: str) -> None:
     assert client.get(path).headers["Location"].startswith("/sign-in?next=")
+
+
+def test_ones_own_tokens_are_listed_newest_first_page_by_page(
+    owner: User, owner_client: Client
+) -> None:
+    made = [user_token_and_row(owner)[0] for _ in range(51)]
+    first = owner_client.get("/tokens").content.decode()
+    second = owner_client.get("/tokens?own=2").content.decode()
+    assert "own=2" in first
+    assert f"/tokens/{made[50].pk}/revoke" in first
+    assert f"/tokens/{made[0].pk}/revoke" not in first
+    assert f"/tokens/{made[0].pk}/revoke" in second
+    assert first.count("/revoke") + second.count("/revoke") == 51

@@ -12,16 +12,20 @@ from hypothesis.extra.django import TestCase
 
 from telemetry import expiry, ingest, partitions, purge, retention
 from telemetry.models import DayRollup, HourRollup, RetentionRule, Telemetry
+from telemetry.partitions import Partition
 from telemetry.readings import EPOCH
 from tests.concurrency import at_once
 from tests.factories import NOW, DeviceFactory, make_reading, store_reading
+from tests.stopping import after
 from tests.telemetry.kept import keep, rolled_up
+from tests.telemetry.parts import drop_old_partitions
 
 MIDNIGHT = NOW.replace(hour=0)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
-MAY = date(2025, 5, 1)
+MAY = Partition(date(2025, 5, 1), date(2025, 6, 1))
+JUNE_2002 = Partition(date(2002, 6, 1), date(2002, 7, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +58,16 @@ instants = st.builds(
     st.sampled_from([0, 1, 2, 13, 14, 15, 16, 30, 44, 45, 46, 75, 76, 110]),
     st.sampled_from([-1, 0, 1, 3_600_000_000]),
 )
+
+
+def test_one_that_is_told_to_stop_looks_at_no_further_device(db):
+    for device in DeviceFactory.create_batch(3):
+        ingest.store(device, [make_reading(device, recorded_at=NOW - 40 * DAY)], now=NOW)
+    rolled_up(NOW)
+    keep(30)
+    told = {"should_stop": after(2)}
+    assert sum(rows for _, rows in expiry.apply(NOW, **told) if rows) == 2
+    assert sum(apply().values()) == 1
 
 
 class TestRules(TestCase):
@@ -133,11 +147,15 @@ def test_what_has_gone_is_counted_by_table(device):
 
 
 class TestMonths:
+    @pytest.fixture(autouse=True)
+    def _may_is_a_month_whatever_year_it_is_now(self, db):
+        partitions.ensure([MAY.first], now=NOW)
+
     def test_one_that_nobody_keeps_is_dropped(self, device):
         store_reading(device, recorded_at=NOW - 40 * DAY)
         rolled_up(NOW)
         keep(14)
-        assert MAY in expiry.preview(NOW).months
+        assert MAY in expiry.preview(NOW).partitions
         assert apply() == {"telemetry": 1}
         assert MAY not in partitions.existing()
 
@@ -158,7 +176,7 @@ class TestMonths:
         rolled_up(NOW)
         keep(10)
         keep(None, device=other)
-        assert expiry.preview(NOW).months == []
+        assert expiry.preview(NOW).partitions == []
         apply()
         assert Telemetry.objects.get().device == other
 
@@ -168,10 +186,10 @@ class TestMonths:
         rule = keep(10)
         drop = partitions.drop
 
-        def drop_late(month, *, agreed):
-            if month == MAY:
+        def drop_late(partition, *, agreed):
+            if partition == MAY:
                 RetentionRule.objects.filter(pk=rule.pk).update(raw_days=60)
-            return drop(month, agreed=agreed)
+            return drop(partition, agreed=agreed)
 
         monkeypatch.setattr(partitions, "drop", drop_late)
         next(expiry.apply(NOW), None)
@@ -181,7 +199,7 @@ class TestMonths:
         store_reading(device, recorded_at=NOW - 40 * DAY)
         rolled_up(NOW)
         keep(10)
-        monkeypatch.setattr(partitions, "drop", lambda month, agreed: False)
+        monkeypatch.setattr(partitions, "drop", lambda partition, agreed: False)
         assert apply() == {"telemetry": 1}
 
 
@@ -216,7 +234,7 @@ def test_a_rule_that_is_loosened_moves_no_horizon_back(device):
     apply()
     RetentionRule.objects.update(raw_days=90)
     apply()
-    assert retention.horizons() == {device.pk: (MIDNIGHT - 10 * DAY, None, None)}
+    assert retention.horizons([device.pk]) == {device.pk: (MIDNIGHT - 10 * DAY, None, None)}
 
 
 class TestPreview:
@@ -318,27 +336,25 @@ class TestWhileOthersSend:
             gone, stored = at_once(lambda: apply(now), send)
             assert stored == 50
             assert gone == {"telemetry": sum(one.recorded_at < now - 30 * DAY for one in old)}
-            assert set(partitions.existing()).isdisjoint({date(2002, 6, 1)})
+            assert JUNE_2002 not in partitions.existing()
             assert Telemetry.objects.count() == 50 + 400 - gone["telemetry"]
         finally:
             rolled_up(datetime.now(UTC))
-            with connection.cursor() as cursor:
-                for month in (7, 8):
-                    cursor.execute(f"DROP TABLE IF EXISTS telemetry_2002_0{month}")
+            drop_old_partitions()
 
     def test_a_month_that_is_read_all_the_time_is_left_alone(self, caplog):
-        partitions.ensure([date(2002, 6, 1)])
+        partitions.ensure([JUNE_2002.first], now=JUNE_2002.start)
         other = connections.create_connection("default")
         try:
             with other.cursor() as cursor:
                 cursor.execute("BEGIN; SELECT FROM telemetry")
                 with caplog.at_level(logging.WARNING):
-                    assert not partitions.drop(date(2002, 6, 1), agreed=lambda: True)
+                    assert not partitions.drop(JUNE_2002, agreed=lambda: True)
                 assert "in use" in caplog.text
                 cursor.execute("ROLLBACK")
-            assert not partitions.drop(date(2002, 6, 1), agreed=lambda: False)
-            assert date(2002, 6, 1) in partitions.existing()
-            assert partitions.drop(date(2002, 6, 1), agreed=lambda: True)
-            assert date(2002, 6, 1) not in partitions.existing()
+            assert not partitions.drop(JUNE_2002, agreed=lambda: False)
+            assert JUNE_2002 in partitions.existing()
+            assert partitions.drop(JUNE_2002, agreed=lambda: True)
+            assert JUNE_2002 not in partitions.existing()
         finally:
             other.close()

@@ -169,7 +169,7 @@ def test_after_ten_minutes_the_use_of_the_token_is_noted_again(device, known_api
     known_api.post(OWN, one_more(1))
     token = device.tokens.get()
     assert token.last_used_at is not None
-    (held,) = [one for one in authentication._remembered.values() if one.pk == token.pk]
+    (held,) = [one for one in authentication._remembered._values.values() if one.pk == token.pk]
     held.last_used_at -= timedelta(minutes=11)
     device.tokens.update(last_used_at=held.last_used_at)
     known_api.post(OWN, one_more(2))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from accounts.random_cache import RandomCache
 from devices.models import Device
 from telemetry import keys, readings, series
 from telemetry.models import Key
@@ -161,7 +162,7 @@ def test_what_was_lost_is_registered_again_within_the_hour(
 
 
 def test_what_is_remembered_is_bounded(device, monkeypatch, django_capture_on_commit_callbacks):
-    monkeypatch.setattr(keys, "NOTED_LIMIT", 10)
+    monkeypatch.setattr(keys, "_noted", RandomCache(10))
     with django_capture_on_commit_callbacks(execute=True):
         for number in range(25):
             keys.note(device, [shape({f"k{number}": 1})])

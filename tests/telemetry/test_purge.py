@@ -12,6 +12,7 @@ from telemetry import ingest, purge
 from telemetry.models import DayRollup, Delivery, HourRollup, Key, Telemetry
 from tests.concurrency import at_once
 from tests.factories import NOW, CommandFactory, DeviceFactory, device_token, make_reading
+from tests.stopping import after
 from tests.telemetry.kept import keep
 
 
@@ -145,6 +146,12 @@ class TestOnItsOwnConnection:
         # No transaction is open between two batches, so there is nothing to roll back.
         connection.close()
         assert Telemetry.objects.count() == 42 - 15
+        assert purge.purge_deleted() == {"telemetry": 42 - 15}
+        assert not Device.objects.exists()
+
+    def test_one_that_is_told_to_stop_ends_after_a_batch_and_the_rest_goes_later(self, device):
+        assert purge.purge_deleted(should_stop=after(0)) == {}
+        assert purge.purge_deleted(should_stop=after(3)) == {"telemetry": 15}
         assert purge.purge_deleted() == {"telemetry": 42 - 15}
         assert not Device.objects.exists()
 

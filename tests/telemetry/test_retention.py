@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -157,7 +158,7 @@ class TestHorizons:
         retention.move_horizons({device.pk: new})
         retention.move_horizons({device.pk: old})
         assert retention.horizon(device) == new
-        assert retention.horizons() == {device.pk: new}
+        assert retention.horizons([device.pk]) == {device.pk: new}
 
     def test_those_of_devices_that_are_no_more_are_passed_over(self, device):
         gone = DeviceFactory.create()
@@ -166,7 +167,7 @@ class TestHorizons:
         retention.move_horizons(due)
         assert Horizon.objects.get().device == device
         retention.move_horizons({})
-        assert retention.horizons() == {device.pk: (None, None, NOW)}
+        assert retention.horizons([device.pk]) == {device.pk: (None, None, NOW)}
 
     @pytest.mark.django_db(transaction=True)
     def test_they_stay_while_somebody_goes_by_them(self):
@@ -180,7 +181,7 @@ class TestHorizons:
 
         with ThreadPoolExecutor(1) as pool:
             with transaction.atomic(), connection.cursor() as cursor:
-                assert retention.horizons() == {}
+                assert retention.horizons([device.pk]) == {}
                 moving = pool.submit(move)
                 waits = 0
                 while not waits and not moving.done():
@@ -191,11 +192,11 @@ class TestHorizons:
                 assert waits
                 assert not Horizon.objects.exists()
             moving.result(30)
-        assert retention.horizons() == {device.pk: Cutoffs(MIDNIGHT)}
+        assert retention.horizons([device.pk]) == {device.pk: Cutoffs(MIDNIGHT)}
 
     @pytest.mark.django_db(transaction=True)
     def test_several_may_go_by_them_at_once(self):
-        assert at_once(*[retention.horizons] * 3) == [{}] * 3
+        assert at_once(*[lambda: retention.horizons([uuid4()])] * 3) == [{}] * 3
 
 
 def test_a_time_is_held_back_to_the_midnight_before_it():

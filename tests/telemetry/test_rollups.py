@@ -5,6 +5,7 @@ from itertools import count
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -16,6 +17,7 @@ from telemetry.retention import Cutoffs
 from telemetry.rollups import DAY, HOUR, floor
 from tests.concurrency import at_once
 from tests.factories import NOW, DeviceFactory, make_reading, store_reading
+from tests.stopping import after
 from tests.telemetry.rolling import (
     brute_force,
     mark,
@@ -144,6 +146,24 @@ class TestClosing:
             assert sorted(hours(device)) == [TODAY + n * HOUR for n in range(0, 60, 7)]
             assert sorted(days(device)) == [TODAY, TODAY + DAY, TODAY + 2 * DAY]
 
+    @pytest.mark.parametrize("batches", range(8))
+    def test_one_that_is_told_to_stop_leaves_whole_days_and_goes_on_later(
+        self, watched, monkeypatch, batches
+    ):
+        monkeypatch.setattr(rollups, "BATCH", 10)
+        ingest.store(watched, [reading(watched, TODAY + n * HOUR) for n in range(48)], now=NOW)
+        unmark()
+        end = TODAY + 48 * HOUR + 10 * MINUTE
+        rolled = rollups.roll_up_closed_hours(end, should_stop=after(batches))
+        assert rolled == (0, 0, 0, 24, 24, 24, 48, 48)[batches]
+        assert rollups.rolled_until() == TODAY + rolled * HOUR
+        assert rollups.roll_up_closed_hours(end) == 48 - rolled
+        assert len(hours(watched)) == 48
+        assert {day: values[0] for day, values in days(watched).items()} == {
+            TODAY: 24,
+            TODAY + DAY: 24,
+        }
+
     def test_a_clock_that_went_back_changes_nothing(self, watched):
         set_rolled_until(TODAY + DAY)
         assert rollups.roll_up_closed_hours(TODAY) == 0
@@ -159,6 +179,78 @@ class TestClosing:
         assert rollups.rolled_until() == TODAY
         rollups.roll_up_closed_hours(NOW)
         assert hours(watched) == days(watched) == {TODAY: (1, 3, 3, 3)}
+
+
+class TestIdleDevices:
+    """What is not sent costs next to nothing."""
+
+    @pytest.fixture
+    def made(self):
+        """The hours that each statement makes, each with its device."""
+        found = []
+
+        def record(execute, sql, params, many, context):
+            if sql == rollups.MAKE_HOURS:
+                found.append(list(zip(params["devices"], params["buckets"], strict=True)))
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(record):
+            yield found
+
+    def test_only_hours_with_readings_are_made(self, watched, made):
+        DeviceFactory.create_batch(5)
+        at = [TODAY + 30 * MINUTE, TODAY + 5 * HOUR, TODAY + 25 * HOUR]
+        ingest.store(watched, [reading(watched, one) for one in at], now=NOW)
+        unmark()
+        rollups.roll_up_closed_hours(TODAY + 2 * DAY + HOUR)
+        pairs = [(watched.pk, floor(one, HOUR)) for one in at]
+        assert made == [pairs[:2], pairs[2:]]
+        assert sorted(hours(watched)) == [hour for _, hour in pairs]
+
+    def test_how_many_there_are_changes_no_number_of_queries(self, watched, made):
+        counts = []
+        for more in (1, 30):
+            idle = DeviceFactory.create_batch(more)
+            retention.move_horizons({one.pk: Cutoffs(TODAY - DAY) for one in idle})
+            set_rolled_until(TODAY)
+            with CaptureQueriesContext(connection) as queries:
+                rollups.roll_up_closed_hours(TODAY + HOUR + 10 * MINUTE)
+            counts.append(len(queries))
+        assert counts[0] == counts[1]
+        assert made == []
+
+    @pytest.mark.parametrize("by", ["closing", "draining"])
+    def test_only_the_horizons_of_the_devices_of_a_batch_are_read(self, watched, monkeypatch, by):
+        idle = DeviceFactory.create_batch(3)
+        retention.move_horizons({one.pk: Cutoffs(TODAY - DAY) for one in [watched, *idle]})
+        read = []
+        horizons = retention.horizons
+        monkeypatch.setattr(
+            retention, "horizons", lambda devices: read.append(horizons(devices)) or read[-1]
+        )
+        ingest.store(watched, [reading(watched, TODAY)], now=NOW)
+        if by == "closing":
+            unmark()
+            rollups.roll_up_closed_hours(NOW)
+        else:
+            rollups.drain()
+        assert read == [{watched.pk: Cutoffs(TODAY - DAY)}]
+
+    def test_each_is_looked_up_in_the_key_of_the_month(self, watched):
+        devices = [watched, *DeviceFactory.create_batch(20)]
+        for device in devices[:5]:
+            batch = [reading(device, TODAY + n * MINUTE) for n in range(1000)]
+            ingest.store(device, batch, now=NOW)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE telemetry")
+            cursor.execute(
+                f"EXPLAIN {rollups.WITH_READINGS}",
+                {"devices": [one.pk for one in devices], "start": TODAY, "end": TODAY + DAY},
+            )
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert plan.count("using telemetry_2025_06_pkey") == 2, plan
+        assert "Seq Scan" not in plan
+        assert "telemetry_2025_07" not in plan
 
 
 class TestDraining:
@@ -194,6 +286,16 @@ class TestDraining:
             watched, [reading(watched, TODAY + n * 20 * MINUTE) for n in range(34)], now=NOW
         )
         assert rollups.drain() == 11
+        assert sum(found[0] for found in hours(watched).values()) == 33
+
+    def test_one_that_is_told_to_stop_leaves_the_other_marks(self, watched, monkeypatch):
+        monkeypatch.setattr(rollups, "BATCH", 5)
+        ingest.store(
+            watched, [reading(watched, TODAY + n * 20 * MINUTE) for n in range(34)], now=NOW
+        )
+        assert rollups.drain(should_stop=after(1)) == 5
+        assert marks() == 6
+        assert rollups.drain() == 6
         assert sum(found[0] for found in hours(watched).values()) == 33
 
     def test_what_is_the_same_is_not_written_again(self, watched):

@@ -30,8 +30,9 @@ class Command(BaseCommand):
             self.stdout.write("Everything is kept for ever.")
         for part in preview.parts:
             self.stdout.write(f"of {part.rule}, {part}")
-        for month in preview.months:
-            self.stdout.write(f"{month:%B %Y} would go whole")
+        for one in preview.partitions:
+            until = f" to {one.last:%B %Y}" if one.last != one.first else ""
+            self.stdout.write(f"{one.first:%B %Y}{until} would go whole")
         if not dry_run:
             self.apply(now, total=sum(part.rows for part in preview.parts))
 

@@ -18,6 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 from tqdm import tqdm
 
+from accounts import quotas
 from accounts.models import User, validate_time_zone
 from devices import enrolment
 from devices.models import LONGEST_INTERVAL, Device
@@ -137,6 +138,9 @@ class Command(BaseCommand):
                     )
         except ingest.DeviceGone:
             self.stderr.write(f"{name.name}: The device was deleted meanwhile.")
+            return False
+        except quotas.DiskFull:
+            self.stderr.write(f"{name.name}: The disk has less room than DISK_RESERVE.")
             return False
         except (OSError, NotReadable, CommandError) as error:
             reason = getattr(error, "strerror", None) or error

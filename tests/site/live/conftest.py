@@ -1,21 +1,23 @@
 """The live process, in a thread of the tests': real HTTP, real PostgreSQL."""
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-import uvicorn
 from django.db import connection
 
 from telemetry_site.live.application import Live
+from telemetry_site.live.server import Server
 
-PATIENCE = 20
+PATIENCE = 120
 """Seconds that only a failure waits for."""
 
 
@@ -27,6 +29,7 @@ class Listening(Live):
         self.hears = threading.Event()
 
     async def _look_again(self) -> None:
+        self.loop = asyncio.get_running_loop()
         await super()._look_again()
         self.hears.set()
 
@@ -36,10 +39,7 @@ class LiveServer:
 
     def __init__(self) -> None:
         self.live = Listening()
-        config = uvicorn.Config(
-            self.live, http="h11", loop="asyncio", lifespan="on", ws="none", log_config=None
-        )
-        self.server = uvicorn.Server(config)
+        self.server = Server(self.live)
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
@@ -60,18 +60,35 @@ class LiveServer:
         assert not self.thread.is_alive()
         self.socket.close()
 
+    def in_loop(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Have the server's event loop run this, too."""
+        return asyncio.run_coroutine_threadsafe(work, self.live.loop)
+
     def get(
         self, path: str, token: str = "", *, method: str = "GET", **headers: str
     ) -> http.client.HTTPResponse:
         """The beginning of the answer; whoever wants the rest reads it."""
+        response = self.ask(path, token, method=method, **headers).getresponse()
+        self.opened.callback(response.close)
+        return response
+
+    def ask(
+        self, path: str, token: str = "", *, method: str = "GET", **headers: str
+    ) -> http.client.HTTPConnection:
+        """A connection over which a request was sent."""
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.opened.callback(line.close)
         line.request(method, path, headers=headers)
-        response = line.getresponse()
-        self.opened.callback(response.close)
-        return response
+        return line
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        """A connection over which nothing was sent but this."""
+        line = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        self.opened.callback(line.close)
+        line.sendall(sent)
+        return line
 
     def waiting(self, path: str, token: str) -> "Waiting":
         """An answer that is being waited for, once the process knows that it is."""

@@ -12,7 +12,7 @@ from devices import enrolment
 from devices.models import Device
 from telemetry_site.live import arrivals
 from tests.conftest import Api
-from tests.factories import device_token, device_token_and_row
+from tests.factories import UserFactory, device_token, device_token_and_row
 
 pytestmark = pytest.mark.django_db
 
@@ -34,10 +34,19 @@ def test_one_that_comes_again_is_known_in_one_statement_which_is_contact(
     Api(token).get("/api/v1/device")
     Device.objects.update(last_seen_at=timezone.now() - timedelta(hours=1), status="offline")
     with django_assert_num_queries(1):
-        assert arrivals.again(asking(token)) == device
+        assert arrivals.again(asking(token)) == (device, device.user_id)
     device.refresh_from_db()
     assert device.status == "online"
     assert device.last_seen_at > timezone.now() - timedelta(minutes=1)
+
+
+def test_the_owner_is_the_one_of_now_and_not_the_one_that_was_remembered(device: Device) -> None:
+    token, other = device_token(device), UserFactory.create()
+    Api(token).get("/api/v1/device")
+    Device.objects.update(user=other)
+    arrival = arrivals.again(asking(token))
+    assert arrival is not None
+    assert arrival.owner_id == other.pk
 
 
 def test_one_whose_token_was_revoked_is_not_let_in_by_what_is_remembered(device: Device) -> None:

@@ -1,6 +1,7 @@
 """Streams of what happens to a user's devices."""
 
-from unittest import mock
+import threading
+from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings
@@ -10,28 +11,28 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.models import User
 from commands import lifecycle
+from commands.models import Command
 from devices import enrolment, events, presence
 from devices.models import Device, Watch
-from telemetry_site.live import application
+from telemetry_site.live import application, speakers
+from telemetry_site.middleware import PARAMETERS_LIMIT
 from tests.conftest import signed_in
 from tests.factories import (
     CommandFactory,
     DeviceFactory,
     device_token,
+    many_devices,
     user_token,
     user_token_and_row,
 )
-from tests.site.live.conftest import LiveServer, cut_off, until
+from tests.site.live.conftest import LiveServer, cut_off
+from tests.site.plans import reads
 
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is looked up every few seconds is looked up all the time."""
     monkeypatch.setattr(application, "HEARTBEAT", 0.02)
-
-
-def is_watched(device: Device) -> bool:
-    return Watch.objects.filter(device=device).exists()
 
 
 def told(event: events.Event) -> tuple[str, dict[str, str]]:
@@ -104,6 +105,9 @@ def test_a_stream_may_be_of_some_devices_only(
         assert live.get(f"/api/v1/events?device={name}", token).status == 404
     many = "&".join([f"device={device.pk}"] * 101)
     assert live.get(f"/api/v1/events?{many}", token).status == 422
+    for most in (PARAMETERS_LIMIT, 2000):
+        more = "&".join(f"k{number}=1" for number in range(most + 1))
+        assert live.get(f"/api/v1/events?{more}", token).status == 400
 
 
 def test_a_page_listens_with_its_session_and_from_the_sites_origin_only(
@@ -158,22 +162,74 @@ def test_a_stream_of_a_device_ends_with_it(
 
 
 def test_a_new_device_joins_the_stream_of_all(
-    often: None, live: LiveServer, owner: User, device: Device
+    live: LiveServer, owner: User, device: Device
 ) -> None:
     stream = live.stream(user_token(owner))
     new = DeviceFactory(user=owner)
-    until(lambda: is_watched(new))
     command = CommandFactory(device=new)
     assert stream.next() == told(events.Event("command", new.pk, command.pk))
 
 
-def test_streams_of_one_user_are_limited(live: LiveServer, owner: User) -> None:
-    token = user_token(owner)
-    with mock.patch.object(application, "STREAMS_PER_USER", 1):
+def test_a_device_that_changes_hands_is_heard_of_by_its_new_owner_only(
+    live: LiveServer, owner: User, stranger: User, device: Device
+) -> None:
+    of_owner, of_stranger = live.stream(user_token(owner)), live.stream(user_token(stranger))
+    other = DeviceFactory(user=owner)
+    Device.objects.filter(pk=device.pk).update(user=stranger)
+    command, last = CommandFactory(device=device), CommandFactory(device=other)
+    assert of_stranger.next() == told(events.Event("command", device.pk, command.pk))
+    assert of_owner.next() == told(events.Event("command", other.pk, last.pk))
+
+
+def test_a_deleted_device_is_not_heard_of(live: LiveServer, owner: User, device: Device) -> None:
+    stream, other = live.stream(user_token(owner)), DeviceFactory(user=owner)
+    command = CommandFactory(device=device)
+    assert stream.next() == told(events.Event("command", device.pk, command.pk))
+    enrolment.decommission(device, now=timezone.now())
+    Command.objects.update(attempts=1)
+    last = CommandFactory(device=other)
+    heard = [stream.next()]
+    while heard[-1] != told(events.Event("command", other.pk, last.pk)):
+        heard.append(stream.next())
+    assert len(heard) <= 2, "not after it was deleted"
+
+
+@pytest.mark.parametrize("devices", [(), (0, 1)])
+def test_a_stream_costs_the_same_however_many_devices_its_user_has(
+    db: None, owner: User, devices: tuple[int, ...]
+) -> None:
+    many_devices(owner, 20_000)
+    named = [Device.objects.order_by("pk")[number].pk for number in devices]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/events",
+        "query_string": urlencode({"device": named}, doseq=True).encode(),
+        "headers": [(b"authorization", f"Bearer {user_token(owner)}".encode())],
+    }
+    with reads() as read:
+        for _ in range(8):
+            assert speakers.audience(scope) == (owner.pk, frozenset(named))
+    assert len(read.statements) <= 8 * 5
+    assert read.rows["devices"] <= 8 * len(named)
+    assert Watch.objects.count() == 1
+
+
+def test_streams_and_pages_never_take_the_threads_of_polls(
+    live: LiveServer, owner: User, device: Device
+) -> None:
+    token, blocked = user_token(owner), threading.Event()
+    for _ in range(8):
         live.stream(token)
-        refused = live.get("/api/v1/events", token)
-    assert refused.status == 429
-    assert refused.headers["Retry-After"] == "15"
+    try:
+        for _ in range(application.STREAM_THREADS + 1):
+            live.in_loop(live.live.database_of_streams.run(blocked.wait))
+        late = live.ask("/api/v1/events", token)
+        answer = live.get("/api/v1/device/commands?wait=0", device_token(device))
+        assert answer.status == 204
+    finally:
+        blocked.set()
+    assert late.getresponse().status == 200
 
 
 def test_a_stream_that_was_cut_off_from_the_database_says_that_it_may_have_missed_something(

@@ -1,0 +1,20 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    """Several users may claim an address until one of them confirms it."""
+
+    dependencies = [
+        ("accounts", "0014_email_confirmed_once"),
+    ]
+
+    operations = [
+        migrations.RunSQL(
+            "ALTER TABLE tokens VALIDATE CONSTRAINT tokens_parent_id_fk",
+            migrations.RunSQL.noop,
+        ),
+        migrations.RemoveConstraint(
+            model_name="user",
+            name="users_email_unique_in_any_case",
+        ),
+    ]

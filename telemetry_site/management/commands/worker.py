@@ -1,0 +1,16 @@
+"""`manage.py worker`: what the Procfile and the services run."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from telemetry_site import worker
+
+
+class Command(BaseCommand):
+    help = "Run the jobs of all queues until SIGINT or SIGTERM."
+
+    def handle(self, **options: Any) -> None:
+        if not worker.run():
+            sys.exit(1)

@@ -1,0 +1,133 @@
+"""The RSGI application: receives a request, has a thread work on it, sends the response."""
+
+import asyncio
+import time
+from collections.abc import Hashable
+from typing import IO
+
+from django.http import HttpResponseBase
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
+
+from telemetry_site.server import django_handler, refusals, routes
+from telemetry_site.server.clients import Clients, TooManyRequests
+from telemetry_site.server.downloads import Downloads, TooManyDownloads
+from telemetry_site.server.environ import Environ, make_environ, set_body
+from telemetry_site.server.request_body import (
+    BodyTooSlow,
+    Receiver,
+    TooManyBodies,
+    length_of,
+    receive,
+)
+from telemetry_site.server.thread_pools import Pool, PoolBusy
+
+FILE_OPENED_WITHIN = 60.0
+"""Seconds after which the server has opened a file that it sends, however busy it is."""
+
+
+class Application:
+    """What a process of the web server calls for each request."""
+
+    def __init__(self) -> None:
+        self.handler = django_handler.Handler()
+        self.clients = Clients()
+        self.pools = {name: Pool(name, limits) for name, limits in routes.POOLS.items()}
+        self.receiver = Receiver()
+        self.downloads = Downloads()
+        self.open_files: set[HttpResponseBase] = set()
+        """Responses whose file the server is about to open."""
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        environ = make_environ(scope)
+        client = self.clients.of(environ)
+        try:
+            self.clients.count(client)
+            downloading = await self._answer(environ, client, protocol)
+        except (PoolBusy, TooManyBodies, TooManyDownloads):
+            refusals.send_busy(protocol, environ, started=started)
+        except TooManyRequests as error:
+            refusals.send_too_many(protocol, environ, error.retry_after, started=started)
+        except BodyTooSlow:
+            refusals.send_too_slow(protocol, environ, started=started)
+        except ProtocolClosed:
+            refusals.send_incomplete(protocol, environ, started=started)
+        else:
+            if downloading is not None:
+                await protocol.client_disconnect()
+                self.downloads.end(downloading)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for the threads, at the end of the process."""
+        self.shutdown()
+
+    def shutdown(self) -> None:
+        """Return when all threads have ended what they were doing."""
+        for pool in self.pools.values():
+            pool.shutdown()
+        for response in list(self.open_files):
+            self.close_file(response)
+
+    def close_file(self, response: HttpResponseBase) -> None:
+        """Close a file that the server has opened for itself."""
+        self.open_files.discard(response)
+        response.close()
+
+    async def _answer(
+        self, environ: Environ, client: Hashable, protocol: HTTPProtocol
+    ) -> Hashable | None:
+        """Return the client where the answer is a file, which is on its way from now on."""
+        route = routes.find(environ)
+        request = _Request(self, environ, protocol)
+        pool, length = self.pools[route.pool], length_of(environ, route.body_limit)
+        if not length:
+            await pool.run(request.answer, client=client, endpoint=route.endpoint)
+            return request.downloading
+        with self.receiver.room(length, client):
+            chunked = "HTTP_TRANSFER_ENCODING" in environ
+            with await receive(protocol, length, chunked=chunked) as body:
+                set_body(environ, body, most=length)
+                await pool.run(request.answer, client=client, endpoint=route.endpoint)
+        return request.downloading
+
+
+class _Request:
+    """One request, from when its body is there until its response is sent."""
+
+    def __init__(
+        self,
+        application: Application,
+        environ: Environ,
+        protocol: HTTPProtocol,
+    ) -> None:
+        self.application, self.environ, self.protocol = application, environ, protocol
+        self.loop = asyncio.get_running_loop()
+        self.downloading: Hashable | None = None
+        """The client, once it is sent a file."""
+
+    def answer(self) -> None:
+        """Have Django answer it; in a thread. Raises TooManyDownloads."""
+        request, response = self.application.handler.respond(self.environ)
+        self.application.clients.learn(self.environ, request)
+        file = django_handler.large_file(response)
+        if file is not None and request.method == "GET":
+            self._send_file(response, file)
+        else:
+            django_handler.send(self.protocol, response)
+            response.close()
+
+    def _send_file(self, response: HttpResponseBase, file: IO[bytes]) -> None:
+        # Whose token it is may have become known only now.
+        client = self.application.clients.of(self.environ)
+        try:
+            self.application.downloads.begin(client)
+        except TooManyDownloads:
+            response.close()
+            raise
+        self.downloading = client
+        self.application.open_files.add(response)
+        django_handler.send_file(self.protocol, response, file)
+        self.loop.call_soon_threadsafe(
+            self.loop.call_later, FILE_OPENED_WITHIN, self.application.close_file, response
+        )

@@ -1,0 +1,302 @@
+"""Requests over real sockets: none of them holds a thread longer than the site works on it."""
+
+import gzip
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts import archives, hashers
+from accounts.models import Archive, User
+from devices.models import Device
+from telemetry.api import transfer
+from telemetry.models import Telemetry
+from telemetry_site.server import downloads, request_body
+from tests.factories import device_token, store_readings, user_token
+from tests.site.server.conftest import ServedSite, chunked, head, read, until
+
+pytestmark = pytest.mark.unmeasured
+
+READING = {"telemetry_type": "served", "payload": {"t": 1}}
+INGEST = "/api/v1/device/telemetry"
+SIZE = 12_000_000
+"""Bytes: more than any buffer on the way of a file takes."""
+MANY = 40
+"""More than all the threads."""
+
+
+@pytest.fixture
+def owner(transactional_db: None) -> User:
+    return User.objects.create_user("owner", "owner@example.org", "correct horse battery staple")
+
+
+@pytest.fixture
+def device(owner: User) -> Device:
+    return Device.objects.create(user=owner, name="greenhouse", device_type="sensor")
+
+
+@pytest.fixture
+def archive(owner: User) -> Iterator[bytes]:
+    """An archive that is ready."""
+    now = timezone.now()
+    made = Archive.objects.create(
+        user=owner,
+        requested_at=now,
+        status="ready",
+        size=SIZE,
+        expires_at=now + timedelta(days=1),
+    )
+    content = os.urandom(SIZE)
+    archives.file_of(made).write_bytes(content)
+    yield content
+    archives.file_of(made).unlink()
+
+
+def send_reading(served: ServedSite, device: Device) -> int:
+    return served.request("POST", INGEST, READING, device_token(device)).status
+
+
+def test_a_page_and_the_api_are_answered_with_the_headers_of_every_answer(served):
+    page = served.request("GET", "/sign-in")
+    assert page.status == 200
+    assert b"</html>" in page.body
+    assert "content-security-policy" in page.headers
+    assert "set-cookie" in page.headers
+    assert page.headers["content-length"] == str(len(page.body))
+    missing = served.request("GET", "/api/v1/nothing")
+    assert missing.status == 404
+    assert missing.headers["content-type"] == "application/problem+json"
+
+
+def test_a_reading_is_stored_when_it_is_answered(served, device):
+    assert send_reading(served, device) == 201
+    assert Telemetry.objects.filter(device=device).count() == 1
+
+
+def test_a_connection_is_used_for_one_request_after_the_other(served, device):
+    token = device_token(device)
+    request = head("GET", "/api/v1/device/commands", token=token, Connection="keep-alive")
+    connection = served.send(request)
+    for _ in range(3):
+        assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
+        connection.sendall(request)
+
+
+def test_a_header_with_an_underscore_never_passes_for_one_with_a_hyphen(served, settings):
+    settings.TRUSTED_PROXIES = ["127.0.0.1"]
+    settings.THROTTLES = {**settings.THROTTLES, "sign-in": (1, 900), "sign-in-address": (1, 900)}
+    statuses = []
+    for number in range(3):
+        body = b'{"username": "a%d", "password": "bbb"}' % number
+        lines = head("POST", "/api/v1/auth/login", body).removesuffix(b"\r\n")
+        made_up = b"X_Forwarded_For: 10.0.0.%d\r\n\r\n" % number
+        statuses.append(read(served.send(lines + made_up + body)).status)
+    assert statuses == [401, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "length", "status"),
+    [
+        ("chunked", 10, 422),
+        ("Chunked", 1024 * 1024, 422),
+        ("chunked", 1024 * 1024 + 1, 413),
+        ("chunked", 5 * 1024 * 1024, 413),
+        ("gzip, chunked", 10, 411),
+    ],
+)
+def test_a_body_in_chunks_is_read_up_to_the_limit(served, encoding, length, status):
+    request = head("POST", "/api/v1/auth/login", b"", Transfer_Encoding=encoding)
+    connection = served.send(request)
+    try:
+        connection.sendall(chunked(b"{}".ljust(length)))
+    except OSError:
+        # Answered and closed before all of it was sent.
+        assert length > 1024 * 1024
+    assert read(connection).status == status
+
+
+def test_a_body_in_chunks_is_read_in_the_api_only(served):
+    request = head("POST", "/sign-in", b"", Transfer_Encoding="chunked")
+    assert read(served.send(request + chunked(b"a=1"))).status == 411
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(served, device):
+    request = head("POST", INGEST, b"", device_token(device), Content_Length=str(50 * 1024 * 1024))
+    assert read(served.send(request)).status == 413
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset*=bogus''%41", "application/json; charset*99=x"]
+)
+def test_a_content_type_that_cannot_be_read_is_415(served, content_type):
+    answer = served.request("POST", "/api/v1/auth/login", b"{}", Content_Type=content_type)
+    assert answer.status == 415
+
+
+SLOW = {
+    "a stranger's": (head("POST", "/api/v1/auth/login", b"x" * 1000), b"{"),
+    "a page's": (head("POST", "/sign-in", b"x" * 1000, Content_Type="text/plain"), b"a"),
+    "a device's": (None, b"{"),
+    "in chunks": (None, b"1\r\n{\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_bodies_that_never_end_keep_no_thread(served, device, kind):
+    request, begun = SLOW[kind]
+    if request is None:
+        how = {"Transfer_Encoding": "chunked"} if kind == "in chunks" else {}
+        request = head("POST", INGEST, b"x" * 1000, device_token(device), **how)
+    for _ in range(MANY):
+        served.send(request + begun)
+    assert send_reading(served, device) == 201
+    assert served.request("GET", "/sign-in").status == 200
+
+
+def test_a_body_that_does_not_come_in_time_is_408_and_the_connection_ends(
+    served, device, monkeypatch
+):
+    monkeypatch.setattr(request_body, "SECONDS", 0.05)
+    answer = read(served.send(head("POST", INGEST, b"x" * 100, device_token(device)) + b"{"))
+    assert answer.status == 408
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_more_bodies_than_there_is_room_for_are_503_and_those_of_others_are_not(
+    served, device, monkeypatch, settings
+):
+    monkeypatch.setattr(request_body, "ROOM", 1)
+    settings.IMPORT_LIMIT = 4000
+    hostile = head("POST", INGEST, b"x" * 1500, "tsd_hostile")
+    held = [served.send(hostile + b"{") for _ in range(3)]
+    refused = [read(connection) for connection in held[2:]]
+    assert [(one.status, "retry-after" in one.headers) for one in refused] == [(503, True)]
+    assert send_reading(served, device) == 201
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind(served, device):
+    for _ in range(5):
+        served.send(head("POST", INGEST, b"x" * 1000, device_token(device)) + b"{").close()
+    assert send_reading(served, device) == 201
+    until(lambda: not served.application.receiver.reserved)
+
+
+def test_an_archive_comes_whole_and_slow_readers_of_it_keep_no_thread(
+    served, owner, device, archive
+):
+    token = user_token(owner)
+    request = head("GET", "/api/v1/users/me/archive/file", token=token)
+    slow = [served.send(request, receive_buffer=4096) for _ in range(downloads.AT_ONCE_PER_CLIENT)]
+    for connection in slow:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert send_reading(served, device) == 201
+    # One more than a client may have on its way.
+    refused = read(served.send(request))
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
+    rest = b""
+    while piece := slow[0].recv(65536):
+        rest += piece
+    assert rest.endswith(archive[-1000:])
+
+
+def test_slow_readers_of_exports_keep_no_thread_and_no_transaction(served, owner, device):
+    store_readings(device, payloads=[{"text": "x" * 10_000, "n": n} for n in range(400)])
+    path = f"/api/v1/devices/{device.pk}/telemetry/export?format=ndjson"
+    request = head("GET", path, token=user_token(owner))
+    slow = [served.send(request, receive_buffer=4096) for _ in range(3)]
+    for connection in slow:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert send_reading(served, device) == 201
+    whole = read(served.send(request))
+    assert whole.headers["content-length"] == str(len(whole.body))
+    assert len(whole.body.splitlines()) == 401
+
+
+def test_strangers_who_sign_in_are_told_to_wait_and_devices_wait_for_none_of_them(
+    served, device, settings
+):
+    settings.PASSWORD_HASHERS = ["tests.hashers.CheapHasher"]
+    with hashers.a_turn():
+        # As if a hash took for ever.
+        body = b'{"username": "nobody", "password": "wrong wrong wrong"}'
+        waiting = [
+            served.send(head("POST", "/api/v1/auth/login", body) + body) for _ in range(MANY)
+        ]
+        assert send_reading(served, device) == 201
+        assert served.request("GET", "/sign-in").status == 200
+        answers = [read(connection) for connection in waiting]
+    assert {answer.status for answer in answers} == {503}
+    assert all(int(answer.headers["retry-after"]) for answer in answers)
+    assert served.request("POST", "/api/v1/auth/login", body).status == 401
+
+
+def test_imports_have_a_limit_for_each_user_and_devices_wait_for_none_of_them(
+    served, owner, device, monkeypatch
+):
+    begun, may_end = threading.Event(), threading.Event()
+    bring_in = transfer._bring_in
+
+    def held(*args, **options):
+        begun.set()
+        assert may_end.wait(120)
+        return bring_in(*args, **options)
+
+    monkeypatch.setattr(transfer, "_bring_in", held)
+    token = user_token(owner)
+    path = f"/api/v1/devices/{device.pk}/telemetry/import"
+    body = gzip.compress(b"time,t\n2025-06-15T12:00:00Z,1\n")
+    request = head("POST", path, body, token, Content_Type="text/csv", Content_Encoding="gzip")
+    first = served.send(request + body)
+    assert begun.wait(120)
+    second = read(served.send(request + body))
+    assert (second.status, "retry-after" in second.headers) == (503, True)
+    assert send_reading(served, device) == 201
+    assert served.request("GET", "/api/v1/devices", token=token).status == 200
+    may_end.set()
+    assert read(first).status == 200
+
+
+def test_a_busy_page_is_a_page_in_the_language_of_its_reader(served, settings):
+    settings.PASSWORD_HASHERS = ["tests.hashers.CheapHasher"]
+    pool = served.application.pools["passwords"]
+    pool.limits = replace(pool.limits, threads=0, patience=0.01)
+    answer = served.request(
+        "POST", "/sign-in", b"a=1", Content_Type="text/plain", Accept_Language="de"
+    )
+    assert answer.status == 503
+    assert 'lang="de"' in answer.body.decode()
+    assert answer.headers["retry-after"]
+    assert "content-security-policy" in answer.headers
+
+
+def test_idle_connections_keep_nobody_waiting(served, device):
+    for number in range(1000):
+        served.send(b"" if number % 2 else b"POST / HTTP/1.1\r\nHost:")
+    assert send_reading(served, device) == 201
+
+
+@pytest.mark.parametrize("rest", [b"{", b""])
+def test_a_body_that_ends_before_its_length_is_400(served, device, rest):
+    connection = served.send(head("POST", INGEST, b"x" * 100, device_token(device)) + rest)
+    connection.shutdown(socket.SHUT_WR)
+    answer = read(connection)
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_client_that_sends_more_than_it_may_is_429_and_others_are_not(served, device, settings):
+    settings.REQUESTS_PER_CLIENT = (3, 3600)
+    token = device_token(device)
+    answers = [
+        served.request("POST", INGEST, READING | {"payload": {"n": number}}, token)
+        for number in range(5)
+    ]
+    assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 3600
+    other = Device.objects.create(user=device.user, name="other", device_type="sensor")
+    assert send_reading(served, other) == 201

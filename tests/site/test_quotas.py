@@ -1,0 +1,178 @@
+"""What one user may have, and what happens when the disk is nearly full."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from accounts import quotas, tokens
+from accounts.models import AuditEvent, Token
+from devices import enrolment
+from devices.models import Device
+from telemetry.models import Delivery, Telemetry
+from tests.conftest import Api
+from tests.factories import DeviceFactory, UserFactory, device_token, user_token
+
+READING = {"telemetry_type": "quota", "payload": {"t": 1}}
+INGEST = "/api/v1/device/telemetry"
+
+
+@pytest.fixture
+def full_disk(settings, monkeypatch):
+    """A reserve that no disk has."""
+    settings.DISK_RESERVE = 2**62
+    monkeypatch.setattr(quotas._Seen, "at", float("-inf"))
+    monkeypatch.setattr(quotas._Seen, "is_full", False)
+
+
+@pytest.mark.django_db
+class TestDevices:
+    def test_one_more_than_a_user_may_have_is_409_and_nothing_is_stored(
+        self, owner, owner_api, device, settings
+    ):
+        settings.DEVICES_PER_USER = 2
+        assert owner_api.post("/api/v1/devices", {"name": "second"}).status_code == 201
+        answer = owner_api.post("/api/v1/devices", {"name": "third"})
+        assert answer.status_code == 409
+        assert answer.json()["type"] == "urn:telemetry:problem:quota-reached"
+        assert "2 devices" in answer.json()["detail"]
+        assert Device.objects.filter(user=owner).count() == 2
+
+    def test_the_page_says_so_too(self, owner, owner_client: Client, device, settings):
+        settings.DEVICES_PER_USER = 1
+        form = {"name": "second", "device_type": "sensor", "expected_interval": "60"}
+        answer = owner_client.post("/devices/new", form)
+        assert answer.status_code == 409
+        assert b"A user can have 1 devices" in answer.content
+
+    def test_one_that_is_deleted_makes_room(self, owner, owner_api, device, settings):
+        settings.DEVICES_PER_USER = 1
+        assert owner_api.delete(f"/api/v1/devices/{device.pk}").status_code == 204
+        assert owner_api.post("/api/v1/devices", {"name": "second"}).status_code == 201
+
+    def test_devices_that_are_given_to_a_user_count(self, owner, device, settings):
+        settings.DEVICES_PER_USER = 1
+        other = DeviceFactory.create(user=UserFactory.create())
+        with pytest.raises(quotas.QuotaReached):
+            enrolment.change_owner([other], owner, now=timezone.now())
+        other.refresh_from_db()
+        assert other.user != owner
+
+
+@pytest.mark.django_db
+class TestTokens:
+    def test_one_more_than_a_user_may_have_is_409(self, owner, settings):
+        settings.TOKENS_PER_USER = 3
+        api = Api(user_token(owner))
+        made = [api.post("/api/v1/tokens", {"label": str(n)}).status_code for n in range(3)]
+        assert made == [201, 201, 409]
+
+    def test_one_that_is_revoked_makes_room(self, owner, settings):
+        settings.TOKENS_PER_USER = 1
+        token, _ = tokens.issue(owner, scope=tokens.Scope.AUTH, now=timezone.now())
+        tokens.revoke(token)
+        tokens.issue(owner, scope=tokens.Scope.AUTH, now=timezone.now())
+
+    def test_mailed_links_are_not_counted(self, owner, settings):
+        settings.TOKENS_PER_USER = 1
+        for _ in range(3):
+            tokens.issue(owner, scope=tokens.Scope.PASSWORD_RESET, now=timezone.now())
+        tokens.issue(owner, scope=tokens.Scope.AUTH, now=timezone.now())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_no_more_get_in_than_may(owner, settings):
+    settings.DEVICES_PER_USER, settings.TOKENS_PER_USER = 3, 3
+
+    def add(number):
+        with suppress(quotas.QuotaReached):
+            enrolment.register(owner, name=str(number))
+        with suppress(quotas.QuotaReached):
+            tokens.issue(owner, scope=tokens.Scope.AUTH, now=timezone.now())
+        connections.close_all()
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(add, range(12)))
+    assert Device.objects.filter(user=owner).count() == 3
+    assert Token.objects.filter(user=owner, revoked=False).count() == 3
+
+
+@pytest.mark.django_db
+def test_what_is_long_is_in_the_trail_with_its_size_only(owner_api, device):
+    for number in range(40):
+        metadata = {"text": "x" * 15_000, "n": number}
+        body = {"metadata": metadata}
+        assert owner_api.patch(f"/api/v1/devices/{device.pk}", body).status_code == 200
+    events = AuditEvent.objects.filter(action="device.changed")
+    assert len(events) == 40
+    assert all(len(str(event.before) + str(event.after)) < 1000 for event in events)
+    newest = events.order_by("-created_at").first()
+    assert "15,0" in str(newest.after)
+    assert "SHA-256" in str(newest.after)
+    assert newest.before != newest.after
+
+
+@pytest.mark.django_db
+def test_what_is_short_is_in_the_trail_as_it_is(owner_api, device):
+    body = {"metadata": {"room": "attic"}}
+    owner_api.patch(f"/api/v1/devices/{device.pk}", body)
+    assert AuditEvent.objects.get(action="device.changed").after == body
+
+
+@pytest.mark.django_db
+class TestDiskFull:
+    @pytest.mark.parametrize("warm", [False, True])
+    def test_readings_are_507_and_none_is_stored(self, device, full_disk, warm, settings):
+        api = Api(device_token(device))
+        if warm:
+            # What has been known goes by the fast path.
+            settings.DISK_RESERVE = 0
+            assert api.post(INGEST, READING).status_code == 201
+            settings.DISK_RESERVE = 2**62
+            quotas._Seen.at = float("-inf")
+        before = Telemetry.objects.count()
+        for body in (READING | {"payload": {"t": 2}}, [READING] * 3):
+            answer = api.post(INGEST, body)
+            assert (answer.status_code, answer["Retry-After"]) == (507, "60")
+            assert answer.json()["type"] == "urn:telemetry:problem:disk-full"
+        assert Telemetry.objects.count() == before
+
+    def test_neither_is_an_idempotency_key(self, device, full_disk):
+        answer = Api(device_token(device)).post(INGEST, READING, headers={"Idempotency-Key": "a"})
+        assert answer.status_code == 507
+        assert not Delivery.objects.exists()
+
+    def test_an_import_is_507(self, owner_api, device, full_disk):
+        path = f"/api/v1/devices/{device.pk}/telemetry/import"
+        body = b"time,t\n2025-06-15T12:00:00Z,1\n"
+        assert owner_api.post(path, body, content_type="text/csv").status_code == 507
+        assert not Telemetry.objects.exists()
+
+    def test_everything_else_goes_on(self, owner, owner_api, owner_client, device, full_disk):
+        assert owner_client.get("/").status_code == 200
+        assert owner_api.get("/api/v1/devices").status_code == 200
+        command = {"command_name": "reboot", "payload": {}}
+        path = f"/api/v1/devices/{device.pk}/commands"
+        assert owner_api.post(path, command).status_code == 201
+        assert Api(device_token(device)).get("/api/v1/device/commands").status_code == 200
+        assert owner_api.delete(f"/api/v1/devices/{device.pk}").status_code == 204
+        assert Client().get("/readyz").status_code == 503
+
+    def test_once_there_is_room_again_readings_are_taken(self, device, full_disk, settings):
+        api = Api(device_token(device))
+        assert api.post(INGEST, READING).status_code == 507
+        settings.DISK_RESERVE = 0
+        quotas._Seen.at = float("-inf")
+        assert api.post(INGEST, READING).status_code == 201
+
+
+def test_the_disk_is_looked_at_every_few_seconds_and_not_with_every_reading(full_disk, monkeypatch):
+    looked = []
+    monkeypatch.setattr(quotas, "free_bytes", lambda: looked.append(1) or 0)
+    for _ in range(100):
+        with pytest.raises(quotas.DiskFull):
+            quotas.check_disk()
+    assert len(looked) == 1

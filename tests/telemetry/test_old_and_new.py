@@ -1,0 +1,225 @@
+"""Charts, history, retention, purges and exports over partitions of years, of months, and of what
+is left of a year that has months.
+"""
+
+import json
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from unittest import mock
+
+import pytest
+from django.db import connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from devices import enrolment
+from telemetry import expiry, export, history, ingest, partitions, purge, rollups, volume
+from telemetry.models import DayRollup, HourRollup, Telemetry
+from telemetry.partitions import Partition
+from tests.factories import DeviceFactory, make_reading
+from tests.telemetry.drawn import DAYS, HOURS, ask
+from tests.telemetry.kept import keep, rolled_up
+from tests.telemetry.parts import drop_old_partitions
+from tests.telemetry.rolling import register, set_rolled_until, stored_rollups
+
+NOW = datetime(2005, 6, 15, 12, tzinfo=UTC)
+HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
+BEGIN = datetime(2001, 1, 1, tzinfo=UTC)
+YEAR = Partition(date(2002, 1, 1), date(2003, 1, 1))
+# The bounds of years, of months, and of the gaps that the month of June leaves of 2003.
+EDGES = [
+    datetime(year, month, 1, tzinfo=UTC)
+    for year, month in [(2002, 1), (2003, 1), (2003, 6), (2003, 7), (2004, 1), (2004, 2), (2005, 6)]
+]
+instants = st.one_of(
+    st.builds(
+        lambda edge, shift: edge + shift * MICROSECOND,
+        st.sampled_from(EDGES),
+        st.sampled_from([-3_600_000_000, -1, 0, 1]),
+    ),
+    st.integers(0, (NOW - BEGIN) // MICROSECOND - 1).map(lambda n: BEGIN + n * MICROSECOND),
+)
+sent = st.lists(st.tuples(instants, st.integers(-1000, 1000)), min_size=1, max_size=25)
+
+
+def make_a_month_of_2003():
+    partitions.ensure([date(2003, 6, 1)], now=datetime(2003, 6, 1, tzinfo=UTC))
+
+
+def store(device, given):
+    ingest.store(
+        device,
+        [make_reading(device, recorded_at=at, payload={"t": value}) for at, value in given],
+        now=NOW,
+    )
+
+
+def rows(device):
+    """By time and id: the time and the value."""
+    found = Telemetry.objects.filter(device=device).order_by("recorded_at", "id")
+    return list(found.values_list("recorded_at", "payload__t"))
+
+
+def by_sql(device, unit, start, end):
+    """By bucket what plain SQL makes of the readings: count, sum, min and max."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT date_trunc(%s, recorded_at, 'UTC'), count(*), sum(value), min(value), max(value)
+            FROM (SELECT recorded_at, (payload->>'t')::float AS value FROM telemetry
+                WHERE device_id = %s AND recorded_at >= %s AND recorded_at < %s) AS readings
+            GROUP BY 1
+            """,
+            [unit, device.pk, start, end],
+        )
+        return {bucket: tuple(rest) for bucket, *rest in cursor.fetchall()}
+
+
+def pages(device, **how):
+    """All of the history, three readings at a time."""
+    page = history.page(device, limit=3, **how)
+    yield from page.readings
+    while page.next:
+        page = history.page(device, limit=3, cursor=page.next, **how)
+        yield from page.readings
+
+
+class TestBothKinds(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        make_a_month_of_2003()
+
+    @settings(max_examples=25)
+    @given(sent, st.tuples(instants, instants), st.sampled_from(["hour", "day"]))
+    def test_charts_rollups_and_history_are_what_plain_sql_says(self, given, span, unit):
+        device = DeviceFactory.create()
+        register(device, "environment.t")
+        set_rolled_until(BEGIN)
+        store(device, given)
+        start, end = sorted(span)
+        step = {"hour": HOURS, "day": DAYS}[unit]
+        end = min(end, start + 1500 * timedelta(seconds=step))
+        expected = by_sql(device, unit, start, end)
+        for done in (False, True):
+            if done:
+                rollups.drain()
+                set_rolled_until(NOW - 3 * HOUR)
+                rollups.roll_up_closed_hours(NOW + HOUR)
+            found = ask(device, start=start, end=end, step=step)
+            columns = found.columns["environment.t"]
+            values = zip(columns.count, columns.min, columns.max, strict=True)
+            shown = {at: one for at, one in zip(found.t, values, strict=True) if one[0]}
+            assert shown == {
+                bucket.timestamp(): (count, least, most)
+                for bucket, (count, _, least, most) in expected.items()
+            }
+        for model, name in ((HourRollup, "hour"), (DayRollup, "day")):
+            assert stored_rollups(model, device, "environment.t") == by_sql(
+                device, name, BEGIN, NOW
+            )
+        inside = [row for row in rows(device) if start <= row[0] < end]
+        read = [
+            (one.recorded_at, one.payload["t"])
+            for one in pages(device, start=start, end=end, ascending=True)
+        ]
+        assert read == inside
+        newest_first = [one.recorded_at for one in pages(device, start=start, end=end)]
+        assert newest_first == [at for at, _ in reversed(inside)]
+        (latest,) = history.latest([device])[device.pk]
+        assert (latest.recorded_at, latest.payload["t"]) == rows(device)[-1]
+        assert history.get(device, latest.pk).recorded_at == latest.recorded_at
+
+    @settings(max_examples=25)
+    @given(sent, sent, st.integers(1, 1700), st.integers(1, 4))
+    def test_a_rule_of_one_device_takes_its_readings_and_no_others(self, own, others, age, batch):
+        device, other = DeviceFactory.create_batch(2)
+        store(device, own)
+        store(other, others)
+        rolled_up(NOW)
+        keep(age, device=device)
+        cutoff = NOW.replace(hour=0) - age * DAY
+        kept = [row for row in rows(device) if row[0] >= cutoff]
+        there, untouched, going = partitions.existing(), rows(other), len(rows(device)) - len(kept)
+        with mock.patch.object(purge, "BATCH", batch):
+            assert sum(gone.rows for gone in expiry.apply(NOW)) == going
+        assert (rows(device), rows(other)) == (kept, untouched)
+        # Another device keeps all that is older: no partition goes by its age.
+        assert partitions.existing() == there
+        partitions.drop_empty(NOW)
+        assert (rows(device), rows(other)) == (kept, untouched)
+
+    @settings(max_examples=25)
+    @given(sent, st.integers(1, 1700))
+    def test_a_rule_for_all_drops_the_partitions_in_which_all_is_over_its_age(self, given, age):
+        device = DeviceFactory.create()
+        store(device, given)
+        rolled_up(NOW)
+        keep(age)
+        cutoff = NOW.replace(hour=0) - age * DAY
+        before, kept = partitions.existing(), [row for row in rows(device) if row[0] >= cutoff]
+        going = [one for one in before if one.end <= cutoff]
+        assert expiry.preview(NOW).partitions == going
+        with mock.patch.object(partitions, "PAUSES", ()):
+            gone = sum((Counter({one.table: one.rows}) for one in expiry.apply(NOW)), Counter())
+        assert gone["telemetry"] == len(set(given)) - len(kept)
+        assert rows(device) == kept
+        assert partitions.existing() == [one for one in before if one not in going]
+
+    @settings(max_examples=15)
+    @given(sent)
+    def test_a_purge_removes_all_of_a_device(self, given):
+        device, other = DeviceFactory.create_batch(2)
+        store(device, given)
+        store(other, given[:1])
+        enrolment.decommission(device, now=NOW)
+        with mock.patch.object(purge, "BATCH", 2):
+            list(purge.purge(device))
+        assert list(Telemetry.objects.values_list("device", flat=True)) == [other.pk]
+
+
+def test_a_year_is_kept_until_all_of_it_is_over_its_age(device):
+    times = [YEAR.start, YEAR.end - MICROSECOND]
+    store(device, [(at, 1) for at in times])
+    rolled_up(NOW)
+    midnight = NOW.replace(hour=0)
+    rule = keep((midnight - YEAR.end).days + 1)
+    assert YEAR not in expiry.preview(NOW).partitions
+    list(expiry.apply(NOW))
+    assert [at for at, _ in rows(device)] == times[1:]
+    assert YEAR in partitions.existing()
+    rule.raw_days -= 1
+    rule.save()
+    assert YEAR in expiry.preview(NOW).partitions
+    list(expiry.apply(NOW))
+    assert YEAR not in partitions.existing()
+
+
+def test_bytes_are_counted_by_partition_and_growth_by_months_alone(device):
+    may = Partition(date(2005, 5, 1), date(2005, 6, 1))
+    for start in (datetime(2005, 5, 1, tzinfo=UTC), YEAR.start):
+        store(device, [(start + timedelta(seconds=n), n) for n in range(2000)])
+    sizes = volume.sizes()
+    stored = dict(sizes.partitions)
+    assert stored[YEAR] > 200_000
+    assert dict(sizes.tables)["telemetry"] == sum(stored.values())
+    assert not [name for name, _ in sizes.tables if name.startswith("telemetry_2")]
+    assert [one for one, _ in sizes.partitions] == sorted(partitions.existing(), reverse=True)
+    assert volume.growth(sizes, NOW) == stored[may] / 31
+    only_years = sizes._replace(partitions=[(YEAR, 10**9)])
+    assert volume.growth(only_years, datetime(2002, 2, 10, tzinfo=UTC)) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_has_all_of_both_kinds_in_order():
+    try:
+        make_a_month_of_2003()
+        device = DeviceFactory.create()
+        times = sorted(edge + shift * MICROSECOND for edge in EDGES for shift in (-1, 0, 1))
+        store(device, [(at, n) for n, at in enumerate(reversed(times))])
+        lines = b"".join(export.readings(export.Selection(device), format="ndjson")).splitlines()
+        assert [json.loads(line)["payload"]["t"] for line in lines] == [
+            *reversed(range(len(times)))
+        ]
+    finally:
+        drop_old_partitions()
