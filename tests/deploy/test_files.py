@@ -127,3 +127,15 @@ def test_containers_believe_the_proxy_of_their_own_network_and_have_limits() -> 
             assert service["environment"]["TRUSTED_PROXIES"] == network["subnet"], name
     for name in ("live", "worker", "database"):
         assert read["services"][name]["healthcheck"]["test"], name
+
+
+def test_a_container_makes_backups_that_its_user_may_write() -> None:
+    service = compose()["services"]["backup"]
+    shell, option, script = service["command"]
+    assert subprocess.run([shell, "-n", option, script], check=False).returncode == 0
+    assert re.findall(r"manage\.py (\w+) (/\w+)/", script) == [("backup", "/backups")]
+    assert "backups:/backups" in service["volumes"]
+    # A new volume is owned as the folder of the image is.
+    (made,) = re.findall(r"install .*--owner=telemetry.*", (DEPLOY / "Dockerfile").read_text())
+    assert "/backups" in made.split()
+    assert service["init"] is True

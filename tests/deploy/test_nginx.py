@@ -121,7 +121,9 @@ def test_slow_senders_hold_nobody_up(nginx: Nginx, site: Site) -> None:
 def test_only_imports_may_have_large_bodies(nginx: Nginx, site: Site) -> None:
     token = device_token(site)
     large = {"payload": "x" * 2_000_000}
-    assert ask(nginx, "POST", "/api/v1/device/telemetry", large, token=token)[0] == 413
+    status, headers, body = ask(nginx, "POST", "/api/v1/device/telemetry", large, token=token)
+    assert (status, headers["content-type"]) == (413, "application/problem+json")
+    assert json.loads(body)["status"] == 413
     missing = "/api/v1/devices/00000000-0000-0000-0000-000000000000/telemetry/import"
     # It comes to the site, which knows no such file.
     assert ask(nginx, "POST", missing, large, token=token)[0] in (403, 404, 415)
@@ -149,3 +151,26 @@ def test_a_fleet_behind_one_address_may_wait(nginx: Nginx) -> None:
     for connection in held:
         connection.close()
     assert statuses == {b"HTTP/1.1 502"}
+
+
+def test_an_address_may_send_few_imports_at_a_time(nginx: Nginx) -> None:
+    path = b"/api/v1/devices/00000000-0000-0000-0000-000000000000/telemetry/import"
+    head = HEAD % (path, b"") + b"{"
+    held = begin("localhost", nginx.https, 4, head, context=nginx.trust())
+    # They stay open: nginx waits for the rest of the four bodies.
+    (fifth,) = begin("localhost", nginx.https, 1, head, context=nginx.trust())
+    assert fifth.recv(12) == b"HTTP/1.1 503"
+    for connection in (*held, fifth):
+        connection.close()
+
+
+def test_half_a_header_is_not_waited_for_on_any_port(nginx: Nginx) -> None:
+    connections = begin("localhost", nginx.http, 1, b"GET / HTTP/1.1\r\nHo")
+    connections += begin(
+        "localhost", nginx.https, 1, b"GET / HTTP/1.1\r\nHo", context=nginx.trust()
+    )
+    for connection in connections:
+        # nginx closes it after ten seconds; its default is sixty.
+        connection.settimeout(PATIENCE)
+        assert connection.recv(1) == b""
+        connection.close()
