@@ -1,8 +1,12 @@
 """The one embedded PostgreSQL server of a data folder."""
 
 import atexit
+import os
+import stat
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -41,14 +45,39 @@ def _start(folder: Path) -> PostgresServer:
     # The wheel would hand out its own object again, though what that knew has died.
     PostgresServer._instances.pop(folder, None)
     server = get_server(folder, start=False)
-    with PostgresServer._lock:
-        server.ensure_pgdata_inited()
-        memory.settle(folder)
-    server.start()
+    with _kept_closed(folder):
+        with PostgresServer._lock:
+            server.ensure_pgdata_inited()
+            memory.settle(folder)
+        server.start()
     # Last in, first out: all is put right before the wheel looks whether it is the last.
     atexit.register(forget_dead_users, folder)
     atexit.register(_meet_again, server)
     return server
+
+
+@contextmanager
+def _kept_closed(folder: Path) -> Iterator[None]:
+    """Take back the read permission that the wheel gives everybody on each folder above this one.
+
+    It does so where root starts the server, whose own user needs to pass through and no more.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        yield
+        return
+    import fcntl  # not on Windows, which has no root either
+
+    with folder.with_name("postgres.lock").open("w") as lock:
+        # Another process that starts now would take the opened modes for the ones to go back to.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        modes = {each: stat.S_IMODE(each.stat().st_mode) for each in folder.parents}
+        try:
+            yield
+        finally:
+            for each, mode in modes.items():
+                passable = mode | stat.S_IXGRP | stat.S_IXOTH
+                if stat.S_IMODE(each.stat().st_mode) != passable:
+                    each.chmod(passable)
 
 
 def _meet_again(server: PostgresServer) -> None:

@@ -1,5 +1,8 @@
 """The embedded PostgreSQL and the memory it is given."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from telemetry_site.embedded import memory
+from tests.journeys.sites import PATIENCE, ROOT
 
 GIGABYTE = 1024 * memory.MEGABYTE
 
@@ -54,3 +58,21 @@ def test_the_server_runs_with_it(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT sourcefile FROM pg_settings WHERE name = 'shared_buffers'")
         assert cursor.fetchone()[0].endswith("machine.conf")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the wheel opens folders where root starts it")
+def test_a_server_that_root_starts_leaves_the_data_folder_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    data_dir = tmp_path / "data"
+    ask = "from django.db import connection; connection.ensure_connection()"
+    for _ in ("made", "started again"):
+        subprocess.run(
+            [sys.executable, "manage.py", "shell", "--no-imports", "-c", ask],
+            cwd=ROOT,
+            env=os.environ | {"DATA_DIR": str(data_dir), "DATABASE_URL": ""},
+            check=True,
+            timeout=4 * PATIENCE,
+        )
+        # The server's user passes through and reads no list of files.
+        assert data_dir.stat().st_mode & 0o777 == 0o711
+        assert tmp_path.stat().st_mode & 0o777 == 0o711
