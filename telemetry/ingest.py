@@ -33,7 +33,7 @@ OPEN_FOR = timedelta(minutes=5)
 waits longer still."""
 DENSE = 4
 """As many times more readings than are sent may be looked up."""
-TRIES = 3
+TRIES = 5
 
 ONE = "(VALUES (%(id)s::uuid, %(type)s::text, %(payload)s::jsonb, %(time)s::timestamptz))"
 MANY = "unnest(%(id)s::uuid[], %(type)s::text[], %(payload)s::jsonb[], %(time)s::timestamptz[])"

@@ -27,6 +27,8 @@ def settle(folder: Path) -> None:
     size = available() // MEGABYTE
     shared = max(LEAST, min(MOST, size // SHARE))
     lines = [f"shared_buffers = {shared}MB", f"effective_cache_size = {max(shared, size // 2)}MB"]
+    # Where the name of the folder is too long for a socket, the socket lies below /tmp.
+    lines.append("unix_socket_permissions = 0700")
     target = folder / "machine.conf"
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     # The server is another user, where the site runs as root.

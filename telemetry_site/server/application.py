@@ -16,6 +16,7 @@ from telemetry_site.server.request_body import (
     BodyTooSlow,
     Receiver,
     TooManyBodies,
+    TooManyPieces,
     length_of,
     receive,
 )
@@ -51,6 +52,8 @@ class Application:
             refusals.send_too_many(protocol, environ, error.retry_after, started=started)
         except BodyTooSlow:
             refusals.send_too_slow(protocol, environ, started=started)
+        except TooManyPieces:
+            refusals.send_in_pieces(protocol, environ, started=started)
         except ProtocolClosed:
             refusals.send_incomplete(protocol, environ, started=started)
         else:

@@ -16,6 +16,7 @@ from telemetry_site.server.django_handler import send
 from telemetry_site.server.environ import Environ
 
 BUSY = _noop("The site is busy. Try again in a moment.")
+IN_PIECES = _noop("The chunks of the body are too small.")
 INCOMPLETE = _noop("The body ended before its length.")
 TOO_SLOW = _noop("The request took too long to arrive.")
 RETRY_AFTER = "2"
@@ -38,6 +39,11 @@ def send_too_many(
 def send_too_slow(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
     """Answer 408 and end the connection: the body did not arrive in time."""
     _send(protocol, environ, 408, TOO_SLOW, {"Connection": "close"}, started)
+
+
+def send_in_pieces(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
+    """Answer 400: the chunks of the body are too small."""
+    _send(protocol, environ, 400, IN_PIECES, {"Connection": "close"}, started)
 
 
 def send_incomplete(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:

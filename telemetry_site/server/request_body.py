@@ -25,8 +25,17 @@ BYTES_PER_SECOND = 16 * 1024
 """A body that arrives more slowly than this, after SECONDS, is given up."""
 
 
+PIECES, BYTES_PER_PIECE = 1000, 16
+"""Pieces that a chunked body may come in, beside one for so many bytes. Each of them costs the
+event loop as much as a whole request does."""
+
+
 class BodyTooSlow(Exception):
     """The body did not arrive in time."""
+
+
+class TooManyPieces(Exception):
+    """The body comes in chunks of a few bytes."""
 
 
 class TooManyBodies(Exception):
@@ -86,7 +95,7 @@ def takes_chunks(environ: Mapping[str, Any]) -> bool:
 async def receive(protocol: HTTPProtocol, length: int, *, chunked: bool) -> IO[bytes]:
     """Return the body, at most `length` bytes of it.
 
-    Raises BodyTooSlow, and ProtocolClosed if the client leaves before its end.
+    Raises BodyTooSlow, TooManyPieces, and ProtocolClosed if the client leaves before its end.
     """
     try:
         if not chunked and length <= IN_MEMORY:
@@ -104,7 +113,11 @@ async def _receive_in_pieces(
     first = limit.when() or 0.0
     file = SpooledTemporaryFile(IN_MEMORY, dir=str(settings.TRANSFERS))  # noqa: SIM115 - returned open
     try:
+        pieces = 0
         async for piece in protocol:
+            pieces += 1
+            if pieces > PIECES + file.tell() / BYTES_PER_PIECE:
+                raise TooManyPieces
             file.write(piece[: length - file.tell()])
             limit.reschedule(first + file.tell() / BYTES_PER_SECOND)
             if file.tell() >= length:

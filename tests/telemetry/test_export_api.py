@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from accounts import quotas
 from telemetry import export, ingest, rollups
 from telemetry.export import Selection
 from telemetry.models import Telemetry
@@ -179,6 +180,8 @@ def test_a_file_that_has_no_room_is_refused(
     device, owner_api, many, settings, monkeypatch, setting, value, status, code
 ):
     monkeypatch.setattr(export, "CHECKED_AFTER", 10)
+    monkeypatch.setattr(quotas._Seen, "at", float("-inf"))
+    monkeypatch.setattr(quotas._Seen, "is_full", False)
     setattr(settings, setting, value)
 
     answer = owner_api.get(url(device))

@@ -1,6 +1,7 @@
 """Requests over real sockets: none of them holds a thread longer than the site works on it."""
 
 import gzip
+import json
 import os
 import socket
 import threading
@@ -118,6 +119,16 @@ def test_a_body_in_chunks_is_read_up_to_the_limit(served, encoding, length, stat
         # Answered and closed before all of it was sent.
         assert length > 1024 * 1024
     assert read(connection).status == status
+
+
+def test_a_body_in_many_small_chunks_is_refused_before_it_has_come(served, device):
+    request = head("POST", INGEST, b"", device_token(device), Transfer_Encoding="chunked")
+    # All of it is sent but its end, which the answer does not wait for.
+    few = json.dumps(READING).encode().ljust(500)
+    whole = served.send(request + chunked(few, size=1))
+    assert read(whole).status == 201
+    many = served.send(request + chunked(b" " * 5000, size=1)[:-5])
+    assert read(many).status == 400
 
 
 def test_a_body_in_chunks_is_read_in_the_api_only(served):
