@@ -30,7 +30,7 @@ from datetime import timedelta
 from telemetry import partitions
 
 now = timezone.now()
-partitions.ensure([partitions.month_of(now - timedelta(days=8))])
+partitions.ensure([partitions.month_of(now - timedelta(days=8))], now=now)
 user = User.objects.create_user("mallory", "mallory@example.org", PASSWORD)
 made = [enrolment.register(user, name=f"hostile {n}") for n in range(4)]
 archive = Archive.objects.create(user=user, requested_at=now, status="ready", size=8_000_000,
