@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
-from accounts.request_pools import TRANSFERS, in_pool
+from accounts.request_pools import TRANSFERS, Rests, in_pool
 from accounts.strict import StrictQuery
 from devices.authentication import reachable_device
 from devices.free_json import Fault
@@ -230,7 +230,7 @@ def _bring_in(
         now=now,
         earliest=retention.earliest(device, now),
     )
-    tally = importing.bring_in(device, rows, dry_run=dry_run)
+    tally = importing.bring_in(device, rows, dry_run=dry_run, after_batch=Rests())
     if not (tally.accepted or tally.duplicates):
         faults = [
             fault._replace(pointer=f"/{line}{fault.pointer}")

@@ -8,6 +8,7 @@ from typing import IO
 from django.http import HttpResponseBase
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
+from accounts.request_pools import note_device
 from telemetry_site.server import django_handler, refusals, routes
 from telemetry_site.server.clients import Clients, TooManyRequests
 from telemetry_site.server.downloads import Downloads, TooManyDownloads
@@ -82,6 +83,8 @@ class Application:
     ) -> Hashable | None:
         """Return the client where the answer is a file, which is on its way from now on."""
         route = routes.find(environ)
+        if route.pool == routes.DEVICES:
+            note_device()
         request = _Request(self, environ, protocol)
         pool, length = self.pools[route.pool], length_of(environ, route.body_limit)
         if not length:

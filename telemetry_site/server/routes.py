@@ -13,7 +13,7 @@ from telemetry_site.server.thread_pools import Limits
 DEVICES, BATCHES, SITE, OPERATIONS = "devices", "batches", "site", "operations"
 POOLS = {
     # Readings and commands of devices, which must never wait for what others do.
-    DEVICES: Limits(threads=3, per_client=1, per_endpoint=2, patience=5.0),
+    DEVICES: Limits(3, per_client=1, per_endpoint=2, patience=5.0, gives_way=False),
     # Large bodies of readings take as long as a thousand small ones.
     BATCHES: Limits(threads=2, per_client=1, per_endpoint=2, patience=5.0),
     # Pages, the API, the admin.
@@ -22,7 +22,7 @@ POOLS = {
     PASSWORDS: Limits(threads=1, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10),
     TRANSFERS: Limits(threads=2, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10),
     # What watches the site, and is asked seldom.
-    OPERATIONS: Limits(threads=1, per_client=1, per_endpoint=1, patience=5.0),
+    OPERATIONS: Limits(1, per_client=1, per_endpoint=1, patience=5.0, gives_way=False),
 }
 """Of each process. Together the threads are as many as its connections to the database."""
 

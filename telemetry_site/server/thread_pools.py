@@ -6,6 +6,7 @@ whatever takes long leaves a thread to the others.
 """
 
 import asyncio
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from queue import SimpleQueue
 from threading import Thread
 
 from django.db import connections
+
+from accounts.request_pools import are_devices_sending
 
 Work = Callable[[], object]
 
@@ -36,6 +39,8 @@ class Limits:
     """Requests that may wait."""
     waiting_per_client: int = 100
     """Requests of one client that may wait."""
+    gives_way: bool = True
+    """Whether a thread rests as long as it has worked, while devices are sending."""
 
 
 @dataclass(eq=False)
@@ -95,6 +100,7 @@ class Pool:
         self.clients[job.client] += 1
         self.endpoints[job.endpoint] += 1
         loop = job.ended.get_loop()
+        begun = time.monotonic()
 
         def work() -> None:
             error: BaseException | None = None
@@ -102,7 +108,7 @@ class Pool:
                 job.work()
             except BaseException as raised:
                 error = raised
-            loop.call_soon_threadsafe(self._end, job, error)
+            loop.call_soon_threadsafe(self._end, job, error, begun)
 
         if self.running > len(self.threads):
             thread = Thread(target=self._work, name=self.name, daemon=True)
@@ -116,17 +122,25 @@ class Pool:
             work()
         connections.close_all()
 
-    def _end(self, job: _Job, error: BaseException | None) -> None:
-        self.running -= 1
-        for counter, key in ((self.clients, job.client), (self.endpoints, job.endpoint)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
+    def _end(self, job: _Job, error: BaseException | None, begun: float) -> None:
         if not job.ended.done():
             if error is None:
                 job.ended.set_result(None)
             else:
                 job.ended.set_exception(error)
+        if self.limits.gives_way and are_devices_sending():
+            rest = time.monotonic() - begun
+            job.ended.get_loop().call_later(rest, self._release, job)
+        else:
+            self._release(job)
+
+    def _release(self, job: _Job) -> None:
+        """Let another request have the thread."""
+        self.running -= 1
+        for counter, key in ((self.clients, job.client), (self.endpoints, job.endpoint)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
         self._start_next()
 
     def _enqueue(self, job: _Job) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry_site.server import thread_pools
 from telemetry_site.server.thread_pools import Limits, Pool, PoolBusy
 
 PATIENCE = 120
@@ -171,3 +172,27 @@ def test_every_request_is_worked_on_once_and_no_limit_is_ever_exceeded(
     assert done == Counter(range(len(requests)))
     assert most["all"] <= LIMITS.threads
     assert all(count <= 2 for key, count in most.items() if key != "all")
+
+
+def test_while_devices_send_a_thread_rests_as_long_as_it_has_worked(monkeypatch):
+    async def scenario(pool: Pool) -> None:
+        monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: True)
+        first = Blocked()
+        task = asyncio.ensure_future(pool.run(first, client=1, endpoint=1))
+        await started(first)
+        first.may_end.set()
+        # Its client has the answer at once; the thread is not given to the next request yet.
+        await task
+        assert pool.running == 1
+        await pool.run(lambda: None, client=2, endpoint=2)
+
+    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, patience=PATIENCE), scenario)
+
+
+def test_while_no_device_sends_a_thread_goes_on_at_once(monkeypatch):
+    async def scenario(pool: Pool) -> None:
+        monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: False)
+        await pool.run(lambda: None, client=1, endpoint=1)
+        assert pool.running == 0
+
+    in_pool(LIMITS, scenario)
