@@ -82,6 +82,8 @@ class Application:
     ) -> Hashable | None:
         """Return the client where the answer is a file, which is on its way from now on."""
         route = routes.find(environ)
+        if route.is_write:
+            self.clients.count_write(client)
         request = _Request(self, environ, protocol)
         pool, length = self.pools[route.pool], length_of(environ, route.body_limit)
         if not length:
