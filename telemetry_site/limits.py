@@ -166,6 +166,7 @@ def _tries() -> list[Limit]:
         "mail-client": _("Mails asked for from one address"),
         "mail-address": _("Mails to one mailbox"),
         "invitation": _("Invitations by one member of staff"),
+        "idempotency-key": _("Requests of one device with an Idempotency-Key"),
     }
     tries = [
         Limit(

@@ -272,6 +272,7 @@ THROTTLES = {
     "mail-client": rate(env.str("MAIL_CLIENT_LIMIT", default="30/3600")),
     "mail-address": rate(env.str("MAIL_ADDRESS_LIMIT", default="30/86400")),
     "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
+    "idempotency-key": rate(env.str("IDEMPOTENCY_KEY_LIMIT", default="5000/3600")),
 }
 # An IPv6 client may have 256 or 65,536 networks of the size that is counted as one client.
 IPV6_56_FACTOR = env.int("IPV6_56_FACTOR", default=4)

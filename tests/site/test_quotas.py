@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from django.db import connections
@@ -10,11 +11,13 @@ from django.utils import timezone
 
 from accounts import quotas, tokens
 from accounts.models import Archive, AuditEvent, Token
-from devices import enrolment
+from accounts.throttles import TooManyTries
+from devices import enrolment, times
 from devices.models import Device
-from telemetry import importing
+from telemetry import deliveries, importing
 from telemetry.models import Delivery, Telemetry
 from telemetry_site import archive
+from tests.concurrency import at_once
 from tests.conftest import Api
 from tests.factories import DeviceFactory, UserFactory, device_token, user_token
 from tests.telemetry.import_runs import Run, office, write
@@ -227,3 +230,51 @@ def test_the_disk_is_looked_at_every_few_seconds_and_not_with_every_reading(full
         with pytest.raises(quotas.DiskFull):
             quotas.check_disk()
     assert len(looked) == 1
+
+
+@pytest.mark.django_db
+class TestIdempotencyKeys:
+    def post(self, api: Api, key: str, value: int = 1):
+        return api.post(
+            INGEST, READING | {"payload": {"t": value}}, headers={"Idempotency-Key": key}
+        )
+
+    def test_more_than_one_device_may_bring_are_429_and_leave_no_row(self, device, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (3, 3600)}
+        api = Api(device_token(device))
+        answers = [self.post(api, str(number), number) for number in range(5)]
+        assert [answer.status_code for answer in answers] == [201, 201, 201, 429, 429]
+        assert answers[-1].json()["type"] == "urn:telemetry:problem:limit:idempotency-key"
+        assert 0 < int(answers[-1]["Retry-After"]) <= 3600
+        assert Delivery.objects.count() == 3
+        assert Telemetry.objects.count() == 3
+        assert api.post(INGEST, READING | {"payload": {"t": 9}}).status_code == 201
+
+    def test_one_reading_with_many_keys_leaves_no_more_rows_than_may_be(self, device, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (3, 3600)}
+        api = Api(device_token(device))
+        reading = READING | {"recorded_at": times.show(timezone.now())}
+        for number in range(5):
+            api.post(INGEST, reading, headers={"Idempotency-Key": str(number)})
+        assert (Telemetry.objects.count(), Delivery.objects.count()) == (1, 3)
+
+    def test_another_device_is_not_kept_out(self, device, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (1, 3600)}
+        api = Api(device_token(device))
+        assert [self.post(api, key).status_code for key in ("a", "b")] == [201, 429]
+        assert self.post(Api(device_token(DeviceFactory.create())), "b").status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_idempotency_keys_at_once_no_more_are_kept_than_may(device, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (3, 3600)}
+    now = timezone.now()
+    outcomes = at_once(
+        *[
+            partial(deliveries.first_received, device, str(number), b"", now=now)
+            for number in range(8)
+        ]
+    )
+    refused = [one for one in outcomes if isinstance(one, Exception)]
+    assert [type(one) for one in refused] == [TooManyTries] * 5
+    assert Delivery.objects.count() == 3
