@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from accounts import audit
+from accounts import audit, quotas
 from accounts.models import Archive, User
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def file_of(archive: Archive) -> Path:
 def request(user: User, *, now: datetime) -> Archive:
     """Have an archive made in place of the one there was. While one is being made that is it.
 
-    Raises TooManyArchives if the user's archive is ready and was asked for within the last day.
+    Raises TooManyArchives if the user's archive is ready and was asked for within the last day,
+    and quotas.DiskFull.
     """
     with transaction.atomic():
         # Two requests at once are answered one after the other.
@@ -66,6 +67,7 @@ def request(user: User, *, now: datetime) -> Archive:
         recent = Archive.objects.filter(user=user, status=Status.READY).first()
         if recent and (until := next_after(recent)) > now:
             raise TooManyArchives(until, now)
+        quotas.check_disk()
         remove(Archive.objects.filter(user=user))
         audit.record("user.data_requested", target=user, now=now)
         return Archive.objects.create(user=user, requested_at=now)

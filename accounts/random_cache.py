@@ -13,7 +13,8 @@ class RandomCache(Generic[Key, Value]):
 
     Clients that come in turn defeat a cache that drops its oldest or its least recently used
     value: with a tenth more clients than places nobody is found. Here nearly all of them are.
-    `cachetools.RRCache` does the same, but makes a list of all its keys for each value dropped.
+    `cachetools.RRCache` (6.2) does the same, but readers need a lock: if one thread drops a value
+    that another asks for, that one gets a KeyError. Here readers take none.
     """
 
     def __init__(self, size: int) -> None:
@@ -27,7 +28,9 @@ class RandomCache(Generic[Key, Value]):
         return self._values.get(key)
 
     def set(self, key: Key, value: Value) -> None:
-        """Store a value."""
+        """Store a value; with a size of 0 nothing is stored."""
+        if self.size <= 0:
+            return
         with self._lock:
             if key not in self._values:
                 if len(self._keys) < self.size:

@@ -193,6 +193,11 @@ def of_password(user_id: object) -> list[Counter]:
     return [Counter("password", (str(user_id),))]
 
 
+def of_idempotency_key(device_id: object) -> list[Counter]:
+    """Return what counts the requests of a device that bring an Idempotency-Key."""
+    return [Counter("idempotency-key", (str(device_id),))]
+
+
 def of_invitation(user_id: object) -> list[Counter]:
     """What the invitations of a member of staff are counted by."""
     return [Counter("invitation", (str(user_id),))]

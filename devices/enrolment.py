@@ -18,7 +18,6 @@ from devices import free_json
 from devices.models import Device, DeviceToken, DeviceTokenQuerySet
 
 TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
-TOKENS_PER_DEVICE = 10
 ROTATION_GRACE = timedelta(hours=1)
 """How long the old token works after the first use of the new: the device may be several programs,
 and a request may be on its way.
@@ -244,7 +243,7 @@ def _issue(device: Device, *, label: str) -> tuple[DeviceToken, secrets.Secret]:
     secret = secrets.make(TOKEN_PREFIX)
     # Two issues at once are counted one after the other.
     Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-    if device.tokens.filter(alive(timezone.now())).count() >= TOKENS_PER_DEVICE:
+    if device.tokens.filter(alive(timezone.now())).count() >= settings.TOKENS_PER_DEVICE:
         raise TooManyTokens
     token = DeviceToken.objects.create(
         device=device, token_hash=secret.digest, prefix=secret.visible, label=label

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import Error, connection
 
+from accounts.random_cache import RandomCache
 from devices.free_json import Fault
 from devices.models import Device, Refusal, RefusalQuerySet
 
@@ -108,7 +109,7 @@ class _HeldBack:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.written: dict[tuple[UUID, str], float] = {}
+        self.written: RandomCache[tuple[UUID, str], float] = RandomCache(HELD_LIMIT)
         self.counts: dict[tuple[UUID, str], int] = {}
 
     def due(self, device_id: UUID, why: Iterable[Reason]) -> list[Reason]:
@@ -119,12 +120,11 @@ class _HeldBack:
             for one in why:
                 key = (device_id, one.code)
                 count = self.counts.pop(key, 0) + one.times
-                if now - self.written.get(key, -PAUSE) < PAUSE:
+                written = self.written.get(key)
+                if written is not None and now - written < PAUSE:
                     self.counts[key] = count
                     continue
-                if len(self.written) >= HELD_LIMIT:
-                    self.written.clear()
-                self.written[key] = now
+                self.written.set(key, now)
                 found.append(one._replace(times=count))
         return found
 

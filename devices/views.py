@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings as site_settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -52,7 +53,7 @@ def connect(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     try:
         _token, secret = enrolment.issue_token(device, label="connect")
     except enrolment.TooManyTokens:
-        most = enrolment.TOKENS_PER_DEVICE
+        most = site_settings.TOKENS_PER_DEVICE
         fault = _("It has {number} tokens, and may have no more.").format(number=most)
         return _connect(request, device, fault=fault)
     return _connect(request, device, token=secret.text)

@@ -8,9 +8,9 @@ of draft-ietf-httpapi-idempotency-key-header).
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
-from accounts import quotas
+from accounts import quotas, throttles
 from devices import idempotency
 from devices.models import Device
 from telemetry.ingest import DeviceGone
@@ -22,13 +22,15 @@ KEPT_FOR = timedelta(days=2)
 def first_received(device: Device, key: str, body: bytes, *, now: datetime) -> datetime:
     """When this was first delivered: `now`, unless it has been before.
 
-    Raises InvalidIdempotencyKey, IdempotencyKeyReused, DeviceGone, quotas.DiskFull.
+    Each request counts, as each may leave a row for KEPT_FOR. Raises InvalidIdempotencyKey,
+    IdempotencyKeyReused, DeviceGone, quotas.DiskFull, throttles.TooManyTries.
     """
     idempotency.check(key)
     quotas.check_disk()
     digest = blake2b(body, digest_size=16).digest()
     # Committed before the readings are: whoever brings them, they get this time.
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        throttles.take(throttles.of_idempotency_key(device.pk), now=now)
         try:
             cursor.execute(REMEMBER, [device.pk, key, digest, now])
         except IntegrityError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from django.db import connection, reset_queries
 from django.utils import timezone
 
+from accounts import quotas
 from devices.models import Device
 from telemetry import ingest
 from telemetry.import_file import NotReadable, Refused
@@ -15,6 +16,7 @@ BATCH = 1000
 """Rows that are stored at once."""
 SHOWN = 100
 """Refused rows that are kept to be named; a file may have millions."""
+DISK_FULL = "The disk is full. Import the file again once there is room."
 
 
 @dataclass(slots=True)
@@ -39,7 +41,9 @@ def bring_in(
 ) -> Tally:
     """Store the rows of a file and tell what became of them.
 
-    A dry run counts a reading as new as often as it is in the file. Raises ingest.DeviceGone.
+    A dry run counts a reading as new as often as it is in the file. When the disk fills up in the
+    middle, the rest is not read. Raises ingest.DeviceGone, and quotas.DiskFull if nothing of the
+    file is stored.
     """
     tally = Tally()
     for batch in _batches(rows, tally):
@@ -48,7 +52,13 @@ def bring_in(
             tally.accepted += len(batch) - known
             tally.duplicates += known
         elif batch:
-            stored = ingest.store(device, batch, now=timezone.now(), contact=False)
+            try:
+                stored = ingest.store(device, batch, now=timezone.now(), contact=False)
+            except quotas.DiskFull:
+                if not (tally.accepted or tally.duplicates):
+                    raise
+                tally.stopped = DISK_FULL
+                break
             tally.accepted += stored.accepted
             tally.duplicates += stored.duplicates
             # With DEBUG on, Django would keep the text of every statement.

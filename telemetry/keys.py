@@ -4,6 +4,7 @@ Ingest registers what it is about to store, so that the keys of every stored rea
 Units and decimals that nobody chose are told by the name each time they are shown.
 """
 
+import random
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -53,12 +54,13 @@ REGISTER = """
 
 NOTED_FOR = 3600
 """Seconds. So long a process may take for known what is so no more, after a database was put back
-to what it was, say."""
+to what it was, say. Each shape is forgotten by itself, after half of this time at the earliest: if
+all were forgotten at once, all devices would leave the fast path at once."""
 NEVER = datetime.max.replace(tzinfo=UTC)
-_noted: RandomCache[int, datetime] = RandomCache(settings.KEY_CACHE_SIZE)
-"""By the hash of a device, a type and all its paths: since when they are known to be registered.
-By the hash alone, as the paths of one reading may be as large as its payload."""
-_forget_at = 0.0
+_noted: RandomCache[int, tuple[datetime, float]] = RandomCache(settings.KEY_CACHE_SIZE)
+"""By the hash of a device, a type and all its paths: since when they are known to be registered,
+and when this is forgotten. By the hash alone, as the paths of one reading may be as large as its
+payload."""
 
 
 class Shown(NamedTuple):
@@ -87,13 +89,11 @@ def note(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]
     Ingest calls it before it stores them. What this process has seen before costs no query. At
     most KEYS_PER_DEVICE are registered of a device, and none of one that is gone.
     """
-    if monotonic() >= _forget_at:
-        _forget()
-    number, noted = device.pk.int, _noted
+    number, now = device.pk.int, monotonic()
     unseen = [
         shape
         for shape in shapes
-        if shape[2] < (noted.get(hash((number, shape[0], shape[1]))) or NEVER)
+        if shape[2] < _noted_since(hash((number, shape[0], shape[1])), now)
     ]
     if not unseen:
         return
@@ -112,7 +112,7 @@ def note(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]
 
 def is_noted(device: Device, kind: str, paths: tuple[str, ...], recorded_at: datetime) -> bool:
     """Whether this process has seen such a reading before, so that it need not be noted."""
-    return recorded_at >= (_noted.get(hash((device.pk.int, kind, paths))) or NEVER)
+    return recorded_at >= _noted_since(hash((device.pk.int, kind, paths)), monotonic())
 
 
 def change(key: Key, **fields: Any) -> Key:
@@ -189,12 +189,13 @@ def _register(device: Device, since: dict[tuple[str, str], datetime]) -> bool:
         return False
 
 
+def _noted_since(mark: int, now: float) -> datetime:
+    since, forgotten_at = _noted.get(mark) or (NEVER, now)
+    return since if now < forgotten_at else NEVER
+
+
 def _remember(marks: dict[int, datetime]) -> None:
+    now = monotonic()
     for mark, hour in marks.items():
-        _noted.set(mark, hour)
-
-
-def _forget() -> None:
-    global _forget_at
-    _noted.clear()
-    _forget_at = monotonic() + NOTED_FOR
+        lasting = NOTED_FOR * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        _noted.set(mark, (hour, now + lasting))

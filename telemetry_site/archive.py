@@ -23,7 +23,7 @@ from django.http import FileResponse
 from django.utils import timezone
 from psycopg import errors
 
-from accounts import archives, audit
+from accounts import archives, audit, quotas
 from accounts.models import Archive, AuditEvent, Registration, SecondFactor, Session, Token, User
 from commands.models import Command, CommandBatch
 from devices.models import Device, DeviceToken, Refusal
@@ -77,6 +77,9 @@ def _make(archive: Archive, should_stop: Callable[[], bool]) -> None:
         draft.touch(mode=0o600)
         write(archive.user, draft, now=timezone.now(), should_stop=should_stop)
         archives.finish(archive, draft, now=timezone.now())
+    except quotas.DiskFull:
+        logger.error("archive %s could not be made: the disk is full", archive.pk)
+        archives.fail(archive, now=timezone.now())
     except Stopped:
         logger.info("archive %s is interrupted and will be started again", archive.pk)
     except (InterfaceError, OperationalError) as error:
@@ -95,7 +98,9 @@ def _make(archive: Archive, should_stop: Callable[[], bool]) -> None:
 def write(
     user: User, path: Path, *, now: datetime, should_stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Write the archive of a user to a file. Raises Stopped soon after `should_stop` is true."""
+    """Write the archive of a user to a file. Raises Stopped soon after `should_stop` is true, and
+    quotas.DiskFull.
+    """
     with ZipFile(path, "w") as archive:
         readme = README.format(site=settings.PUBLIC_URL, name=user.username, time=now.isoformat())
         with _member(archive, "README.txt", now) as file:
@@ -115,10 +120,13 @@ def write(
 
 
 def _until(should_stop: Callable[[], bool], items: Iterable[T]) -> Iterator[T]:
-    """The same items. Raises Stopped before the next one once `should_stop` is true."""
+    """The same items. Raises Stopped before the next one once `should_stop` is true, and
+    quotas.DiskFull.
+    """
     for item in items:
         if should_stop():
             raise Stopped
+        quotas.check_disk()
         yield item
 
 

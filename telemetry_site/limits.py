@@ -55,6 +55,16 @@ def _requests() -> list[Limit]:
             rate(settings.REQUESTS_PER_CLIENT),
             "REQUESTS_PER_CLIENT",
         ),
+        Limit(
+            _("Changes by one user, readings apart"),
+            rate(settings.WRITES_PER_USER),
+            "WRITES_PER_USER",
+        ),
+        Limit(
+            _("The same over a longer time"),
+            rate(settings.WRITES_PER_USER_AND_DAY),
+            "WRITES_PER_USER_AND_DAY",
+        ),
         Limit(_("File of readings that is exported"), size(settings.EXPORT_LIMIT), "EXPORT_LIMIT"),
         Limit(_("A reading's time ahead of the server's"), span(skew), "ALLOWED_CLOCK_SKEW"),
     ]
@@ -137,7 +147,7 @@ def _devices() -> list[Limit]:
         ),
         Limit(_("Devices of a user"), count(settings.DEVICES_PER_USER), "DEVICES_PER_USER"),
         Limit(_("Tokens of a user"), count(settings.TOKENS_PER_USER), "TOKENS_PER_USER"),
-        Limit(_("Tokens of a device"), count(enrolment.TOKENS_PER_DEVICE)),
+        Limit(_("Tokens of a device"), count(settings.TOKENS_PER_DEVICE), "TOKENS_PER_DEVICE"),
         Limit(_("How long the old token works beside a new one"), span(enrolment.ROTATION_GRACE)),
         Limit(_("Longest life of a person's token"), span(tokens.LONGEST_LIFETIME)),
         Limit(_("Sessions of a user"), count(settings.SESSIONS_PER_USER), "SESSIONS_PER_USER"),
@@ -156,6 +166,7 @@ def _tries() -> list[Limit]:
         "mail-client": _("Mails asked for from one address"),
         "mail-address": _("Mails to one mailbox"),
         "invitation": _("Invitations by one member of staff"),
+        "idempotency-key": _("Requests of one device with an Idempotency-Key"),
     }
     tries = [
         Limit(

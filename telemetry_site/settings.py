@@ -272,6 +272,7 @@ THROTTLES = {
     "mail-client": rate(env.str("MAIL_CLIENT_LIMIT", default="30/3600")),
     "mail-address": rate(env.str("MAIL_ADDRESS_LIMIT", default="30/86400")),
     "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
+    "idempotency-key": rate(env.str("IDEMPOTENCY_KEY_LIMIT", default="5000/3600")),
 }
 # An IPv6 client may have 256 or 65,536 networks of the size that is counted as one client.
 IPV6_56_FACTOR = env.int("IPV6_56_FACTOR", default=4)
@@ -310,12 +311,18 @@ KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
 TOKEN_CACHE_SIZE = env.int("TOKEN_CACHE_SIZE", default=50_000)
 """Device tokens that a process remembers, about 1 KB each."""
 KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=65_536)
-"""Shapes of readings (a device, a type, its keys) that a process remembers, 120 bytes each."""
+"""Shapes of readings (a device, a type, its keys) that a process remembers, 210 bytes each."""
 DEVICES_PER_USER = env.int("DEVICES_PER_USER", default=10_000)
 TOKENS_PER_USER = env.int("TOKENS_PER_USER", default=200)
 """Tokens for the API, beside those of devices."""
+TOKENS_PER_DEVICE = env.int("TOKENS_PER_DEVICE", default=10)
 REQUESTS_PER_CLIENT = rate(env.str("REQUESTS_PER_CLIENT", default="30000/60"))
 """Requests of one user, device or address that a process answers, in how many seconds."""
+WRITES_PER_USER = rate(env.str("WRITES_PER_USER", default="600/60"))
+"""Requests of one user that change something, readings apart, of which a process answers so many in
+so many seconds. Each may leave a row in the audit trail."""
+WRITES_PER_USER_AND_DAY = rate(env.str("WRITES_PER_USER_AND_DAY", default="50000/86400"))
+"""The same over a longer time."""
 PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
 
 # Watching it

@@ -85,6 +85,8 @@ class Application:
         route = routes.find(environ)
         if route.pool == routes.DEVICES:
             note_device()
+        if route.is_write:
+            self.clients.count_write(client)
         request = _Request(self, environ, protocol)
         pool, length = self.pools[route.pool], length_of(environ, route.body_limit)
         if not length:

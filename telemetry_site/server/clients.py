@@ -8,9 +8,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
+from django.http import parse_cookie
 
 from accounts import addresses
 from accounts.models import User
+from accounts.random_cache import RandomCache
 from accounts.throttles import network
 from telemetry_site.server.environ import Environ
 
@@ -18,11 +20,31 @@ REMEMBERED = 20_000
 
 
 class TooManyRequests(Exception):
-    """The client has sent more than REQUESTS_PER_CLIENT; nothing is done for `retry_after` s."""
+    """The client has sent more than it may; nothing is done for `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after
+
+
+class Window:
+    """Counts what each client does within some seconds, of a number and seconds in a setting."""
+
+    def __init__(self, setting: str) -> None:
+        self.setting = setting
+        self.number = 0
+        self.counts: Counter[Hashable] = Counter()
+
+    def count(self, client: Hashable) -> None:
+        """Count one more. Raises TooManyRequests."""
+        most, seconds = getattr(settings, self.setting)
+        now = time.monotonic()
+        if self.number != now // seconds:
+            self.number = int(now // seconds)
+            self.counts.clear()
+        self.counts[client] += 1
+        if self.counts[client] > most:
+            raise TooManyRequests(ceil(seconds - now % seconds) or 1)
 
 
 class Clients:
@@ -31,48 +53,50 @@ class Clients:
     """
 
     def __init__(self) -> None:
-        self.users: dict[int, UUID] = {}
+        self.users: RandomCache[int, UUID] = RandomCache(REMEMBERED)
         """By the hash of a token or session."""
-        self.window = 0
-        self.counts: Counter[Hashable] = Counter()
-        """Requests of each client since the window began."""
+        self.requests = Window("REQUESTS_PER_CLIENT")
+        self.writes = [Window("WRITES_PER_USER"), Window("WRITES_PER_USER_AND_DAY")]
 
     def count(self, client: Hashable) -> None:
         """Count a request. Raises TooManyRequests."""
-        most, seconds = settings.REQUESTS_PER_CLIENT
-        now = time.monotonic()
-        if self.window != now // seconds:
-            self.window = int(now // seconds)
-            self.counts.clear()
-        self.counts[client] += 1
-        if self.counts[client] > most:
-            raise TooManyRequests(ceil(seconds - now % seconds) or 1)
+        self.requests.count(client)
+
+    def count_write(self, client: Hashable) -> None:
+        """Count a request that changes something. Raises TooManyRequests.
+
+        Only users are counted, of whom there are a limited number; the first request with a token
+        or session, which has not told whose it is, is not.
+        """
+        if isinstance(client, UUID):
+            for window in self.writes:
+                window.count(client)
 
     def of(self, environ: Environ) -> Hashable:
         """Return the client that has sent a request."""
-        credential = _credential(environ)
-        if not credential:
+        credentials = _credentials(environ)
+        if not credentials:
             return network(addresses.of_environ(environ))
-        return self.users.get(credential, credential)
+        known = (self.users.get(credential) for credential in credentials)
+        return next(filter(None, known), credentials[0])
 
     def learn(self, environ: Environ, request: WSGIRequest) -> None:
         """Remember whose token or session it is, from a request that has been answered."""
-        credential = _credential(environ)
-        if not credential or credential in self.users:
+        unknown = [one for one in _credentials(environ) if self.users.get(one) is None]
+        if not unknown:
             return
         user = getattr(request, "_cached_user", None) or request.__dict__.get("user")
         if isinstance(user, User):
-            if len(self.users) >= REMEMBERED:
-                self.users.clear()
-            self.users[credential] = user.pk
+            for credential in unknown:
+                self.users.set(credential, user.pk)
 
 
-def _credential(environ: Environ) -> int:
-    """The hash of a token or session cookie; 0 without either."""
-    if authorization := environ.get("HTTP_AUTHORIZATION"):
-        return hash(authorization)
-    for cookie in environ.get("HTTP_COOKIE", "").split(";"):
-        name, _, value = cookie.strip().partition("=")
-        if name == settings.SESSION_COOKIE_NAME:
-            return hash(value)
-    return 0
+def _credentials(environ: Environ) -> list[int]:
+    """Return the hashes of the token and of the session cookie, as Django reads them: however they
+    are written, and whatever is sent beside them, they are the same client.
+    """
+    found = [hash(word) for word in environ.get("HTTP_AUTHORIZATION", "").split()[-1:]]
+    if cookie := environ.get("HTTP_COOKIE"):
+        session = parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME)
+        found += [hash(session)] if session else []
+    return found

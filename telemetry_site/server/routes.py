@@ -40,6 +40,8 @@ class Route(NamedTuple):
     """All requests to a view have the same."""
     pool: str
     body_limit: int
+    is_write: bool = False
+    """Whether it may change something other than readings."""
 
 
 def find(environ: Environ) -> Route:
@@ -66,7 +68,7 @@ def _of_view(path: str, method: str) -> Route:
     if pool == PASSWORDS and method in SAFE:
         pool = SITE
     limit = getattr(settings, getattr(view, "body_limit_setting", "BODY_LIMIT"))
-    return Route(match.route, pool, limit)
+    return Route(match.route, pool, limit, is_write=method not in SAFE)
 
 
 def _is_small(environ: Environ) -> bool:

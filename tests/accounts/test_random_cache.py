@@ -1,5 +1,7 @@
 """The cache of tokens and keys."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -35,3 +37,28 @@ def test_it_holds_at_most_its_size_and_never_another_value(size: int, stored: An
     assert sum(cache.get(key) is not None for key in newest) == len(cache)
     cache.clear()
     assert len(cache) == 0
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_with_no_place_nothing_is_stored(size: int) -> None:
+    cache: RandomCache[int, int] = RandomCache(size)
+    cache.set(1, 1)
+    assert cache.get(1) is None
+    assert len(cache) == 0
+
+
+def test_threads_at_once_leave_it_whole() -> None:
+    cache: RandomCache[int, int] = RandomCache(50)
+
+    def use(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(5000):
+            key = chance.randrange(100)
+            cache.set(key, key)
+            found = cache.get(chance.randrange(100))
+            assert found is None or found < 100
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, range(8)))
+    assert len(cache) == 50
+    assert sum(cache.get(key) == key for key in range(100)) == 50

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
@@ -15,7 +16,7 @@ from tests.concurrency import at_once
 from tests.conftest import Api
 from tests.factories import NOW, DeviceFactory, UserFactory, device_token, device_token_and_row
 
-LIMIT = enrolment.TOKENS_PER_DEVICE
+LIMIT = settings.TOKENS_PER_DEVICE
 
 
 def is_let_in(secret):

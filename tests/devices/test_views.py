@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings as site_settings
 from django.test import Client
 from django.utils import timezone
 
@@ -112,7 +113,7 @@ class TestConnecting:
         assert "YOUR_TOKEN" not in page
 
     def test_no_more_tokens_than_there_may_be(self, owner_client: Client, device: Device) -> None:
-        for _ in range(enrolment.TOKENS_PER_DEVICE):
+        for _ in range(site_settings.TOKENS_PER_DEVICE):
             enrolment.issue_token(device)
         answer = owner_client.post(f"/devices/{device.pk}/connect")
         assert answer.status_code == 422

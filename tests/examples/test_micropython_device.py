@@ -112,6 +112,19 @@ def test_a_token_that_is_refused_ends_it(board: Board, site: Site) -> None:
     assert "the site refused the token" in board.said()
 
 
+def test_while_the_disk_of_the_site_is_full_readings_are_kept_and_sent_later(
+    board: Board, site: Site
+) -> None:
+    site.answers["POST"] = (507, {"Retry-After": "60"}, b'{"status": 507}')
+    board.until(lambda: board.said().count("kept in the flash") >= 2)
+    kept = [
+        json.loads(line) for line in (board.flash / "spool.new").read_bytes().splitlines() if line
+    ]
+    assert len(kept) >= 2
+    del site.answers["POST"]
+    board.until(lambda: all(reading in site.readings for reading in kept))
+
+
 def test_a_reading_that_is_refused_for_good_blocks_nothing(board: Board, site: Site) -> None:
     site.answers["POST"] = (422, {}, b'{"status": 422, "errors": []}')
     board.until(lambda: board.said().count("refused for good") >= 2)

@@ -57,6 +57,7 @@ class TestWhileTheSiteIsDown:
         [
             (500, {}, b"<h1>Server Error</h1>"),
             (503, {}, b"{}"),
+            (507, {}, b"{}"),
             (404, {}, b"{}"),
             (200, {}, b"<h1>Please log in to this network</h1>"),
             (201, {}, b"<h1>Please log in to this network</h1>"),

@@ -1,6 +1,9 @@
-"""The database is away, locked, full, slow or taken: 503 at once, and back by itself."""
+"""The database is away, locked, full, slow or taken: 503 at once, and back by itself. On a disk
+that is nearly full, only what needs room is refused.
+"""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -13,13 +16,17 @@ from typing import Any
 import psycopg
 
 from tests.fire.server import PostgreSQL
-from tests.fire.site import TELEMETRY, Answer, Client, Site
+from tests.fire.site import TELEMETRY, Answer, Client, Serving, Site
 
 AWAY = float(os.environ.get("AWAY", "10"))
 """Seconds without a database; every other trouble lasts OTHERS."""
 OTHERS = 10.0
 SOON = 1.0
 BACK = 3.0
+CHECKED_WITHIN = 15.0
+"""Seconds after which each process has looked at the disk again."""
+TABLE = b"time,t\n2025-06-15T12:00:00Z,1\n"
+RESERVE = 50 * 1024 * 1024
 PATHS = ("/api/v1/devices", "/api/v1/device/commands", TELEMETRY)
 
 
@@ -43,6 +50,8 @@ def run() -> list[str]:
             troubles.append(("disk full", lambda: full(server)))
         for name, trouble in troubles:
             faults += [f"{name}: {fault}" for fault in one(server, site, name, trouble)]
+        if disk is not None:
+            faults += [f"disk nearly full: {fault}" for fault in nearly_full(disk, server, site)]
         if "Traceback" in (log := site.log.read_text()):
             faults.append(f"a traceback in the log: {log[log.index('Traceback') :][:3000]}")
     return faults
@@ -222,3 +231,75 @@ def full(server: PostgreSQL) -> Iterator[None]:
         ballast.unlink()
         if not server.is_running():
             server.start()
+
+
+def nearly_full(disk: Path, server: PostgreSQL, site: Site) -> list[str]:
+    """Leave less than DISK_RESERVE of a small disk free, then make room again."""
+    folder = disk / "data"
+    folder.mkdir()
+    ballast = disk / "ballast"
+    with Serving(server.url, DATA_DIR=str(folder), DISK_RESERVE=str(RESERVE)) as other:
+        device, owner = site.cast["devices"][1], site.cast["owner"]
+        spare = shutil.disk_usage(disk).free - RESERVE // 2
+        with ballast.open("wb") as file:
+            for _ in range(spare // (1024 * 1024)):
+                file.write(bytes(1024 * 1024))
+        try:
+            faults = answered(other, device, 507)
+            faults += while_nearly_full(other, device, owner, site.cast)
+        finally:
+            ballast.unlink()
+        return faults + answered(other, device, 201)
+
+
+def answered(site: Serving, device: str, status: int) -> list[str]:
+    """Send readings until every process answers them so."""
+    found: list[int] = []
+    until = time.monotonic() + CHECKED_WITHIN
+    number = 0
+    while time.monotonic() < until:
+        number += 1
+        found = []
+        for part in range(8):
+            # Over a connection of its own, for whichever process takes it.
+            client = Client(site.port, device)
+            payload = {"at": time.time(), "n": number, "part": part}
+            reading = {"telemetry_type": "room", "payload": payload}
+            found.append(client.post(TELEMETRY, reading).status)
+            client.close()
+        if set(found) == {status}:
+            return []
+        time.sleep(0.2)
+    return [f"readings are {sorted(set(found))} and not {status}"]
+
+
+def while_nearly_full(site: Serving, device: str, owner: str, cast: dict[str, Any]) -> list[str]:
+    """What is refused and what goes on; the second device is deleted."""
+    of_device, of_owner = Client(site.port, device), Client(site.port, owner)
+    path = f"/api/v1/devices/{cast['ids'][2]}"
+    person = {"username": "owner", "password": cast["password"]}
+    csv = {"Content-Type": "text/csv"}
+    wanted = {
+        "readings": (
+            507,
+            of_device.post(TELEMETRY, [{"telemetry_type": "a", "payload": {"b": 1}}]),
+        ),
+        "an import": (507, of_owner.post(f"{path}/telemetry/import", TABLE, **csv)),
+        "an archive": (507, of_owner.post("/api/v1/users/me/archive", b"")),
+        "signing in": (200, of_owner.post("/api/v1/auth/login", person)),
+        "a list": (200, of_owner.get("/api/v1/devices")),
+        "history": (200, of_owner.get(f"{path}/telemetry")),
+        "a command": (201, of_owner.post(f"{path}/commands", {"command_name": "x", "payload": {}})),
+        "fetching commands": (204, of_device.get("/api/v1/device/commands")),
+        "deleting": (204, of_owner.ask("DELETE", path)),
+        "livez": (200, of_owner.get("/livez")),
+        "readyz": (503, of_owner.get("/readyz")),
+    }
+    told = {name: answer.status for name, (_, answer) in wanted.items()}
+    print(f"  disk nearly full: {told}", flush=True)
+    return [
+        f"{name}: {answer.status} {answer.body[:200]!r}"
+        for name, (status, answer) in wanted.items()
+        if answer.status != status
+        or (status == 507 and "retry-after" not in {name.lower() for name in answer.headers})
+    ]

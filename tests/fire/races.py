@@ -58,7 +58,10 @@ def run() -> list[str]:
     """Each race some times, on one site, beside a device that nothing happens to."""
     races: list[Callable[[Place], list[str]]] = [deleted, revoked, rotated, purged, a_month_dropped]
     faults: list[str] = []
-    with PostgreSQL() as server, Site(server.url, others=["worker"]) as site:
+    with (
+        PostgreSQL() as server,
+        Site(server.url, others=["worker"], WRITES_PER_USER="1000000/60") as site,
+    ):
         place = Place(site, server, Client(site.port, site.cast["owner"]))
         with place.stream(site.cast["devices"][0], "bystander") as bystander:
             for race in races:

@@ -33,6 +33,9 @@ LIMITS = dict.fromkeys(
         "MAIL_CLIENT_LIMIT",
         "MAIL_ADDRESS_LIMIT",
         "INVITATION_LIMIT",
+        "IDEMPOTENCY_KEY_LIMIT",
+        "WRITES_PER_USER",
+        "WRITES_PER_USER_AND_DAY",
     ],
     "1000000/60",
 ) | {"PENDING_COMMANDS_PER_DEVICE": "1000000", "REGISTRATION": "open"}

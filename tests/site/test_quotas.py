@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from django.db import connections
@@ -9,12 +10,17 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import quotas, tokens
-from accounts.models import AuditEvent, Token
-from devices import enrolment
+from accounts.models import Archive, AuditEvent, Token
+from accounts.throttles import TooManyTries
+from devices import enrolment, times
 from devices.models import Device
+from telemetry import deliveries, importing
 from telemetry.models import Delivery, Telemetry
+from telemetry_site import archive
+from tests.concurrency import at_once
 from tests.conftest import Api
 from tests.factories import DeviceFactory, UserFactory, device_token, user_token
+from tests.telemetry.import_runs import Run, office, write
 
 READING = {"telemetry_type": "quota", "payload": {"t": 1}}
 INGEST = "/api/v1/device/telemetry"
@@ -61,9 +67,29 @@ class TestDevices:
         other.refresh_from_db()
         assert other.user != owner
 
+    def test_in_the_admin_it_is_refused_too(self, owner, staff_client: Client, device, settings):
+        settings.DEVICES_PER_USER = 1
+        form = {"user": owner.pk, "name": "second", "device_type": "sensor"}
+        form |= {"expected_interval": "60", "metadata": "{}"}
+        answer = staff_client.post("/admin/devices/device/add/", form)
+        assert answer.status_code == 409
+        assert Device.objects.filter(user=owner).count() == 1
+
+    def test_an_import_of_files_tells_which_setting_it_was(self, owner, settings, tmp_path):
+        settings.DEVICES_PER_USER = 0
+        run = Run(write(tmp_path, office()))
+        assert "DEVICES_PER_USER" in run.err
+        assert not Device.objects.exists()
+
 
 @pytest.mark.django_db
 class TestTokens:
+    def test_how_many_a_device_may_have_is_a_setting(self, owner_api, device, settings):
+        settings.TOKENS_PER_DEVICE = 2
+        path = f"/api/v1/devices/{device.pk}/tokens"
+        made = [owner_api.post(path, {"label": str(n)}).status_code for n in range(3)]
+        assert made == [201, 201, 409]
+
     def test_one_more_than_a_user_may_have_is_409(self, owner, settings):
         settings.TOKENS_PER_USER = 3
         api = Api(user_token(owner))
@@ -151,6 +177,34 @@ class TestDiskFull:
         assert owner_api.post(path, body, content_type="text/csv").status_code == 507
         assert not Telemetry.objects.exists()
 
+    def test_an_import_during_which_it_fills_up_tells_what_is_stored(
+        self, owner_api, device, full_disk, monkeypatch
+    ):
+        answers = iter([False, True])
+        monkeypatch.setattr(quotas, "is_disk_full", lambda: next(answers))
+        monkeypatch.setattr(importing, "BATCH", 2)
+        rows = "".join(f"2025-06-15T12:00:0{n}Z,{n}\n" for n in range(5))
+        path = f"/api/v1/devices/{device.pk}/telemetry/import"
+        body = f"time,t\n{rows}".encode()
+        answer = owner_api.post(path, body, content_type="text/csv")
+        assert answer.status_code == 200
+        assert answer.json()["accepted"] == Telemetry.objects.count() == 2
+        assert "disk is full" in answer.json()["stopped"]
+
+    def test_an_archive_is_507(self, owner_api, owner_client, full_disk):
+        assert owner_api.post("/api/v1/users/me/archive").status_code == 507
+        assert owner_client.post("/account/data").status_code == 507
+        assert not Archive.objects.exists()
+
+    def test_an_archive_that_is_being_made_fails_and_leaves_no_file(
+        self, owner_api, owner, full_disk, settings, tmp_path
+    ):
+        settings.ARCHIVES = tmp_path / "archives"
+        Archive.objects.create(user=owner, requested_at=timezone.now())
+        archive.make_waiting()
+        assert Archive.objects.get().status == "failed"
+        assert not list(settings.ARCHIVES.iterdir())
+
     def test_everything_else_goes_on(self, owner, owner_api, owner_client, device, full_disk):
         assert owner_client.get("/").status_code == 200
         assert owner_api.get("/api/v1/devices").status_code == 200
@@ -176,3 +230,51 @@ def test_the_disk_is_looked_at_every_few_seconds_and_not_with_every_reading(full
         with pytest.raises(quotas.DiskFull):
             quotas.check_disk()
     assert len(looked) == 1
+
+
+@pytest.mark.django_db
+class TestIdempotencyKeys:
+    def post(self, api: Api, key: str, value: int = 1):
+        return api.post(
+            INGEST, READING | {"payload": {"t": value}}, headers={"Idempotency-Key": key}
+        )
+
+    def test_more_than_one_device_may_bring_are_429_and_leave_no_row(self, device, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (3, 3600)}
+        api = Api(device_token(device))
+        answers = [self.post(api, str(number), number) for number in range(5)]
+        assert [answer.status_code for answer in answers] == [201, 201, 201, 429, 429]
+        assert answers[-1].json()["type"] == "urn:telemetry:problem:limit:idempotency-key"
+        assert 0 < int(answers[-1]["Retry-After"]) <= 3600
+        assert Delivery.objects.count() == 3
+        assert Telemetry.objects.count() == 3
+        assert api.post(INGEST, READING | {"payload": {"t": 9}}).status_code == 201
+
+    def test_one_reading_with_many_keys_leaves_no_more_rows_than_may_be(self, device, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (3, 3600)}
+        api = Api(device_token(device))
+        reading = READING | {"recorded_at": times.show(timezone.now())}
+        for number in range(5):
+            api.post(INGEST, reading, headers={"Idempotency-Key": str(number)})
+        assert (Telemetry.objects.count(), Delivery.objects.count()) == (1, 3)
+
+    def test_another_device_is_not_kept_out(self, device, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (1, 3600)}
+        api = Api(device_token(device))
+        assert [self.post(api, key).status_code for key in ("a", "b")] == [201, 429]
+        assert self.post(Api(device_token(DeviceFactory.create())), "b").status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_idempotency_keys_at_once_no_more_are_kept_than_may(device, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "idempotency-key": (3, 3600)}
+    now = timezone.now()
+    outcomes = at_once(
+        *[
+            partial(deliveries.first_received, device, str(number), b"", now=now)
+            for number in range(8)
+        ]
+    )
+    refused = [one for one in outcomes if isinstance(one, Exception)]
+    assert [type(one) for one in refused] == [TooManyTries] * 5
+    assert Delivery.objects.count() == 3

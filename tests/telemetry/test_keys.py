@@ -252,3 +252,21 @@ def test_the_database_holds_the_decimals_in_range(device: Device) -> None:
     key_of(device)
     with pytest.raises(IntegrityError), transaction.atomic():
         Key.objects.update(decimals=11)
+
+
+def test_what_was_noted_at_once_is_not_forgotten_at_once(
+    device, monkeypatch, django_capture_on_commit_callbacks
+):
+    shapes = [shape({f"k{number}": 1}) for number in range(200)]
+    with django_capture_on_commit_callbacks(execute=True):
+        keys.note(device, shapes)
+
+    def known_after(share):
+        later = keys.monotonic() + share * keys.NOTED_FOR
+        with monkeypatch.context() as patched:
+            patched.setattr(keys, "monotonic", lambda: later)
+            return sum(keys.is_noted(device, *one) for one in shapes)
+
+    assert known_after(0.4) == 200
+    assert 20 < known_after(0.75) < 180
+    assert known_after(1) == 0

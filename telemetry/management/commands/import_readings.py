@@ -202,6 +202,9 @@ def register(name: str, file: PurePath, layout: Layout | Exported, owner: User) 
         return enrolment.register(owner, name=name, **fields)[0]
     except ValidationError as error:
         raise CommandError(f"No device {name!r}: {' '.join(error.messages)}") from None
+    except quotas.QuotaReached as error:
+        reason = f"{owner} has {error.most} devices, as many as {error.setting} allows."
+        raise CommandError(f"No device {name!r}: {reason}") from None
 
 
 def summary(tally: Tally, wishes: Wishes) -> str:

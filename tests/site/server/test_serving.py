@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
+from django.test import Client
 from django.utils import timezone
 
 from accounts import archives, hashers
@@ -311,3 +313,64 @@ def test_a_client_that_sends_more_than_it_may_is_429_and_others_are_not(served, 
     assert 0 < int(answers[-1].headers["retry-after"]) <= 3600
     other = Device.objects.create(user=device.user, name="other", device_type="sensor")
     assert send_reading(served, other) == 201
+
+
+def patch(served: ServedSite, device: Device, **headers: str) -> int:
+    body = {"metadata": {"n": 1}}
+    return served.request("PATCH", f"/api/v1/devices/{device.pk}", body, **headers).status
+
+
+class TestChangesByOneUser:
+    def test_more_than_may_be_are_429_and_all_else_is_answered(
+        self, served, owner, device, settings
+    ):
+        settings.WRITES_PER_USER = (3, 3600)
+        token = user_token(owner)
+        # The first one tells whose token it is.
+        served.request("GET", "/api/v1/users/me", token=token)
+        assert [patch(served, device, token=token) for _ in range(4)] == [200, 200, 200, 429]
+        refused = served.request("DELETE", f"/api/v1/devices/{device.pk}", token=token)
+        assert refused.status == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 3600
+        assert served.request("GET", "/api/v1/devices", token=token).status == 200
+        path = f"/api/v1/devices/{device.pk}/telemetry"
+        assert served.request("POST", path, READING, token).status == 201
+        assert send_reading(served, device) == 201
+
+    def test_those_of_a_day_are_counted_too(self, served, owner, device, settings):
+        settings.WRITES_PER_USER_AND_DAY = (1, 86400)
+        token = user_token(owner)
+        served.request("GET", "/api/v1/users/me", token=token)
+        assert [patch(served, device, token=token) for _ in range(2)] == [200, 429]
+
+    def test_another_token_or_another_way_to_write_it_does_not_help(
+        self, served, owner, device, settings
+    ):
+        settings.WRITES_PER_USER = (1, 3600)
+        first, second = user_token(owner), user_token(owner)
+        for token in (first, second):
+            served.request("GET", "/api/v1/users/me", token=token)
+        assert patch(served, device, token=first) == 200
+        for authorization in (f"Bearer {second}", f"bearer   {first}", f"BEARER {first} "):
+            assert patch(served, device, Authorization=authorization) == 429
+
+    def test_a_session_is_the_same_client_whatever_is_sent_beside_it(self, served, owner, settings):
+        settings.WRITES_PER_USER = (1, 3600)
+        name, key = settings.SESSION_COOKIE_NAME, session_key_of(owner)
+        ways = [
+            {"Cookie": f"{name}={key}"},
+            {"Cookie": f"{name}=made-up; {name}={key}"},
+            {"Cookie": f'{name}="{key}"'},
+            {"Cookie": f"{name}={key}", "Authorization": "Bearer tsu_made_up"},
+        ]
+        assert served.request("GET", "/account", **ways[0]).status == 200
+        # Without a CSRF token nothing is changed, and it counts all the same.
+        answers = [served.request("POST", "/account", b"", **headers) for headers in ways]
+        assert [answer.status for answer in answers] == [403, 429, 429, 429]
+
+
+def session_key_of(user: User) -> str:
+    """The cookie of a browser in which the user is signed in."""
+    client = Client()
+    client.force_login(user)
+    return str(client.cookies[settings.SESSION_COOKIE_NAME].value)
