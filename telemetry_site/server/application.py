@@ -117,7 +117,7 @@ class _Request:
     def answer(self) -> None:
         """Have Django answer it; in a thread. Raises TooManyDownloads."""
         request, response = self.application.handler.respond(self.environ)
-        self.application.clients.learn(self.environ, request)
+        self.application.clients.learn(self.environ, request, response.status_code)
         file = django_handler.large_file(response)
         if file is not None and request.method == "GET":
             self._send_file(response, file)

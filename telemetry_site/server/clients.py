@@ -16,7 +16,7 @@ from accounts.random_cache import RandomCache
 from accounts.throttles import network
 from telemetry_site.server.environ import Environ
 
-REMEMBERED = 20_000
+DEVICE_API = "/api/v1/device/"
 
 
 class TooManyRequests(Exception):
@@ -48,13 +48,13 @@ class Window:
 
 
 class Clients:
-    """Tells clients apart by their user, where an earlier request has told it; else by their token
-    or session, else by their address.
+    """Tells clients apart: users and devices that an earlier request has shown to be what they say,
+    all others by their address. So a made-up token for each request makes nobody many clients.
     """
 
     def __init__(self) -> None:
-        self.users: RandomCache[int, UUID] = RandomCache(REMEMBERED)
-        """By the hash of a token or session."""
+        self.known: RandomCache[int, Hashable] = RandomCache(settings.TOKEN_CACHE_SIZE)
+        """By the hash of a token or session: a user's id, or of a device the hash itself."""
         self.requests = Window("REQUESTS_PER_CLIENT")
         self.writes = [Window("WRITES_PER_USER"), Window("WRITES_PER_USER_AND_DAY")]
 
@@ -74,21 +74,21 @@ class Clients:
 
     def of(self, environ: Environ) -> Hashable:
         """Return the client that has sent a request."""
-        credentials = _credentials(environ)
-        if not credentials:
-            return network(addresses.of_environ(environ))
-        known = (self.users.get(credential) for credential in credentials)
-        return next(filter(None, known), credentials[0])
+        known = (self.known.get(credential) for credential in _credentials(environ))
+        return next(filter(None, known), None) or network(addresses.of_environ(environ))
 
-    def learn(self, environ: Environ, request: WSGIRequest) -> None:
+    def learn(self, environ: Environ, request: WSGIRequest, status: int) -> None:
         """Remember whose token or session it is, from a request that has been answered."""
-        unknown = [one for one in _credentials(environ) if self.users.get(one) is None]
+        unknown = [one for one in _credentials(environ) if self.known.get(one) is None]
         if not unknown:
             return
         user = getattr(request, "_cached_user", None) or request.__dict__.get("user")
         if isinstance(user, User):
             for credential in unknown:
-                self.users.set(credential, user.pk)
+                self.known.set(credential, user.pk)
+        elif status < 300 and environ["PATH_INFO"].startswith(DEVICE_API):
+            # Only devices get there. Which one it is has no need to be known.
+            self.known.set(unknown[0], unknown[0])
 
 
 def _credentials(environ: Environ) -> list[int]:

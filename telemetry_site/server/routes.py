@@ -7,13 +7,16 @@ from django.urls import Resolver404, resolve
 
 from accounts.request_pools import PASSWORDS, TRANSFERS
 from telemetry_site import health, metrics
+from telemetry_site.server.clients import DEVICE_API
 from telemetry_site.server.environ import Environ
 from telemetry_site.server.thread_pools import Limits
 
 DEVICES, BATCHES, SITE, OPERATIONS = "devices", "batches", "site", "operations"
 POOLS = {
     # Readings and commands of devices, which must never wait for what others do.
-    DEVICES: Limits(3, per_client=1, per_endpoint=2, patience=5.0, gives_way=False),
+    DEVICES: Limits(
+        3, per_client=1, per_endpoint=2, patience=5.0, waiting_per_client=1000, gives_way=False
+    ),
     # Large bodies of readings take as long as a thousand small ones.
     BATCHES: Limits(threads=2, per_client=1, per_endpoint=2, patience=5.0),
     # Pages, the API, the admin.
@@ -22,11 +25,10 @@ POOLS = {
     PASSWORDS: Limits(threads=1, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10),
     TRANSFERS: Limits(threads=2, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10),
     # What watches the site, and is asked seldom.
-    OPERATIONS: Limits(1, per_client=1, per_endpoint=1, patience=5.0, gives_way=False),
+    OPERATIONS: Limits(threads=1, per_client=1, per_endpoint=1, patience=5.0),
 }
 """Of each process. Together the threads are as many as its connections to the database."""
 
-DEVICE_API = "/api/v1/device/"
 INGEST = "/telemetry"
 SMALL = 32 * 1024
 """Bytes of a body of readings that takes no longer than any other request."""

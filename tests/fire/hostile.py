@@ -75,7 +75,7 @@ def run() -> list[str]:
             nginx = opened.enter_context(Nginx(site.port, site.live_port))
             ways.append(Way("nginx", nginx.https, nginx.https, nginx.trust()))
         measure(site, seconds=3)
-        for way in ways[:1] if os.environ.get("ONLY_STRAIGHT") else ways:
+        for way in ways:
             for attack in ATTACKS:
                 if CHOSEN and attack.name not in CHOSEN:
                     continue

@@ -309,7 +309,8 @@ def test_a_client_that_sends_more_than_it_may_is_429_and_others_are_not(served, 
         served.request("POST", INGEST, READING | {"payload": {"n": number}}, token)
         for number in range(5)
     ]
-    assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
+    # The first one has told who it is.
+    assert [answer.status for answer in answers] == [201, 201, 201, 201, 429]
     assert 0 < int(answers[-1].headers["retry-after"]) <= 3600
     other = Device.objects.create(user=device.user, name="other", device_type="sensor")
     assert send_reading(served, other) == 201
@@ -374,3 +375,22 @@ def session_key_of(user: User) -> str:
     client = Client()
     client.force_login(user)
     return str(client.cookies[settings.SESSION_COOKIE_NAME].value)
+
+
+def test_made_up_tokens_are_one_client_and_a_known_device_is_another(served, device):
+    token = device_token(device)
+    assert served.request("POST", INGEST, READING, token).status == 201
+    clients = served.application.clients
+
+    def environ(token: str) -> dict[str, str]:
+        return {
+            "HTTP_AUTHORIZATION": f"Bearer {token}",
+            "PATH_INFO": INGEST,
+            "REMOTE_ADDR": "127.0.0.1",
+        }
+
+    for number in range(3):
+        assert served.request("POST", INGEST, READING, f"tsd_{number}").status == 401
+    made_up = {clients.of(environ(f"tsd_{number}")) for number in range(3)}
+    assert made_up == {"127.0.0.1"}
+    assert clients.of(environ(token)) not in made_up
