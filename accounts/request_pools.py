@@ -1,7 +1,7 @@
 """Names of the thread pools that work on requests, and how a view chooses one.
 
 A view that does not choose is in the pool of all others (telemetry_site.server.routes). While
-devices send, what takes long gives way to them: it rests as long as it has worked.
+many devices send, what takes long gives way to them: it rests longer than it has worked.
 """
 
 import time
@@ -26,31 +26,48 @@ def in_pool(name: str) -> Callable[[View], View]:
     return choose
 
 
-SENDING_FOR = 0.5
-"""Seconds after a request of a device for which devices are taken to be sending."""
+WINDOW = 0.5
+"""Seconds in which requests of devices are counted together."""
+MANY = 25
+"""Requests of devices in a window from which on what takes long gives way to them."""
+REST = 3
+"""Times as long as a part of long work has taken it rests."""
 
 
 class _Devices:
-    last_request = float("-inf")
+    """Requests of devices to this process, in the window that runs and in the one before."""
+
+    window = 0
+    count = 0
+    before = 0
+
+
+def _move_on() -> None:
+    window = int(time.monotonic() / WINDOW)
+    if window != _Devices.window:
+        _Devices.before = _Devices.count if window == _Devices.window + 1 else 0
+        _Devices.window, _Devices.count = window, 0
 
 
 def note_device() -> None:
-    """Note that a device has sent a request to this process."""
-    _Devices.last_request = time.monotonic()
+    """Count a request of a device."""
+    _move_on()
+    _Devices.count += 1
 
 
 def are_devices_sending() -> bool:
-    """Return whether a device has just sent a request to this process."""
-    return time.monotonic() - _Devices.last_request < SENDING_FOR
+    """Return whether devices keep this process so busy that what takes long gives way to them."""
+    _move_on()
+    return max(_Devices.count, _Devices.before) >= MANY
 
 
 class Rests:
-    """Called between parts of long work: while devices send, sleeps as long as the last took."""
+    """Called between parts of long work: rests while devices keep the process busy."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
 
     def __call__(self) -> None:
         if are_devices_sending():
-            time.sleep(time.monotonic() - self.begun)
+            time.sleep(REST * (time.monotonic() - self.begun))
         self.begun = time.monotonic()

@@ -15,7 +15,7 @@ from threading import Thread
 
 from django.db import connections
 
-from accounts.request_pools import are_devices_sending
+from accounts.request_pools import REST, are_devices_sending
 
 Work = Callable[[], object]
 
@@ -40,7 +40,7 @@ class Limits:
     waiting_per_client: int = 100
     """Requests of one client that may wait."""
     gives_way: bool = True
-    """Whether a thread rests as long as it has worked, while devices are sending."""
+    """Whether a thread rests after its work while many devices send."""
 
 
 @dataclass(eq=False)
@@ -129,7 +129,7 @@ class Pool:
             else:
                 job.ended.set_exception(error)
         if self.limits.gives_way and are_devices_sending():
-            rest = time.monotonic() - begun
+            rest = REST * (time.monotonic() - begun)
             job.ended.get_loop().call_later(rest, self._release, job)
         else:
             self._release(job)

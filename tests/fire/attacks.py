@@ -283,5 +283,5 @@ ATTACKS = [
     Attack("pages", 8, pages),
     Attack("probes", 8, probes),
     Attack("streams", 5, streams, warm_up=3),
-    Attack("long-polls", 12, polls, warm_up=3),
+    Attack("long-polls", 12, polls, warm_up=8),
 ]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts import request_pools
 from telemetry_site.server import thread_pools
 from telemetry_site.server.thread_pools import Limits, Pool, PoolBusy
 
@@ -174,7 +175,7 @@ def test_every_request_is_worked_on_once_and_no_limit_is_ever_exceeded(
     assert all(count <= 2 for key, count in most.items() if key != "all")
 
 
-def test_while_devices_send_a_thread_rests_as_long_as_it_has_worked(monkeypatch):
+def test_while_many_devices_send_a_thread_rests_after_its_work(monkeypatch):
     async def scenario(pool: Pool) -> None:
         monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: True)
         first = Blocked()
@@ -189,10 +190,25 @@ def test_while_devices_send_a_thread_rests_as_long_as_it_has_worked(monkeypatch)
     in_pool(Limits(threads=1, per_client=1, per_endpoint=1, patience=PATIENCE), scenario)
 
 
-def test_while_no_device_sends_a_thread_goes_on_at_once(monkeypatch):
+def test_while_few_devices_send_a_thread_goes_on_at_once(monkeypatch):
     async def scenario(pool: Pool) -> None:
         monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: False)
         await pool.run(lambda: None, client=1, endpoint=1)
         assert pool.running == 0
 
     in_pool(LIMITS, scenario)
+
+
+def test_devices_are_given_way_to_when_many_send_and_no_longer_than_they_do(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(request_pools.time, "monotonic", lambda: now[0])
+    assert not request_pools.are_devices_sending()
+    for _ in range(request_pools.MANY - 1):
+        request_pools.note_device()
+    assert not request_pools.are_devices_sending()
+    request_pools.note_device()
+    assert request_pools.are_devices_sending()
+    now[0] += request_pools.WINDOW
+    assert request_pools.are_devices_sending()
+    now[0] += request_pools.WINDOW
+    assert not request_pools.are_devices_sending()
