@@ -23,8 +23,8 @@ from telemetry_site.server.request_body import (
 )
 from telemetry_site.server.thread_pools import Pool, PoolBusy
 
-FILE_OPENED_WITHIN = 60.0
-"""Seconds after which the server has opened a file that it sends, however busy it is."""
+LOOKED_AT_EVERY = 2.0
+"""Seconds between two looks at which downloads have ended."""
 
 
 class Application:
@@ -36,8 +36,6 @@ class Application:
         self.pools = {name: Pool(name, limits) for name, limits in routes.POOLS.items()}
         self.receiver = Receiver()
         self.downloads = Downloads()
-        self.open_files: set[HttpResponseBase] = set()
-        """Responses whose file the server is about to open."""
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""
@@ -46,7 +44,7 @@ class Application:
         client = self.clients.of(environ)
         try:
             self.clients.count(client)
-            downloading = await self._answer(environ, client, protocol)
+            await self._answer(environ, client, protocol)
         except (PoolBusy, TooManyBodies, TooManyDownloads):
             refusals.send_busy(protocol, environ, started=started)
         except TooManyRequests as error:
@@ -57,10 +55,14 @@ class Application:
             refusals.send_in_pieces(protocol, environ, started=started)
         except ProtocolClosed:
             refusals.send_incomplete(protocol, environ, started=started)
-        else:
-            if downloading is not None:
-                await protocol.client_disconnect()
-                self.downloads.end(downloading)
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look at which downloads have ended."""
+        loop.call_later(LOOKED_AT_EVERY, self._look_at_downloads, loop)
+
+    def _look_at_downloads(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.downloads.end_finished()
+        loop.call_later(LOOKED_AT_EVERY, self._look_at_downloads, loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for the threads, at the end of the process."""
@@ -70,18 +72,9 @@ class Application:
         """Return when all threads have ended what they were doing."""
         for pool in self.pools.values():
             pool.shutdown()
-        for response in list(self.open_files):
-            self.close_file(response)
+        self.downloads.end_all()
 
-    def close_file(self, response: HttpResponseBase) -> None:
-        """Close a file that the server has opened for itself."""
-        self.open_files.discard(response)
-        response.close()
-
-    async def _answer(
-        self, environ: Environ, client: Hashable, protocol: HTTPProtocol
-    ) -> Hashable | None:
-        """Return the client where the answer is a file, which is on its way from now on."""
+    async def _answer(self, environ: Environ, client: Hashable, protocol: HTTPProtocol) -> None:
         route = routes.find(environ)
         if route.pool == routes.DEVICES:
             note_device()
@@ -91,13 +84,12 @@ class Application:
         pool, length = self.pools[route.pool], length_of(environ, route.body_limit)
         if not length:
             await pool.run(request.answer, client=client, endpoint=route.endpoint)
-            return request.downloading
+            return
         with self.receiver.room(length, client):
             chunked = "HTTP_TRANSFER_ENCODING" in environ
             with await receive(protocol, length, chunked=chunked) as body:
                 set_body(environ, body, most=length)
                 await pool.run(request.answer, client=client, endpoint=route.endpoint)
-        return request.downloading
 
 
 class _Request:
@@ -110,32 +102,27 @@ class _Request:
         protocol: HTTPProtocol,
     ) -> None:
         self.application, self.environ, self.protocol = application, environ, protocol
-        self.loop = asyncio.get_running_loop()
-        self.downloading: Hashable | None = None
-        """The client, once it is sent a file."""
 
     def answer(self) -> None:
         """Have Django answer it; in a thread. Raises TooManyDownloads."""
         request, response = self.application.handler.respond(self.environ)
         self.application.clients.learn(self.environ, request, response.status_code)
         file = django_handler.large_file(response)
-        if file is not None and request.method == "GET":
+        if request.method == "HEAD":
+            django_handler.send_head(self.protocol, response)
+        elif file is not None:
             self._send_file(response, file)
+            return
         else:
             django_handler.send(self.protocol, response)
-            response.close()
+        response.close()
 
     def _send_file(self, response: HttpResponseBase, file: IO[bytes]) -> None:
         # Whose token it is may have become known only now.
         client = self.application.clients.of(self.environ)
         try:
-            self.application.downloads.begin(client)
+            self.application.downloads.begin(client, response, file)
         except TooManyDownloads:
             response.close()
             raise
-        self.downloading = client
-        self.application.open_files.add(response)
         django_handler.send_file(self.protocol, response, file)
-        self.loop.call_soon_threadsafe(
-            self.loop.call_later, FILE_OPENED_WITHIN, self.application.close_file, response
-        )

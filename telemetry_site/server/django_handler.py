@@ -44,12 +44,15 @@ def send(protocol: HTTPProtocol, response: HttpResponseBase) -> None:
     protocol.response_bytes(response.status_code, _headers(response), content)
 
 
+def send_head(protocol: HTTPProtocol, response: HttpResponseBase) -> None:
+    """Answer HEAD: the content, which may be a large file, is not even read."""
+    protocol.response_empty(response.status_code, _headers(response))
+
+
 def send_file(protocol: HTTPProtocol, response: HttpResponseBase, file: IO[bytes]) -> None:
     """Have the server send an open file. It opens it once more by its path in /dev/fd, which a
     file without a name has, too, so the file must stay open until then.
     """
-    # The end of the connection is the end of the download: the only sign of it that there is.
-    response["Connection"] = "close"
     protocol.response_file(response.status_code, _headers(response), f"/dev/fd/{file.fileno()}")
 
 

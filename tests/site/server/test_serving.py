@@ -394,3 +394,28 @@ def test_made_up_tokens_are_one_client_and_a_known_device_is_another(served, dev
     made_up = {clients.of(environ(f"tsd_{number}")) for number in range(3)}
     assert made_up == {"127.0.0.1"}
     assert clients.of(environ(token)) not in made_up
+
+
+def test_a_client_may_have_any_number_of_files_one_after_the_other(
+    served, owner, archive, monkeypatch
+):
+    monkeypatch.setattr(downloads, "OPENED_WITHIN", 0.5)
+    token = user_token(owner)
+    path = "/api/v1/users/me/archive/file"
+    for number in range(downloads.AT_ONCE_PER_CLIENT + 2):
+        if number % 2:
+            # One that is not read to its end.
+            assert served.send(head("GET", path, token=token)).recv(10)
+            served.opened.close()
+        else:
+            assert served.request("GET", path, token=token).body == archive
+        until(lambda: not served.application.downloads.running)
+
+
+def test_a_head_of_a_large_file_has_its_length_and_reads_none_of_it(
+    served, owner, archive, monkeypatch
+):
+    answer = served.request("HEAD", "/api/v1/users/me/archive/file", token=user_token(owner))
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-length"] == str(len(archive))
+    assert not served.application.downloads.running
