@@ -5,6 +5,7 @@ for each key is for people. A text that a spreadsheet would take for a formula g
 """
 
 import re
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, Literal, NamedTuple
@@ -37,12 +38,14 @@ Pieces = Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | No
 BUCKETS = 1000
 """Of a series, made at once."""
 
+LONGEST = 600.0
+"""Seconds that a file may take to be made."""
 CHECKED_AFTER = 16 * 1024 * 1024
 """Bytes of a file after which its size and the room on the disk are looked at."""
 
 
 class TooLarge(Exception):
-    """The file would have more bytes than EXPORT_LIMIT."""
+    """The file would have more bytes than EXPORT_LIMIT, or take longer than LONGEST."""
 
 
 class Selection(NamedTuple):
@@ -83,7 +86,10 @@ def write(pieces: Iterable[bytes], file: IO[bytes]) -> None:
     A client that reads slowly so holds a file, and neither a thread nor a transaction.
     """
     size, checked = 0, 0
+    deadline = time.monotonic() + LONGEST
     for piece in pieces:
+        if time.monotonic() > deadline:
+            raise TooLarge
         size += file.write(piece)
         if size - checked >= CHECKED_AFTER:
             checked = size

@@ -72,6 +72,9 @@ async def _run() -> bool:
         ]
         others = [asyncio.create_task(told.wait()), asyncio.create_task(_retry_stalled())]
         await asyncio.wait([*workers, *others], return_when=asyncio.FIRST_COMPLETED)
+        if not told.is_set():
+            # One of them has failed: no job of another queue keeps the process from a new start.
+            _exit_in_time()
         for task in (*workers, *others):
             # Cancelled once: a worker then takes no job any more and waits for those that run.
             task.cancel()
@@ -85,9 +88,13 @@ def _stop(told: asyncio.Event) -> None:
     """Have the workers stop, and end the process after PATIENCE if a job still runs."""
     if not told.is_set():
         told.set()
-        timer = threading.Timer(PATIENCE, _exit)
-        timer.daemon = True
-        timer.start()
+        _exit_in_time()
+
+
+def _exit_in_time() -> None:
+    timer = threading.Timer(PATIENCE, _exit)
+    timer.daemon = True
+    timer.start()
 
 
 def _exit() -> None:

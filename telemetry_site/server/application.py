@@ -34,13 +34,16 @@ class Application:
         self.handler = django_handler.Handler()
         self.clients = Clients()
         self.pools = {name: Pool(name, limits) for name, limits in routes.POOLS.items()}
-        self.receiver = Receiver()
+        self.receivers = {name: Receiver(routes.bodies_of(name)) for name in routes.POOLS}
         self.downloads = Downloads()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""
         started = time.perf_counter()
         environ = make_environ(scope)
+        if "unreadable_headers" in environ:
+            refusals.send_unreadable(protocol, environ, started=started)
+            return
         client = self.clients.of(environ)
         try:
             self.clients.count(client)
@@ -53,6 +56,8 @@ class Application:
             refusals.send_too_slow(protocol, environ, started=started)
         except TooManyPieces:
             refusals.send_in_pieces(protocol, environ, started=started)
+        except OSError:
+            refusals.send_disk_full(protocol, environ, started=started)
         except ProtocolClosed:
             refusals.send_incomplete(protocol, environ, started=started)
 
@@ -76,8 +81,6 @@ class Application:
 
     async def _answer(self, environ: Environ, client: Hashable, protocol: HTTPProtocol) -> None:
         route = routes.find(environ)
-        if route.pool == routes.DEVICES:
-            note_device()
         if route.is_write:
             self.clients.count_write(client)
         request = _Request(self, environ, protocol)
@@ -85,7 +88,7 @@ class Application:
         if not length:
             await pool.run(request.answer, client=client, endpoint=route.endpoint)
             return
-        with self.receiver.room(length, client):
+        with self.receivers[route.pool].room(length, client):
             chunked = "HTTP_TRANSFER_ENCODING" in environ
             with await receive(protocol, length, chunked=chunked) as body:
                 set_body(environ, body, most=length)
@@ -106,7 +109,8 @@ class _Request:
     def answer(self) -> None:
         """Have Django answer it; in a thread. Raises TooManyDownloads."""
         request, response = self.application.handler.respond(self.environ)
-        self.application.clients.learn(self.environ, request, response.status_code)
+        if self.application.clients.learn(self.environ, request, response.status_code):
+            note_device()
         file = django_handler.large_file(response)
         if request.method == "HEAD":
             django_handler.send_head(self.protocol, response)
@@ -125,4 +129,5 @@ class _Request:
         except TooManyDownloads:
             response.close()
             raise
+        # Its place is given back when the file is seen closed, also if this should fail.
         django_handler.send_file(self.protocol, response, file)

@@ -11,12 +11,14 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import parse_cookie
 
 from accounts import addresses
-from accounts.models import User
+from accounts.models import Token, User
 from accounts.random_cache import RandomCache
 from accounts.throttles import network
 from telemetry_site.server.environ import Environ
 
 DEVICE_API = "/api/v1/device/"
+Credential = tuple[str, int]
+"""`token` or `session`, and its hash; 0 where there is none."""
 
 
 class TooManyRequests(Exception):
@@ -53,8 +55,8 @@ class Clients:
     """
 
     def __init__(self) -> None:
-        self.known: RandomCache[int, Hashable] = RandomCache(settings.TOKEN_CACHE_SIZE)
-        """By the hash of a token or session: a user's id, or of a device the hash itself."""
+        self.known: RandomCache[Credential, Hashable] = RandomCache(settings.TOKEN_CACHE_SIZE)
+        """By token or session: a user's id, or of a device the token itself."""
         self.requests = Window("REQUESTS_PER_CLIENT")
         self.writes = [Window("WRITES_PER_USER"), Window("WRITES_PER_USER_AND_DAY")]
 
@@ -73,30 +75,40 @@ class Clients:
                 window.count(client)
 
     def of(self, environ: Environ) -> Hashable:
-        """Return the client that has sent a request."""
-        known = (self.known.get(credential) for credential in _credentials(environ))
-        return next(filter(None, known), None) or network(addresses.of_environ(environ))
+        """Return the client that has sent a request: of several credentials a user's counts."""
+        found = [known for one in _credentials(environ) if (known := self.known.get(one))]
+        users = [known for known in found if isinstance(known, UUID)]
+        return next(iter(users + found), None) or network(addresses.of_environ(environ))
 
-    def learn(self, environ: Environ, request: WSGIRequest, status: int) -> None:
-        """Remember whose token or session it is, from a request that has been answered."""
-        unknown = [one for one in _credentials(environ) if self.known.get(one) is None]
-        if not unknown:
-            return
+    def learn(self, environ: Environ, request: WSGIRequest, status: int) -> bool:
+        """Remember whose token or session it is, from a request that has been answered.
+
+        Only what has authenticated the request is remembered: whatever else came with it may be
+        made up. Return whether it came from a device.
+        """
+        token, session = _credentials(environ)
+        auth = getattr(request, "auth", None)
         user = getattr(request, "_cached_user", None) or request.__dict__.get("user")
-        if isinstance(user, User):
-            for credential in unknown:
-                self.known.set(credential, user.pk)
+        if isinstance(auth, Token):
+            self._remember(token, auth.user_id)
         elif status < 300 and environ["PATH_INFO"].startswith(DEVICE_API):
             # Only devices get there. Which one it is has no need to be known.
-            self.known.set(unknown[0], unknown[0])
+            self._remember(token, token)
+            return True
+        elif isinstance(user, User) and auth is None:
+            self._remember(session, user.pk)
+        return False
+
+    def _remember(self, credential: Credential, client: Hashable) -> None:
+        if credential[1] and self.known.get(credential) != client:
+            self.known.set(credential, client)
 
 
-def _credentials(environ: Environ) -> list[int]:
-    """Return the hashes of the token and of the session cookie, as Django reads them: however they
-    are written, and whatever is sent beside them, they are the same client.
+def _credentials(environ: Environ) -> tuple[Credential, Credential]:
+    """Return the token and the session cookie as Django reads them, as hashes: however they are
+    written, they are the same client.
     """
-    found = [hash(word) for word in environ.get("HTTP_AUTHORIZATION", "").split()[-1:]]
-    if cookie := environ.get("HTTP_COOKIE"):
-        session = parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME)
-        found += [hash(session)] if session else []
-    return found
+    words = environ.get("HTTP_AUTHORIZATION", "").split()[-1:]
+    cookies = parse_cookie(environ["HTTP_COOKIE"]) if "HTTP_COOKIE" in environ else {}
+    session = cookies.get(settings.SESSION_COOKIE_NAME)
+    return ("token", hash(words[0]) if words else 0), ("session", hash(session) if session else 0)

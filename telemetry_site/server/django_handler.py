@@ -1,11 +1,13 @@
 """Django's part: from an environ to a response, in a thread."""
 
 import os
+from tempfile import TemporaryFile
 from typing import IO, Any
 
+from django.conf import settings
 from django.core import signals
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.http import FileResponse, HttpResponseBase
+from django.http import FileResponse, HttpResponse, HttpResponseBase
 from django.urls import set_script_prefix
 from granian.rsgi import HTTPProtocol
 
@@ -27,7 +29,17 @@ class Handler(WSGIHandler):
 
 
 def large_file(response: HttpResponseBase) -> IO[bytes] | None:
-    """Return the open file that the response consists of, if it is a large one."""
+    """Return the open file that the response consists of, if it is a large one.
+
+    A large answer of another kind is written to a file: in memory it would stay for as long as a
+    client does not read it.
+    """
+    if isinstance(response, HttpResponse) and len(response.content) >= LARGE_FILE:
+        written = TemporaryFile(dir=settings.TRANSFERS)  # noqa: SIM115 - closed with the response
+        response._resource_closers.append(written.close)  # type: ignore[attr-defined]
+        written.write(response.content)
+        written.flush()
+        return written
     file: Any = response.file_to_stream if isinstance(response, FileResponse) else None
     if file is None or not hasattr(file, "fileno"):
         return None

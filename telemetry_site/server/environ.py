@@ -22,7 +22,8 @@ _COMMON: Environ = {
 def make_environ(scope: Scope) -> Environ:
     """Return the environ without its body (`wsgi.input` is empty).
 
-    Headers with an underscore in their name are dropped: in the environ they would look like
+    `unreadable_headers` names those whose value is not ASCII, which the server leaves out, cookies
+    apart. Headers with an underscore in their name are dropped: in the environ they would look like
     those with a hyphen, and X_Forwarded_For would pass for X-Forwarded-For.
     """
     server, _, port = scope.server.rpartition(":")
@@ -38,7 +39,12 @@ def make_environ(scope: Scope) -> Environ:
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": BytesIO(),
     }
-    for name, value in scope.headers.items():
+    items = scope.headers.items()
+    # Other sites of the same host may set such cookies; a proxy's header must not get lost.
+    unread = set(scope.headers.keys()).difference(name for name, _ in items) - {"cookie"}
+    if unread:
+        environ["unreadable_headers"] = sorted(unread)
+    for name, value in items:
         if "_" in name:
             continue
         key = name.replace("-", "_").upper()

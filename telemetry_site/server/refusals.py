@@ -1,6 +1,8 @@
 """Responses to requests that no thread works on."""
 
 import time
+from functools import cache
+from io import BytesIO
 from uuid import uuid4
 
 from django.contrib.auth.models import AnonymousUser
@@ -16,6 +18,7 @@ from telemetry_site.server.django_handler import send
 from telemetry_site.server.environ import Environ
 
 BUSY = _noop("The site is busy. Try again in a moment.")
+UNREADABLE = _noop("A header of the request is not ASCII.")
 IN_PIECES = _noop("The chunks of the body are too small.")
 INCOMPLETE = _noop("The body ended before its length.")
 TOO_SLOW = _noop("The request took too long to arrive.")
@@ -36,9 +39,20 @@ def send_too_many(
     _send(protocol, environ, 429, errors.SENTENCES[429], headers, started)
 
 
+def send_disk_full(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
+    """Answer 507: there was no room on the disk for the body."""
+    headers = {"Connection": "close", "Retry-After": "60"}
+    _send(protocol, environ, 507, "The disk is full. Nothing was stored.", headers, started)
+
+
 def send_too_slow(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
     """Answer 408 and end the connection: the body did not arrive in time."""
     _send(protocol, environ, 408, TOO_SLOW, {"Connection": "close"}, started)
+
+
+def send_unreadable(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
+    """Answer 400: a header is not ASCII."""
+    _send(protocol, environ, 400, UNREADABLE, {"Connection": "close"}, started)
 
 
 def send_in_pieces(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
@@ -76,5 +90,17 @@ def _send(
 def _response(request: WSGIRequest, status: int, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         return errors.answer(request, status, detail=detail)
-    with translation.override(translation.get_language_from_request(request)):
-        return errors.answer(request, status, detail=detail)
+    return HttpResponse(
+        _page(translation.get_language_from_request(request), status, detail), status=status
+    )
+
+
+@cache
+def _page(language: str, status: int, detail: str) -> bytes:
+    """A page, made once: to make one takes the event loop longer than many requests."""
+    request = WSGIRequest(
+        {"REQUEST_METHOD": "GET", "HTTP_HOST": "localhost", "wsgi.input": BytesIO()}
+    )
+    request.user = AnonymousUser()
+    with translation.override(language):
+        return errors.answer(request, status, detail=detail).content

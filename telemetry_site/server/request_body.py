@@ -15,9 +15,9 @@ from telemetry_site.server.environ import Environ
 
 IN_MEMORY = 1024 * 1024
 """Bytes of one body that are kept in memory; more go to a temporary file."""
-ROOM = 3
-"""Bodies of the largest kind (IMPORT_LIMIT) that a process has room for at a time, and as many
-smaller ones as are as large together. One client gets half of it.
+PART, PART_OF_UNKNOWN = 2, 8
+"""A user or device may have half of the room; an address, whoever sends from there, an eighth, and
+one body.
 """
 SECONDS = 10.0
 """Seconds that a body may take, beside those of its length."""
@@ -43,9 +43,10 @@ class TooManyBodies(Exception):
 
 
 class Receiver:
-    """Receives bodies, and counts the bytes that it has promised room for."""
+    """Counts the bytes of the bodies that are being received, for which there is so much room."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.reserved = 0
         self.reserved_by: Counter[Hashable] = Counter()
 
@@ -55,8 +56,9 @@ class Receiver:
 
         Raises TooManyBodies.
         """
-        room = ROOM * settings.IMPORT_LIMIT
-        if self.reserved + length > room or self.reserved_by[client] + length > room / 2:
+        held = self.reserved_by[client]
+        part = self.size // (PART_OF_UNKNOWN if isinstance(client, str) else PART)
+        if self.reserved + length > self.size or (held and held + length > part):
             raise TooManyBodies
         self.reserved += length
         self.reserved_by[client] += length

@@ -22,8 +22,10 @@ POOLS = {
     # Pages, the API, the admin.
     SITE: Limits(threads=3, per_client=2, per_endpoint=2, patience=5.0),
     # A hash takes all cores for a moment; a file takes a thread for many seconds.
-    PASSWORDS: Limits(threads=1, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10),
-    TRANSFERS: Limits(threads=2, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10),
+    PASSWORDS: Limits(
+        1, per_client=1, per_endpoint=1, patience=0.9, waiting_per_client=10, longest_rest=0.3
+    ),
+    TRANSFERS: Limits(threads=3, per_client=1, per_endpoint=2, patience=0.9, waiting_per_client=10),
     # What watches the site, and is asked seldom.
     OPERATIONS: Limits(threads=1, per_client=1, per_endpoint=1, patience=5.0),
 }
@@ -32,7 +34,18 @@ POOLS = {
 INGEST = "/telemetry"
 SMALL = 32 * 1024
 """Bytes of a body of readings that takes no longer than any other request."""
+BODIES = {DEVICES: 2000, TRANSFERS: 3}
+"""How many of the largest bodies there is room for in each process; 32 in other pools."""
 SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def bodies_of(pool: str) -> int:
+    """Return how many bytes of bodies are received at a time for a pool.
+
+    Each pool has room of its own, so that large bodies never take that of readings.
+    """
+    largest = {DEVICES: SMALL, TRANSFERS: settings.IMPORT_LIMIT}.get(pool, settings.BODY_LIMIT)
+    return BODIES.get(pool, 32) * int(largest)
 
 
 class Route(NamedTuple):

@@ -41,6 +41,8 @@ class Limits:
     """Requests of one client that may wait."""
     gives_way: bool = True
     """Whether a thread rests after its work while many devices send."""
+    longest_rest: float = 2.0
+    """Seconds."""
 
 
 @dataclass(eq=False)
@@ -129,7 +131,7 @@ class Pool:
             else:
                 job.ended.set_exception(error)
         if self.limits.gives_way and are_devices_sending():
-            rest = REST * (time.monotonic() - begun)
+            rest = min(REST * (time.monotonic() - begun), self.limits.longest_rest)
             job.ended.get_loop().call_later(rest, self._release, job)
         else:
             self._release(job)
@@ -145,13 +147,26 @@ class Pool:
 
     def _enqueue(self, job: _Job) -> None:
         jobs = self.waiting.get(job.client)
-        if self.number_waiting >= self.limits.waiting or (
-            jobs is not None and len(jobs) >= self.limits.waiting_per_client
-        ):
+        if jobs is not None and len(jobs) >= self.limits.waiting_per_client:
             raise PoolBusy
+        if self.number_waiting >= self.limits.waiting:
+            self._make_room(len(jobs or ()) + 1)
         self.waiting.setdefault(job.client, deque()).append(job)
         self.number_waiting += 1
         job.timer = job.ended.get_loop().call_later(self.limits.patience, self._give_up, job)
+
+    def _make_room(self, wanted: int) -> None:
+        """Give up the last request of the client that has most waiting, for one that has fewer.
+
+        Raises PoolBusy if none has more than the client would have now.
+        """
+        jobs = max(self.waiting.values(), key=len)
+        if len(jobs) <= wanted:
+            raise PoolBusy
+        job = jobs[-1]
+        if job.timer is not None:
+            job.timer.cancel()
+        self._give_up(job)
 
     def _give_up(self, job: _Job) -> None:
         self._dequeue(job)

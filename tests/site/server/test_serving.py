@@ -10,20 +10,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.test import Client
 from django.utils import timezone
 
-from accounts import archives, hashers
+from accounts import archives, hashers, request_pools
 from accounts.models import Archive, User
 from devices.models import Device
 from telemetry.api import transfer
 from telemetry.models import Telemetry
-from telemetry_site.server import downloads, request_body
+from telemetry_site.server import django_handler, downloads, request_body
 from tests.factories import device_token, store_readings, user_token
 from tests.site.server.conftest import ServedSite, chunked, head, read, until
-
-pytestmark = pytest.mark.unmeasured
 
 READING = {"telemetry_type": "served", "payload": {"t": 1}}
 INGEST = "/api/v1/device/telemetry"
@@ -180,15 +178,23 @@ def test_a_body_that_does_not_come_in_time_is_408_and_the_connection_ends(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_more_bodies_than_there_is_room_for_are_503_and_those_of_others_are_not(
-    served, device, monkeypatch, settings
-):
-    monkeypatch.setattr(request_body, "ROOM", 1)
-    settings.IMPORT_LIMIT = 4000
-    hostile = head("POST", INGEST, b"x" * 1500, "tsd_hostile")
-    held = [served.send(hostile + b"{") for _ in range(3)]
-    refused = [read(connection) for connection in held[2:]]
-    assert [(one.status, "retry-after" in one.headers) for one in refused] == [(503, True)]
+def test_more_bodies_than_there_is_room_for_are_503_and_those_of_others_are_not(served, device):
+    token = device_token(device)
+    assert served.request("POST", INGEST, [READING], token).status == 201
+    served.application.receivers["devices"].size = 8000
+    hostile = head("POST", INGEST, b"x" * 900, "tsd_hostile")
+    held = [served.send(hostile + b"{") for _ in range(2)]
+    refused = read(held[1])
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
+    assert served.request("POST", INGEST, [READING] * 20, token).status == 201
+
+
+def test_bodies_of_another_kind_take_no_room_of_readings(served, device):
+    for receiver in served.application.receivers.values():
+        receiver.size = 8000
+    for path in ("/api/v1/auth/login", "/sign-in"):
+        served.send(head("POST", path, b"x" * 7900) + b"{")
+    until(lambda: served.application.receivers["passwords"].reserved)
     assert send_reading(served, device) == 201
 
 
@@ -196,7 +202,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind(se
     for _ in range(5):
         served.send(head("POST", INGEST, b"x" * 1000, device_token(device)) + b"{").close()
     assert send_reading(served, device) == 201
-    until(lambda: not served.application.receiver.reserved)
+    until(lambda: not any(one.reserved for one in served.application.receivers.values()))
 
 
 def test_an_archive_comes_whole_and_slow_readers_of_it_keep_no_thread(
@@ -204,7 +210,9 @@ def test_an_archive_comes_whole_and_slow_readers_of_it_keep_no_thread(
 ):
     token = user_token(owner)
     request = head("GET", "/api/v1/users/me/archive/file", token=token)
-    slow = [served.send(request, receive_buffer=4096) for _ in range(downloads.AT_ONCE_PER_CLIENT)]
+    # The first one is read to its end below.
+    buffers = [0] + [4096] * (downloads.AT_ONCE_PER_CLIENT - 1)
+    slow = [served.send(request, receive_buffer=size) for size in buffers]
     for connection in slow:
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
     assert send_reading(served, device) == 201
@@ -374,7 +382,7 @@ def session_key_of(user: User) -> str:
     """The cookie of a browser in which the user is signed in."""
     client = Client()
     client.force_login(user)
-    return str(client.cookies[settings.SESSION_COOKIE_NAME].value)
+    return str(client.cookies[django_settings.SESSION_COOKIE_NAME].value)
 
 
 def test_made_up_tokens_are_one_client_and_a_known_device_is_another(served, device):
@@ -400,9 +408,10 @@ def test_a_client_may_have_any_number_of_files_one_after_the_other(
     served, owner, archive, monkeypatch
 ):
     monkeypatch.setattr(downloads, "OPENED_WITHIN", 0.5)
+    monkeypatch.setattr(downloads, "AT_ONCE_PER_CLIENT", 1)
     token = user_token(owner)
     path = "/api/v1/users/me/archive/file"
-    for number in range(downloads.AT_ONCE_PER_CLIENT + 2):
+    for number in range(4):
         if number % 2:
             # One that is not read to its end.
             assert served.send(head("GET", path, token=token)).recv(10)
@@ -419,3 +428,62 @@ def test_a_head_of_a_large_file_has_its_length_and_reads_none_of_it(
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["content-length"] == str(len(archive))
     assert not served.application.downloads.running
+
+
+def environ_of(token: str = "", cookie: str = "") -> dict[str, str]:
+    """What tells clients apart."""
+    environ = {"PATH_INFO": INGEST, "REMOTE_ADDR": "127.0.0.1"}
+    if token:
+        environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    if cookie:
+        environ["HTTP_COOKIE"] = f"{django_settings.SESSION_COOKIE_NAME}={cookie}"
+    return environ
+
+
+def test_what_is_made_up_beside_a_known_token_is_not_remembered(served, device):
+    token = device_token(device)
+    for number in range(3):
+        cookie = f"{django_settings.SESSION_COOKIE_NAME}=made-up-{number}"
+        assert served.request("POST", INGEST, [READING], token, Cookie=cookie).status == 201
+    clients = served.application.clients
+    assert len(clients.known) == 1
+    made_up = {clients.of(environ_of(cookie=f"made-up-{number}")) for number in range(3)}
+    made_up |= {clients.of(environ_of(token=f"made-up-{number}")) for number in range(3)}
+    assert made_up == {"127.0.0.1"}
+
+
+def test_a_user_is_the_same_client_with_a_device_token_beside(served, device, owner):
+    session, token = session_key_of(owner), device_token(device)
+    cookie = f"{django_settings.SESSION_COOKIE_NAME}={session}"
+    assert served.request("GET", "/account", Cookie=cookie).status == 200
+    assert served.request("POST", INGEST, READING, token).status == 201
+    clients = served.application.clients
+    assert clients.of(environ_of(cookie=session)) == owner.pk
+    assert clients.of(environ_of(token=token, cookie=session)) == owner.pk
+    assert clients.of(environ_of(token=token)) != owner.pk
+
+
+def test_only_requests_of_devices_make_others_rest(served, device):
+    for _ in range(request_pools.MANY + 5):
+        assert served.request("POST", "/x/telemetry", READING).status == 404
+    assert not request_pools.are_devices_sending()
+
+
+def test_a_forwarded_address_that_cannot_be_read_is_400(served, settings):
+    settings.TRUSTED_PROXIES = ["127.0.0.1"]
+    lines = head("GET", "/sign-in").removesuffix(b"\r\n")
+    answer = read(served.send(lines + b"X-Forwarded-For: \xe9, 5.6.7.8\r\n\r\n"))
+    assert answer.status == 400
+    # A cookie of another site on the same host is left out.
+    answer = read(served.send(lines + b"Cookie: other=\xe9\r\n\r\n"))
+    assert answer.status == 200
+
+
+def test_a_large_answer_is_a_download_and_keeps_no_memory(served, owner, device, monkeypatch):
+    monkeypatch.setattr(django_handler, "LARGE_FILE", 1000)
+    store_readings(device, payloads=[{"text": "x" * 1000, "n": number} for number in range(50)])
+    path = f"/api/v1/devices/{device.pk}/telemetry?limit=50"
+    answer = served.request("GET", path, token=user_token(owner))
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert len(json.loads(answer.body)["results"]) == 50
+    assert len(served.application.downloads.running) == 1

@@ -111,16 +111,16 @@ def test_a_request_that_gets_no_thread_in_time_is_refused_and_never_begun():
 
 
 def test_more_requests_than_may_wait_are_refused_at_once():
-    limits = Limits(1, 1, 1, patience=PATIENCE, waiting=3, waiting_per_client=2)
+    limits = Limits(1, 1, 1, patience=PATIENCE, waiting=3, waiting_per_client=1)
 
     async def scenario(pool: Pool) -> None:
         first = Blocked()
         tasks = [asyncio.ensure_future(pool.run(first, client=1, endpoint=1))]
         await started(first)
-        for client in (1, 1, 2):
+        for client in (1, 2, 3):
             tasks.append(asyncio.ensure_future(pool.run(lambda: None, client=client, endpoint=1)))
             await asyncio.sleep(0)
-        for client in (1, 3):
+        for client in (1, 4):
             with pytest.raises(PoolBusy):
                 await pool.run(lambda: None, client=client, endpoint=1)
         first.may_end.set()
@@ -212,3 +212,30 @@ def test_devices_are_given_way_to_when_many_send_and_no_longer_than_they_do(monk
     assert request_pools.are_devices_sending()
     now[0] += request_pools.WINDOW
     assert not request_pools.are_devices_sending()
+
+
+def test_a_full_queue_gives_up_a_request_of_the_client_with_most_and_not_that_of_another():
+    limits = Limits(1, 1, 1, patience=PATIENCE, waiting=4, waiting_per_client=10)
+
+    async def scenario(pool: Pool) -> None:
+        first = Blocked()
+        tasks = [asyncio.ensure_future(pool.run(first, client="hostile", endpoint=1))]
+        await started(first)
+        for client in ("hostile",) * 4 + ("honest",):
+            tasks.append(asyncio.ensure_future(pool.run(lambda: None, client=client, endpoint=1)))
+            await asyncio.sleep(0)
+        first.may_end.set()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(one, PoolBusy) for one in ended] == [False] * 4 + [True, False]
+
+    in_pool(limits, scenario)
+
+
+def test_a_rest_has_an_end(monkeypatch):
+    async def scenario(pool: Pool) -> None:
+        monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: True)
+        monkeypatch.setattr(thread_pools, "REST", 1e9)
+        await pool.run(lambda: None, client=1, endpoint=1)
+        await pool.run(lambda: None, client=2, endpoint=2)
+
+    in_pool(Limits(1, 1, 1, patience=PATIENCE, longest_rest=0.01), scenario)
