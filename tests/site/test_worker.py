@@ -21,7 +21,7 @@ from tests.mail import mail_server
 from tests.site.working import Worker, add_job, ask, dead_worker, rollups_locked, status_of
 from tests.telemetry.rolling import mark, marks, set_rolled_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.unmeasured]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 LOCKED = [task for task in app.tasks.values() if task.lock]
 DOING = "SELECT id FROM procrastinate_jobs WHERE status = 'doing'"

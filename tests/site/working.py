@@ -25,7 +25,7 @@ class Worker:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.log = folder / "worker.log"
         self.environment = (
-            surroundings()
+            surroundings(measured=True)
             | {"DATABASE_URL": database_url(), "DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
             | settings
         )
