@@ -77,6 +77,18 @@ def lacks_code(request: HttpRequest) -> bool:
     return isinstance(user, User) and not passed and second_factor.is_on(user)
 
 
+class CodeRequired(PermissionDenied):
+    """The user has a second factor, and this request has not shown it."""
+
+    problem = "second-factor-required"
+
+
+def require_code(request: Request) -> None:
+    """Raise CodeRequired for a browser that lacks_code. An API token was made with a code."""
+    if not isinstance(request.auth, Token) and lacks_code(request._request):
+        raise CodeRequired("Sign in again, with a code of your authenticator.")
+
+
 class SessionAuthentication(FrameworkSessionAuthentication):
     """The session of our own pages, with CSRF."""
 

@@ -1,11 +1,12 @@
 """How somebody leaves: the account at once, its row once nothing hangs on it any more."""
 
 from datetime import datetime
+from uuid import uuid4
 
 from django.db import transaction
 
 from accounts import access, audit, second_factor
-from accounts.models import Registration, User, spelled
+from accounts.models import NAME_OF_CLOSED, Registration, User, spelled
 
 
 class LastAdministrator(Exception):
@@ -37,7 +38,8 @@ def close(user: User, *, now: datetime) -> None:
         # Not a word of what was here before is left, but the row that devices refer to.
         gone = User(
             pk=user.pk,
-            username=f"deleted.{user.pk.hex}",
+            # Nobody can have taken it before: it is not known before.
+            username=f"{NAME_OF_CLOSED}{uuid4().hex}",
             email=f"{user.pk.hex}@deleted.invalid",
             is_active=False,
             access_generation=user.access_generation,

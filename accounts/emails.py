@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts import access, audit, mail, rights, throttles, tokens
+from accounts import access, audit, mail, rights, second_factor, secrets, throttles, tokens
 from accounts.models import Registration, User, fold, spelled
 
 VERIFICATION = tokens.Scope.EMAIL_VERIFICATION
@@ -80,7 +80,7 @@ def cancel_change(user: User) -> None:
     access.end_address_change(user)
 
 
-def verify(secret: str, *, now: datetime) -> User:
+def verify(secret: secrets.Shown, *, now: datetime) -> User:
     """Make the address the user's own that this secret was sent to; of many at once one succeeds.
     Another pending change ends, and so does every link that was mailed.
 
@@ -111,6 +111,7 @@ def prove(user: User, email: str, *, now: datetime) -> None:
             user.save(update_fields=["email", "email_verified_at", "updated_at"])
     except IntegrityError:
         raise tokens.TokenRefused from None
+    second_factor.keep_at_reset(user)
     after = {"email": user.email, "email_verified_at": now}
     audit.record("address.confirmed", target=user, by=user, before=before, after=after, now=now)
     Registration.objects.filter(spelled("email", email)).delete()

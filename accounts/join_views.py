@@ -1,7 +1,7 @@
 """Joining, proving an address, and getting back in, as a browser sees it.
 
 A link that was mailed shows a button, for what only looks at mail must use nothing up; its secret
-moves from the URL into the session at once.
+is taken out of the URL at once (kept_links).
 """
 
 from datetime import datetime, timedelta
@@ -16,7 +16,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import account_forms, addresses, passwords, signup, throttles, tokens
+from accounts import (
+    account_forms,
+    addresses,
+    kept_links,
+    passwords,
+    secrets,
+    signup,
+    throttles,
+    tokens,
+)
 from accounts.models import Token, User
 from accounts.request_pools import PASSWORDS, in_pool
 
@@ -33,7 +42,7 @@ page = require_http_methods(["GET", "HEAD", "POST"])
 def sign_up(request: HttpRequest) -> HttpResponse:
     """Ask for a name, an address and a password, and mail a link."""
     if settings.REGISTRATION != "open":
-        return render(request, "accounts/sign_up_closed.html", status=403)
+        return _closed(request)
     form = account_forms.SignUpForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         given, now = form.cleaned_data, timezone.now()
@@ -111,7 +120,7 @@ def open_reset(request: HttpRequest, secret: str) -> HttpResponse:
 @page
 def verify_email(request: HttpRequest) -> HttpResponse:
     """A button, and the address is proven when it is pressed."""
-    secret, now = request.session.get("verify-email", ""), timezone.now()
+    secret, now = kept_links.kept(request, "verify-email"), timezone.now()
     form = None
     try:
         who = _waiting(secret, now)
@@ -120,6 +129,8 @@ def verify_email(request: HttpRequest) -> HttpResponse:
             return _done(request, "verify-email", user)
     except tokens.TokenRefused:
         return _refused(request, "verify-email")
+    except signup.RegistrationClosed:
+        return _closed(request)
     except ValidationError as error:
         form = account_forms.UsernameForm({"username": request.POST.get("username") or who})
         form.is_valid()
@@ -134,7 +145,7 @@ def verify_email(request: HttpRequest) -> HttpResponse:
 @page
 def join(request: HttpRequest) -> HttpResponse:
     """Ask who was invited for a name and a password."""
-    secret, now = request.session.get("join", ""), timezone.now()
+    secret, now = kept_links.kept(request, "join"), timezone.now()
     form = account_forms.JoinForm(request.POST if request.method == "POST" else None)
     try:
         invitation = signup.find(secret, now=now)
@@ -143,6 +154,8 @@ def join(request: HttpRequest) -> HttpResponse:
             return _done(request, "join", user)
     except tokens.TokenRefused:
         return _refused(request, "join")
+    except signup.RegistrationClosed:
+        return _closed(request)
     except ValidationError as error:
         form.add_error(None, error)
     context = {"form": form, "email": invitation.email, "inviter": invitation.invited_by}
@@ -155,14 +168,14 @@ def join(request: HttpRequest) -> HttpResponse:
 @page
 def new_password(request: HttpRequest) -> HttpResponse:
     """Ask who has forgotten their password for another one."""
-    secret, now = request.session.get("new-password", ""), timezone.now()
+    secret, now = kept_links.kept(request, "new-password"), timezone.now()
     form = account_forms.NewPasswordForm(request.POST if request.method == "POST" else None)
     try:
         user = tokens.find(secret, scope=Token.Scope.PASSWORD_RESET, now=now).user
         if form.is_valid():
             passwords.reset(secret, form.cleaned_data["password"], now=now)
             messages.success(request, _("Your password is set. Sign in with it."))
-            del request.session["new-password"]
+            kept_links.forget(request, "new-password")
             return redirect("sign-in")
     except tokens.TokenRefused:
         return _refused(request, "new-password")
@@ -209,13 +222,13 @@ def _keep(request: HttpRequest, name: str, secret: str) -> HttpResponse:
             _waiting(secret, now)
     except tokens.TokenRefused:
         # Nobody fills the table of sessions with made-up links.
-        request.session.pop(name, None)
+        kept_links.forget(request, name)
     else:
-        request.session[name] = secret
+        kept_links.keep(request, name, secret)
     return redirect(name)
 
 
-def _waiting(secret: str, now: datetime) -> str:
+def _waiting(secret: secrets.Shown, now: datetime) -> str:
     """The name of who this secret makes a user, or whose address it proves; Raises TokenRefused."""
     try:
         return signup.find(secret, now=now).username
@@ -224,7 +237,7 @@ def _waiting(secret: str, now: datetime) -> str:
 
 
 def _done(request: HttpRequest, name: str, user: User) -> HttpResponse:
-    del request.session[name]
+    kept_links.forget(request, name)
     request.session.pop(MAILED, None)
     if request.user.is_authenticated:
         messages.success(request, _("Your address is confirmed."))
@@ -234,6 +247,10 @@ def _done(request: HttpRequest, name: str, user: User) -> HttpResponse:
     return redirect("sign-in")
 
 
+def _closed(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/sign_up_closed.html", status=403)
+
+
 def _refused(request: HttpRequest, name: str) -> HttpResponse:
-    request.session.pop(name, None)
+    kept_links.forget(request, name)
     return render(request, "accounts/link_refused.html", {"kind": name}, status=410)

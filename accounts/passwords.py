@@ -8,11 +8,14 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts import access, audit, emails, mail, second_factor, throttles, tokens
+from accounts import access, audit, emails, mail, second_factor, secrets, throttles, tokens
 from accounts.models import Token, User
 
 LONGEST_PASSWORD = 1024
 """Characters; a longer one only costs time to hash."""
+
+MOST_CLAIMS = 5
+"""Accounts that claim one address and are mailed a link when one asks to reset the password."""
 
 
 class WrongPassword(Exception):
@@ -70,11 +73,22 @@ def change(user: User, password: str | None, *, keep: Token | None = None) -> No
 
 
 def request_reset(email: str) -> None:
-    """Have a link mailed to whoever has this address. For an unknown one as much work is done, and
-    nobody learns which of the two it was.
+    """Have a link mailed to whoever has this address, and one for each account where several claim
+    it. For an unknown address as much work is done, and nobody learns which it was: the worker
+    finds the other accounts.
     """
     user = User.objects.with_email(email)
     mail.later("password-reset", user.pk if user else uuid4())
+
+
+def send_resets(user_id: UUID, *, now: datetime) -> None:
+    """Mail a link for the user or, where nobody has confirmed the user's address, one for each
+    account that claims it, up to MOST_CLAIMS. Each mail names its account. The first account whose
+    link is used gets the address (emails.make_room).
+    """
+    user = User.objects.filter(pk=user_id).first()
+    for claim in User.objects.claiming(user.email)[:MOST_CLAIMS] if user else ():
+        send_reset(claim.pk, now=now)
 
 
 def send_reset(user_id: UUID, *, now: datetime) -> None:
@@ -91,12 +105,13 @@ def send_reset(user_id: UUID, *, now: datetime) -> None:
     mail.send("password_reset", to=to, language=language, link=link, username=username)
 
 
-def reset(secret: str, password: str, *, now: datetime) -> User:
+def reset(secret: secrets.Shown, password: str, *, now: datetime) -> User:
     """Set the password of the user whose link this is; of many at once one succeeds.
 
-    Whoever opened the link reads the user's mail, so the address is proven. Where it was not
-    proven before, whoever had the account until now may be somebody who only claimed the address:
-    the second factor that they set up goes, too.
+    Whoever opened the link reads the user's mail, so the address is proven. The second factor is
+    switched off only if it was switched on by somebody who never proved the address: they may have
+    registered with the address of somebody else, who could not sign in after the reset. Without
+    that condition staff could remove any second factor: they change the address and reset.
 
     Raises TokenRefused, and ValidationError for the password, after which the link still works.
     """
@@ -106,9 +121,10 @@ def reset(secret: str, password: str, *, now: datetime) -> User:
         # The user before the token, as everywhere, so that no two wait for each other.
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         tokens.redeem(secret, scope=tokens.Scope.PASSWORD_RESET, now=now)
+        if second_factor.is_of_claimed_address(user):
+            second_factor.switch_off(user)
         if user.email_verified_at is None:
             emails.prove(user, user.email, now=now)
-            second_factor.switch_off(user)
         change(user, password)
     return user
 

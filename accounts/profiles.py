@@ -9,7 +9,11 @@ CHANGEABLE = ("username", "time_zone", "language")
 
 
 def change(user: User, **given: str) -> None:
-    """Change what is given, of CHANGEABLE. Raises ValidationError."""
+    """Change what is given, of CHANGEABLE.
+
+    Raises ValidationError, and AccessEnded if access ended meanwhile, such as by closing the
+    account.
+    """
     before = {name: getattr(user, name) for name in CHANGEABLE}
     changed = [name for name in CHANGEABLE if given.get(name, before[name]) != before[name]]
     for name in changed:
@@ -19,5 +23,6 @@ def change(user: User, **given: str) -> None:
     user.clean_fields(exclude=[one.name for one in User._meta.fields if one.name not in changed])
     after = {name: getattr(user, name) for name in CHANGEABLE}
     with transaction.atomic():
+        User.objects.lock(user)
         user.save(update_fields=[*changed, "updated_at"])
         audit.record("user.changed", target=user, before=before, after=after)

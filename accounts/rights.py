@@ -1,6 +1,7 @@
 """Who may change whom among people, and who may come in at all."""
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts import access, audit
 from accounts.models import User
@@ -14,8 +15,10 @@ def may_change(actor: User, subject: User) -> bool:
     """Whether somebody may change another's name, address, password or standing.
 
     With any of them comes all that the other may do, so whoever is no superuser may change only
-    those who have no rights to lend.
+    those who have no rights to lend. Nobody changes a closed account.
     """
+    if subject.deleted_at is not None:
+        return False
     return actor.is_superuser or not (subject.is_staff or subject.is_superuser)
 
 
@@ -46,8 +49,11 @@ def _set_active(user: User, active: bool, *, by: User) -> None:
     if not may_change(by, user):
         raise NotAllowed
     with transaction.atomic():
+        # The account may have been closed since it was read.
+        living = User.objects.filter(pk=user.pk, deleted_at=None)
+        if not living.update(is_active=active, updated_at=timezone.now()):
+            raise NotAllowed
         user.is_active = active
-        user.save(update_fields=["is_active", "updated_at"])
         if not active:
             access.end_access(user)
         audit.record("user.reactivated" if active else "user.deactivated", target=user)

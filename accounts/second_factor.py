@@ -88,7 +88,10 @@ def switch_on(user: User, *, seed: bytes, code: str, now: datetime) -> list[str]
     try:
         with transaction.atomic():
             User.objects.lock(user)
-            SecondFactor.objects.create(user=user, seed=seed, last_step=step, created_at=now)
+            claimed = User.objects.filter(pk=user.pk, email_verified_at=None).exists()
+            SecondFactor.objects.create(
+                user=user, seed=seed, last_step=step, of_claimed_address=claimed, created_at=now
+            )
             access.end_access(user)
             audit.record("second_factor.switched_on", target=user, now=now)
             return new_recovery_codes(user)
@@ -130,6 +133,21 @@ def switch_off(user: User) -> None:
         RecoveryCode.objects.filter(user=user).delete()
         if SecondFactor.objects.filter(user=user).delete()[0]:
             audit.record("second_factor.switched_off", target=user)
+
+
+def is_of_claimed_address(user: User) -> bool:
+    """Return whether the second factor was switched on by somebody who has not proven the address.
+
+    Staff may take the proof of an address away. That makes no second factor one of these.
+    """
+    return SecondFactor.objects.filter(user=user, of_claimed_address=True).exists()
+
+
+def keep_at_reset(user: User) -> None:
+    """Keep the second factor when the password is reset by mail: the address is proven now, or
+    staff have changed it.
+    """
+    SecondFactor.objects.filter(user=user).update(of_claimed_address=False)
 
 
 def new_recovery_codes(user: User) -> list[str]:

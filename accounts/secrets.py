@@ -60,6 +60,17 @@ def parse(text: str, *prefixes: str) -> Secret:
     return Secret(text)
 
 
+Shown = str | bytes
+"""How somebody shows that they have a secret: its text, or the digest of it that their session
+keeps. A digest comes only from `accounts.kept_links`, never from a request.
+"""
+
+
+def digest_of(shown: Shown, *prefixes: str) -> bytes:
+    """Return the digest by which the secret is found. Raises MalformedSecret."""
+    return shown if isinstance(shown, bytes) else parse(shown, *prefixes).digest
+
+
 def masked(text: str) -> str:
     """The text with only the beginning of every secret in it."""
     return ANYWHERE.sub(r"\1…", text)

@@ -3,11 +3,15 @@
 Every way in ends in `enter`; nothing else signs anybody in.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import login, logout
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -18,13 +22,14 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import audit, second_factor, sessions
-from accounts.authentication import SECOND_FACTOR_PASSED
+from accounts.authentication import SECOND_FACTOR_PASSED, lacks_code
 from accounts.forms import CodeForm
 from accounts.models import User
 
 PENDING = "pending_sign_in"
 """In the session of somebody who has shown the first factor: who, until when, where to."""
 PENDING_FOR = timedelta(minutes=10)
+View = TypeVar("View", bound=Callable[..., HttpResponse])
 TOO_MANY = gettext_lazy("Too many wrong codes. Wait a quarter of an hour.")
 
 
@@ -73,6 +78,25 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     context = {"form": form, "recovery": recovery}
     status = 422 if form.is_bound else 200
     return render(request, "accounts/sign_in_code.html", context, status=status)
+
+
+def code_shown(view: View) -> View:
+    """Let only sessions into a view that have shown the second factor, where the user has one; the
+    others sign in again. For views that make tokens. Below `login_required`.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return sign_in_anew(request) if lacks_code(request) else view(request, *args, **kwargs)
+
+    return cast(View, guarded)
+
+
+def sign_in_anew(request: HttpRequest) -> HttpResponse:
+    """End a session that has not shown the second factor, and lead back once there is a new one."""
+    to = request.get_full_path()
+    logout(request)
+    return redirect_to_login(to)
 
 
 def leave(request: HttpRequest) -> None:

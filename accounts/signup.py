@@ -63,9 +63,8 @@ def resend(email: str) -> None:
     signed-in user who asked for the change (emails.resend_own).
     """
     waiting = Registration.objects.filter(spelled("email", email), invited_by=None)
-    registration = waiting.order_by("-created_at").first()
-    if registration and fold(registration.email) != fold(email):
-        registration = None
+    newest = waiting.order_by("-created_at")
+    registration = next((one for one in newest if fold(one.email) == fold(email)), None)
     user = User.objects.with_email(email)
     mail.later("registration", registration.pk if registration else uuid4())
     mail.later("verification", user.pk if user else uuid4())
@@ -107,45 +106,56 @@ def withdraw(registration: Registration) -> None:
         Registration.objects.filter(pk=registration.pk).delete()
 
 
-def find(text: str, *, now: datetime) -> Registration:
-    """The open registration or invitation that this secret was mailed for. Raises TokenRefused."""
+def find(shown: secrets.Shown, *, now: datetime) -> Registration:
+    """Return the open registration or invitation that this secret was mailed for. An invitation
+    ends with its inviter's right to invite. Raises TokenRefused.
+    """
     try:
-        secret = secrets.parse(text, VERIFICATION_PREFIX, INVITATION_PREFIX)
-        return Registration.objects.get(alive(now), token_hash=secret.digest)
+        digest = secrets.digest_of(shown, VERIFICATION_PREFIX, INVITATION_PREFIX)
+        registration = Registration.objects.get(alive(now), token_hash=digest)
     except (secrets.MalformedSecret, Registration.DoesNotExist):
         raise tokens.TokenRefused from None
+    if registration.invited_by and not may_invite(registration.invited_by):
+        raise tokens.TokenRefused
+    return registration
 
 
-def verify(text: str, *, username: str = "", now: datetime) -> User:
+def verify(shown: secrets.Shown, *, username: str = "", now: datetime) -> User:
     """Prove an address with what was mailed to it, be it to join or as a user's new address.
 
-    Raises TokenRefused and, when the username is taken meanwhile, ValidationError.
+    Raises TokenRefused, RegistrationClosed and, when the username is taken meanwhile,
+    ValidationError.
     """
     try:
-        find(text, now=now)
+        find(shown, now=now)
     except tokens.TokenRefused:
-        return emails.verify(text, now=now)
-    return complete(text, username=username, now=now)
+        return emails.verify(shown, now=now)
+    return complete(shown, username=username, now=now)
 
 
-def complete(text: str, *, username: str = "", now: datetime) -> User:
+def complete(shown: secrets.Shown, *, username: str = "", now: datetime) -> User:
     """Make a user of who opened this link; of many at once one succeeds.
 
-    Raises TokenRefused. When the username is taken meanwhile it raises ValidationError, and the
-    link works once more, with another `username`.
+    Raises TokenRefused and RegistrationClosed. When the username is taken meanwhile it raises
+    ValidationError, and the link works once more, with another `username`.
     """
-    registration = find(text, now=now)
+    registration = find(shown, now=now)
     if registration.invited_by_id is not None:
         raise tokens.TokenRefused
+    _refuse_where_closed(registration)
     user = User(username=username or registration.username, password=registration.password)
     return _admit(registration, user, now=now)
 
 
-def accept(text: str, *, username: str, password: str, now: datetime) -> User:
-    """Make a user of who was invited. Raises TokenRefused and ValidationError."""
-    invitation = find(text, now=now)
+def accept(shown: secrets.Shown, *, username: str, password: str, now: datetime) -> User:
+    """Make a user of who was invited.
+
+    Raises TokenRefused, RegistrationClosed and ValidationError.
+    """
+    invitation = find(shown, now=now)
     if invitation.invited_by_id is None:
         raise tokens.TokenRefused
+    _refuse_where_closed(invitation)
     user = User(username=username, email=invitation.email)
     _judge(user, password)
     user.password = make_password(password)
@@ -159,6 +169,8 @@ def send(registration_id: UUID, *, now: datetime) -> None:
     """
     registration = Registration.objects.filter(alive(now), pk=registration_id).first()
     if registration is None:
+        return
+    if registration.invited_by and not may_invite(registration.invited_by):
         return
     if emails.is_proven(registration.email):
         emails.send_have_account(registration.email)
@@ -212,6 +224,15 @@ def _store(user: User) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def _refuse_where_closed(registration: Registration) -> None:
+    """Raise RegistrationClosed unless people may join in this way now, whatever held when the link
+    was mailed.
+    """
+    ways = ("open", "invitation") if registration.invited_by_id else ("open",)
+    if settings.REGISTRATION not in ways:
+        raise RegistrationClosed
 
 
 def _admit(registration: Registration, user: User, *, now: datetime) -> User:

@@ -16,7 +16,7 @@ MAILS: dict[str, Callable[[UUID, datetime], None]] = {
     "verification": lambda subject, now: emails.send_verification(subject, now=now),
     "new-address": lambda subject, now: emails.send_change_link(subject, now=now),
     "address-change": lambda subject, now: emails.send_change_notice(subject),
-    "password-reset": lambda subject, now: passwords.send_reset(subject, now=now),
+    "password-reset": lambda subject, now: passwords.send_resets(subject, now=now),
     "password-changed": lambda subject, now: passwords.send_notice(subject),
 }
 """Each kind of mail, and who writes it."""

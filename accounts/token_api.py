@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +16,7 @@ from rest_framework.views import APIView
 
 from accounts import second_factor, sessions, tokens
 from accounts.api import LONGEST, USUAL
-from accounts.authentication import lacks_code
+from accounts.authentication import CodeRequired, lacks_code
 from accounts.models import Session, Token, User
 from accounts.strict import StrictSerializer
 
@@ -84,12 +83,6 @@ class SessionAnswer(serializers.ModelSerializer[Session]):
         """Whether it is the one that asks."""
         asking = sessions.of_request(self.context["request"]._request)
         return bytes(session.key_hash) == asking.key_hash
-
-
-class CodeRequired(PermissionDenied):
-    """The user has a second factor, and this request has not shown it."""
-
-    problem = "second-factor-required"
 
 
 def _ask_for_code(request: Request, code: str, *, now: datetime) -> None:

@@ -75,13 +75,13 @@ def issue(
     return token, secret
 
 
-def find(text: str, *, scope: Token.Scope, now: datetime) -> Token:
+def find(shown: secrets.Shown, *, scope: Token.Scope, now: datetime) -> Token:
     """The living token of an active user that this secret opens. Raises TokenRefused."""
     try:
-        secret = secrets.parse(text, PREFIXES[scope])
+        digest = secrets.digest_of(shown, PREFIXES[scope])
         return Token.objects.select_related("user").get(
             alive(now),
-            token_hash=secret.digest,
+            token_hash=digest,
             scope=scope,
             used_at=None,
             user__is_active=True,
@@ -90,12 +90,12 @@ def find(text: str, *, scope: Token.Scope, now: datetime) -> Token:
         raise TokenRefused from None
 
 
-def redeem(text: str, *, scope: Token.Scope, now: datetime) -> User:
+def redeem(shown: secrets.Shown, *, scope: Token.Scope, now: datetime) -> User:
     """Use a single-use secret up and return its user. Of many at once one succeeds.
 
     Raises TokenRefused.
     """
-    token = find(text, scope=scope, now=now)
+    token = find(shown, scope=scope, now=now)
     with transaction.atomic():
         if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
             raise TokenRefused

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import passwords, tokens
+from accounts import kept_links, passwords, tokens
 from accounts.actions import SUBJECTS
 from accounts.forms import OwnPasswordForm, SignInForm
 from accounts.models import AuditEvent, User
@@ -86,16 +86,16 @@ def open_link(request: HttpRequest, secret: str) -> HttpResponse:
         tokens.find(secret, scope=tokens.Scope.SIGN_IN, now=timezone.now())
     except tokens.TokenRefused:
         # Nobody fills the table of sessions with made-up links.
-        request.session.pop(LINK_SECRET, None)
+        kept_links.forget(request, LINK_SECRET)
     else:
-        request.session[LINK_SECRET] = secret
+        kept_links.keep(request, LINK_SECRET, secret)
     return redirect("sign-in-by-link")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_by_link(request: HttpRequest) -> HttpResponse:
     """A button, and signing in when it is pressed: what only looks at a link uses nothing up."""
-    secret = request.session.get(LINK_SECRET, "")
+    secret = kept_links.kept(request, LINK_SECRET)
     now = timezone.now()
     try:
         if request.method != "POST":
@@ -106,9 +106,9 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
         if not secret and request.user.is_authenticated:
             # The button was pressed twice, and the first time did it.
             return redirect("home")
-        request.session.pop(LINK_SECRET, None)
+        kept_links.forget(request, LINK_SECRET)
         return render(request, "accounts/sign_in_link_refused.html", status=410)
-    del request.session[LINK_SECRET]
+    kept_links.forget(request, LINK_SECRET)
     return enter(request, user, to=reverse("home"))
 
 

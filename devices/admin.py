@@ -16,9 +16,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import confirmation
 from accounts.audited import AuditedAdmin
+from accounts.authentication import lacks_code
 from accounts.autocomplete import CheckedAutocomplete
 from accounts.filters import AutocompleteFilter, media_of
 from accounts.models import User
+from accounts.signing_in import sign_in_anew
 from devices import distinct, enrolment
 from devices.forms import JSONObjectField
 from devices.models import Device
@@ -232,6 +234,8 @@ class DeviceAdmin(AuditedAdmin[Device]):
     def rotate_tokens(
         self, request: HttpRequest, queryset: QuerySet[Device]
     ) -> HttpResponse | None:
+        if lacks_code(request):
+            return sign_in_anew(request)
         rows = confirmation.chosen(self, request, queryset, limit=ROTATED_AT_ONCE)
         if rows and confirmation.confirmed(request):
             now = timezone.now()

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import IsUser
+from accounts.authentication import IsUser, require_code
 from accounts.models import User
 from accounts.strict import StrictSerializer
 from devices import enrolment, live, presence, refusals
@@ -140,6 +140,7 @@ class DeviceList(GenericAPIView[Device]):
     def post(self, request: Request) -> Response:
         body = DeviceBody(data=request.data)
         body.is_valid(raise_exception=True)
+        require_code(request)
         assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
         device, secret = enrolment.register(request.user, **body.validated_data)
         answer = {**_shown(device), "token": secret.text}
@@ -187,6 +188,7 @@ class DeviceTokenList(GenericAPIView[DeviceToken]):
         device = reachable_device(request, device_id)
         body = TokenBody(data=request.data)
         body.is_valid(raise_exception=True)
+        require_code(request)
         token, secret = enrolment.issue_token(device, label=body.validated_data["label"])
         answer = {**TokenAnswer(token).data, "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
@@ -216,9 +218,9 @@ class DeviceTokenRotation(APIView):
 
     @extend_schema(request=None, responses={201: NewTokenAnswer})
     def post(self, request: Request, device_id: UUID) -> Response:
-        token, secret = enrolment.rotate_token(
-            reachable_device(request, device_id), now=timezone.now()
-        )
+        device = reachable_device(request, device_id)
+        require_code(request)
+        token, secret = enrolment.rotate_token(device, now=timezone.now())
         answer = {**TokenAnswer(token).data, "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
 

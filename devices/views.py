@@ -13,6 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts.authentication import lacks_code
+from accounts.signing_in import code_shown, sign_in_anew
 from accounts.views import SignedInRequest
 from devices import enrolment, snippets
 from devices.forms import DeletionForm, DeviceForm
@@ -22,6 +24,7 @@ from devices.models import Device
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@code_shown
 def new(request: SignedInRequest) -> HttpResponse:
     """Register a device and show its token, this once.
 
@@ -50,6 +53,8 @@ def connect(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     if request.method != "POST":
         return _connect(request, device)
+    if lacks_code(request):
+        return sign_in_anew(request)
     try:
         _token, secret = enrolment.issue_token(device, label="connect")
     except enrolment.TooManyTokens:

@@ -11,9 +11,7 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.db.models.functions import Lower
@@ -25,8 +23,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import secrets, tokens
-from accounts.authentication import lacks_code
 from accounts.models import Token, alive
+from accounts.signing_in import code_shown
 from accounts.views import SignedInRequest
 from devices import enrolment
 from devices.models import UNUSED_AFTER, Device, DeviceToken
@@ -92,10 +90,9 @@ def tokens_of_device(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@code_shown
 def new(request: SignedInRequest) -> HttpResponse:
     """Make a token for a program, and show it this once."""
-    if lacks_code(request):
-        return _sign_in_anew(request)
     form = TokenForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return _asked(request, {"form": form, "title": _("New token")})
@@ -113,6 +110,7 @@ def new(request: SignedInRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@code_shown
 def new_of_device(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     """Make a further token for a device, and show it this once."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
@@ -127,10 +125,9 @@ def new_of_device(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@code_shown
 def rotate(request: SignedInRequest, token_id: UUID) -> HttpResponse:
     """Ask, then put a new token in the place of one."""
-    if lacks_code(request):
-        return _sign_in_anew(request)
     token = get_object_or_404(_own(request), pk=token_id)
     return _replaced(request, token, lambda: tokens.rotate(token, now=timezone.now()))
 
@@ -144,6 +141,7 @@ def revoke(request: SignedInRequest, token_id: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@code_shown
 def rotate_of_device(request: SignedInRequest, device_id: UUID, token_id: UUID) -> HttpResponse:
     """Ask, then give a device a new token, to which it changes over in its own time."""
     token = _of_device(request, device_id, token_id)
@@ -155,13 +153,6 @@ def rotate_of_device(request: SignedInRequest, device_id: UUID, token_id: UUID) 
 def revoke_of_device(request: SignedInRequest, device_id: UUID, token_id: UUID) -> HttpResponse:
     """Ask, then end a token of a device."""
     return _ended(request, _of_device(request, device_id, token_id))
-
-
-def _sign_in_anew(request: SignedInRequest) -> HttpResponse:
-    """A session from before the second factor was on makes no tokens: sign in with a code."""
-    to = request.get_full_path()
-    logout(request)
-    return redirect_to_login(to)
 
 
 def _own(request: SignedInRequest) -> QuerySet[Token]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as FrameworkUserAdmin
@@ -30,6 +29,7 @@ from accounts import (
     throttles,
 )
 from accounts.account_forms import InvitationForm
+from accounts.admin.stale import UnchangedForm
 from accounts.audited import RecordingAdmin
 from accounts.forms import PasswordForm
 from accounts.guarded import staff_of
@@ -39,11 +39,13 @@ from accounts.request_pools import PASSWORDS
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 TOKENS_SHOWN = 20
-NOT_IN_THE_FORM = ["password", "is_active", "pending_email", "access_generation", "last_login"]
 
 
-class UserForm(forms.ModelForm[User]):
+class UserForm(UnchangedForm[User]):
     """Without the password's hash, which the framework would show a part of."""
+
+    def _is_closed(self, stored: User) -> bool:
+        return stored.deleted_at is not None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
@@ -132,9 +134,12 @@ class UserAdmin(RecordingAdmin[User], FrameworkUserAdmin[User]):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:
             # The whole row is saved: keep what another request has changed since it was read.
-            User.objects.select_for_update(no_key=True).get(pk=obj.pk)
-            obj.refresh_from_db(fields=NOT_IN_THE_FORM)
+            # The form holds the row, and has compared the fields that it shows.
+            columns = [field.name for field in User._meta.concrete_fields]
+            obj.refresh_from_db(fields=[name for name in columns if name not in form.fields])
         super().save_model(request, obj, form, change)
+        if change and {"email", "email_verified_at"} & set(form.changed_data):
+            second_factor.keep_at_reset(obj)
         if change and "email" in form.changed_data:
             # Whoever had access with the old address may not be the owner of the new one.
             access.end_access(obj)

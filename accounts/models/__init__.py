@@ -11,6 +11,7 @@ from accounts.models.credentials import (
     alive,
 )
 from accounts.models.people import (
+    NAME_OF_CLOSED,
     AccessEnded,
     Archive,
     User,
@@ -28,6 +29,7 @@ from accounts.models.trail import (
 )
 
 __all__ = [
+    "NAME_OF_CLOSED",
     "AccessEnded",
     "Archive",
     "AuditEvent",

@@ -131,6 +131,13 @@ class SecondFactor(models.Model):
     last_step = models.BigIntegerField(editable=False, help_text="Of the last code that was used.")
     tries = models.PositiveSmallIntegerField(default=0, editable=False)
     tries_until = models.DateTimeField(null=True, editable=False)
+    of_claimed_address = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Switched on while the user had not proven the e-mail address, and still has "
+        "not. A password reset then switches it off: somebody else may own the address.",
+    )
     created_at = models.DateTimeField()
 
     class Meta:

@@ -6,6 +6,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from django.conf import settings
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -53,6 +54,8 @@ def spelled(field: str, text: str) -> Q:
     return Q(Exact(Lower(field), Lower(Value(text, models.TextField()))))
 
 
+NAME_OF_CLOSED = "deleted."
+"""How the usernames of closed accounts begin."""
 SESSION_SALT = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
 
 
@@ -74,8 +77,17 @@ class UserManager(BaseUserManager["User"]):
     def with_email(self, email: str) -> "User | None":
         """Return the user who has confirmed this address, or else the newest who claims it."""
         claims = self.filter(spelled("email", email))
-        user = claims.order_by(F("email_verified_at").desc(nulls_last=True), "-created_at").first()
-        return user if user and fold(user.email) == fold(email) else None
+        newest = claims.order_by(F("email_verified_at").desc(nulls_last=True), "-created_at")
+        return next((user for user in newest if fold(user.email) == fold(email)), None)
+
+    def claiming(self, email: str) -> "list[User]":
+        """Return the user who has confirmed this address, or else the active users who claim it,
+        the oldest first, so that nobody is pushed out by accounts that are made later.
+        """
+        found = self.filter(spelled("email", email)).order_by("created_at", "pk")
+        users = [user for user in found if fold(user.email) == fold(email)]
+        confirmed = [user for user in users if user.email_verified_at is not None]
+        return confirmed or [user for user in users if user.is_active]
 
     def lock(self, user: "User") -> None:
         """Lock the user's row until the end of the transaction.
@@ -110,10 +122,18 @@ class UserManager(BaseUserManager["User"]):
 
 
 class UsernameValidator(UnicodeUsernameValidator):
-    """Letters, digits and . + - _ ; no @, which tells an address from a name."""
+    """Letters, digits and . + - _ ; no @, which tells an address from a name. Names of closed
+    accounts are nobody's to choose.
+    """
 
     regex = r"^[\w.+-]+\Z"
     message = _("Letters, digits and . + - _ only.")
+
+    def __call__(self, value: object) -> None:
+        super().__call__(value)
+        if fold(str(value)).startswith(NAME_OF_CLOSED):
+            words = gettext("A username must not begin with “%(beginning)s”.")
+            raise ValidationError(words % {"beginning": NAME_OF_CLOSED}, code="reserved")
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -177,6 +197,23 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def get_short_name(self) -> str:
         return self.username
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Return whether this is the password. A hash that another hasher has made, or one with
+        other parameters, is replaced.
+
+        Django would save the new hash in any case, and undo a change of the password that was made
+        while the old hash was checked.
+        """
+        checked = self.password
+
+        def replace(raw_password: str) -> None:
+            fresh = make_password(raw_password)
+            same = User.objects.filter(pk=self.pk, password=checked)
+            if same.update(password=fresh):
+                self.password = fresh
+
+        return check_password(raw_password, checked, replace)
 
     def get_session_auth_hash(self) -> str:
         """Return what a session is bound to: it ends with the password and with all access."""

@@ -15,6 +15,7 @@ from accounts.admin.users import UserForm
 from accounts.models import AccessEnded, Session, Token, User
 from devices import enrolment
 from devices.models import Device
+from tests.admin import opened_with
 from tests.conftest import Api, signed_in
 from tests.factories import (
     PASSWORD,
@@ -123,7 +124,8 @@ def by_staff(user: User, staff: Client) -> None:
 
 def by_another_address(user: User, staff: Client) -> None:
     form = {"username": user.username, "email": "moved@example.org", "time_zone": "UTC"}
-    assert staff.post(f"/admin/accounts/user/{user.pk}/change/", form).status_code == 302
+    path = f"/admin/accounts/user/{user.pk}/change/"
+    assert staff.post(path, form | opened_with(staff, path)).status_code == 302
 
 
 def signed_out(user: User, staff: Client) -> None:
@@ -226,9 +228,11 @@ def test_a_form_of_staff_brings_back_nothing_that_ended_meanwhile(
         return clean(form)
 
     emails.request_change(owner, EVIL)
-    monkeypatch.setattr(UserForm, "clean", change_the_password_and_clean)
+    path = f"/admin/accounts/user/{owner.pk}/change/"
     form = {"username": "renamed", "email": owner.email, "time_zone": "UTC"}
-    staff_client.post(f"/admin/accounts/user/{owner.pk}/change/", form)
+    form |= opened_with(staff_client, path)
+    monkeypatch.setattr(UserForm, "clean", change_the_password_and_clean)
+    staff_client.post(path, form)
     owner.refresh_from_db()
     assert (owner.username, owner.pending_email) == ("renamed", "")
     assert owner.check_password(NEW)

@@ -29,6 +29,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from accounts import emails, passwords, rights, second_factor, signup, tasks, tokens
 from accounts.models import Token, User
 from accounts.tokens import Scope
+from tests.admin import opened_with
 from tests.factories import PASSWORD, StaffFactory, UserFactory, second_factor_of
 
 HOME = "owner@example.org"
@@ -188,6 +189,7 @@ class AccessMachine(RuleBasedStateMachine):
         email = OWNERS[1] if user.email == OWNERS[0] else OWNERS[0]
         form = {"username": user.username, "email": email, "time_zone": "UTC"}
         path = f"/admin/accounts/user/{user.pk}/change/"
+        form |= opened_with(browser, path)
         assert browser.post(path, form).status_code == 302
         self.ended()
 

@@ -8,6 +8,7 @@ from accounts import audit
 from accounts.models import AuditEvent
 from devices import enrolment
 from tests.accounts.trail import record, trail
+from tests.admin import opened_with
 from tests.conftest import Api
 from tests.factories import NOW, user_token
 
@@ -133,7 +134,7 @@ class TestAdmin:
     def test_a_change_of_rights_is_in_the_trail_of_whose_they_are(self, staff_client, owner):
         path = f"/admin/accounts/user/{owner.pk}/change/"
         body = {"username": "owner", "email": owner.email, "time_zone": "UTC", "is_staff": "on"}
-        staff_client.post(path, body)
+        staff_client.post(path, body | opened_with(staff_client, path))
         event = AuditEvent.objects.get(action="user.changed")
         assert event.owner == owner
         assert event.after == {"is_staff": True, "email_verified_at": None}

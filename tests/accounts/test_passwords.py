@@ -14,8 +14,9 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from accounts import passwords, throttles, tokens
 from accounts.models import User
 from tests.concurrency import at_once
-from tests.factories import PASSWORD, user_token_and_row
-from tests.mail import secret_of
+from tests.factories import PASSWORD, UserFactory, user_token_and_row
+from tests.hashers import CheapHasher
+from tests.mail import secret_of, text_of
 
 NEW = "a quite long sentence"
 
@@ -104,3 +105,106 @@ def test_guessing_the_password_of_who_is_signed_in_is_counted(owner, settings):
             passwords.confirm(owner, "wrong", now=now)
     with pytest.raises(throttles.TooManyTries):
         passwords.confirm(owner, PASSWORD, now=now)
+
+
+class TestOutdatedHashes:
+    """The hash of a password is replaced when the password is given."""
+
+    @pytest.fixture(autouse=True)
+    def _outdated(self, owner, monkeypatch):
+        monkeypatch.setattr(CheapHasher, "must_update", lambda self, encoded: True)
+
+    def test_it_is_replaced_by_one_of_the_same_password(self, owner):
+        before = owner.password
+        assert owner.check_password(PASSWORD)
+        assert owner.password != before
+        again = User.objects.get(pk=owner.pk)
+        assert again.password == owner.password
+        assert again.check_password(PASSWORD)
+
+    def test_a_wrong_password_replaces_nothing(self, owner):
+        before = owner.password
+        assert not owner.check_password("wrong")
+        assert User.objects.get(pk=owner.pk).password == before
+
+    def test_a_password_that_was_changed_meanwhile_is_not_written_back(self, owner, monkeypatch):
+        verify = CheapHasher.verify
+
+        def verify_while_the_owner_changes_it(self, password, encoded):
+            monkeypatch.setattr(CheapHasher, "verify", verify)
+            right = verify(self, password, encoded)
+            passwords.change(User.objects.get(pk=owner.pk), NEW)
+            return right
+
+        thief = User.objects.get(pk=owner.pk)
+        monkeypatch.setattr(CheapHasher, "verify", verify_while_the_owner_changes_it)
+        thief.check_password(PASSWORD)
+        now = User.objects.get(pk=owner.pk)
+        assert now.check_password(NEW)
+        assert not now.check_password(PASSWORD)
+
+
+class TestSeveralWhoClaimAnAddress:
+    EMAIL = "victim@example.org"
+
+    def claim(self, *names, email=EMAIL, **fields):
+        return [
+            UserFactory.create(username=name, email=email, email_verified_at=None, **fields)
+            for name in names
+        ]
+
+    def mailed(self, inbox, email=EMAIL):
+        passwords.request_reset(email)
+        inbox.deliver()
+        return inbox.mails
+
+    def test_each_account_has_a_link_mailed_that_names_it(self, db, inbox):
+        victim, evil = self.claim("victim", "evil")
+        first, second = self.mailed(inbox, self.EMAIL.upper())
+        assert "the account victim at" in text_of(first)
+        assert "the account evil at" in text_of(second)
+        assert reset(secret_of(first)) == victim
+        victim.refresh_from_db()
+        evil.refresh_from_db()
+        assert victim.email_verified_at is not None
+        assert evil.email == f"{evil.pk}@released.invalid"
+        with pytest.raises(tokens.TokenRefused):
+            reset(secret_of(second))
+
+    def test_accounts_that_are_made_later_push_nobody_out(self, db, inbox):
+        self.claim("victim", *[f"evil{n}" for n in range(8)])
+        mails = self.mailed(inbox)
+        assert len(mails) == passwords.MOST_CLAIMS
+        assert "the account victim at" in text_of(mails[0])
+
+    def test_deactivated_accounts_take_no_place(self, db, inbox):
+        self.claim(*[f"gone{n}" for n in range(8)], is_active=False)
+        self.claim("victim")
+        (mail,) = self.mailed(inbox)
+        assert "the account victim at" in text_of(mail)
+
+    def test_who_has_confirmed_it_is_the_only_one(self, db, inbox):
+        self.claim("evil")
+        UserFactory.create(username="victim", email=self.EMAIL)
+        self.claim("eve")
+        (mail,) = self.mailed(inbox)
+        assert "the account victim at" in text_of(mail)
+
+    def test_an_address_that_is_the_same_only_for_the_database_hides_nobody(self, db, inbox):
+        self.claim("victim")
+        # In lower case PostgreSQL takes a dotted capital I for an i; `fold` does not.
+        self.claim("evil", email="v\u0130ctim@example.org")
+        (mail,) = self.mailed(inbox)
+        assert mail["To"] == self.EMAIL
+        assert User.objects.with_email(self.EMAIL).username == "victim"
+
+    def test_one_and_several_take_the_same_statements(self, db):
+        self.claim("victim", "evil")
+        self.claim("other", email="other@example.org")
+
+        def statements(email):
+            with CaptureQueriesContext(connection) as seen:
+                passwords.request_reset(email)
+            return [query["sql"][:30] for query in seen.captured_queries]
+
+        assert statements(self.EMAIL) == statements("other@example.org")

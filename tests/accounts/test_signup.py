@@ -5,13 +5,14 @@ from smtplib import SMTPException
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from accounts import emails, signup, tasks, tokens
+from accounts import closing, emails, rights, signup, tasks, tokens
 from accounts.models import AuditEvent, Registration, User
 from tests.concurrency import at_once
 from tests.factories import PASSWORD, StaffFactory, UserFactory
@@ -302,6 +303,54 @@ class TestInvitations:
         settings.REGISTRATION = "closed"
         with pytest.raises(signup.RegistrationClosed):
             signup.invite(staff, ADDRESS, now=timezone.now())
+
+    @pytest.mark.parametrize("end", ["deactivated", "no staff", "no right", "deleted"])
+    def test_an_invitation_ends_with_its_inviters_right_to_invite(self, inbox, staff, client, end):
+        inviter = UserFactory.create(username="inviter", is_staff=True)
+        inviter.user_permissions.add(Permission.objects.get(codename="add_registration"))
+        inviter = User.objects.get(pk=inviter.pk)
+        signup.invite(inviter, ADDRESS, now=timezone.now())
+        secret = mailed_secret(inbox)
+        signup.invite(inviter, "bob@example.org", now=timezone.now())
+        match end:
+            case "deactivated":
+                rights.deactivate(inviter, by=staff)
+            case "no staff":
+                User.objects.filter(pk=inviter.pk).update(is_staff=False)
+            case "no right":
+                inviter.user_permissions.clear()
+            case "deleted":
+                closing.close(inviter, now=timezone.now())
+        with pytest.raises(tokens.TokenRefused):
+            self.accept(secret)
+        assert client.get(f"/join/{secret}", follow=True).status_code == 410
+        # Nor is one mailed that was asked for before.
+        inbox.deliver()
+        assert inbox.to("bob@example.org") == []
+
+    @pytest.mark.parametrize(
+        ("then", "invited", "registered"),
+        [("open", True, True), ("invitation", True, False), ("closed", False, False)],
+    )
+    def test_who_may_join_is_decided_when_the_link_is_used(
+        self, inbox, staff, settings, client, anonymous_api, then, invited, registered
+    ):
+        signup.invite(staff, ADDRESS, now=timezone.now())
+        settings.REGISTRATION = "open"
+        register("bob", "bob@example.org")
+        invitation = mailed_secret(inbox)
+        registration = secret_of(inbox.to("bob@example.org")[0])
+        settings.REGISTRATION = then
+        form = {"username": "ada", "password": PASSWORD}
+        if not invited:
+            answer = anonymous_api.post("/api/v1/auth/join", {**form, "token": invitation})
+            assert answer.status_code == 403
+        client.get(f"/join/{invitation}")
+        assert client.post("/join", form).status_code == (302 if invited else 403)
+        client.get(f"/verify-email/{registration}")
+        assert client.post("/verify-email").status_code == (302 if registered else 403)
+        assert User.objects.filter(username="ada").exists() == invited
+        assert User.objects.filter(username="bob").exists() == registered
 
 
 class TestAnotherAddress:

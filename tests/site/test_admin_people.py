@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts import tokens
 from accounts.models import User
+from tests.admin import opened_with
 from tests.conftest import Api
 from tests.mail import Inbox
 
@@ -36,6 +37,7 @@ def test_an_address_that_staff_have_changed_is_not_proven_by_older_mail(
     _, secret = tokens.issue(owner, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
     form = {"username": "owner", "email": "new@example.org", "time_zone": "UTC"}
     path = f"/admin/accounts/user/{owner.pk}/change/"
+    form |= opened_with(staff_client, path)
     assert staff_client.post(path, form | {"is_active": "on"}).status_code == 302
     with pytest.raises(tokens.TokenRefused):
         tokens.find(secret.text, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
@@ -53,9 +55,8 @@ class TestUsers:
         staff.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
         path = reverse("admin:accounts_user_change", args=[owner.pk])
         body = {"username": "owner", "email": owner.email, "time_zone": "UTC"}
-        answer = staff_client.post(
-            path, {**body, "is_active": "on", "is_staff": "on", "is_superuser": "on"}
-        )
+        raised = {"is_active": "on", "is_staff": "on", "is_superuser": "on"}
+        answer = staff_client.post(path, body | raised | opened_with(staff_client, path))
         assert answer.status_code == 302
         owner.refresh_from_db()
         assert not owner.is_staff

@@ -15,6 +15,7 @@ from accounts.models import Token, User
 from commands.models import Command, CommandType
 from devices.models import Device, DeviceToken
 from telemetry.models import RetentionRule
+from tests.admin import opened_with
 from tests.conftest import signed_in
 from tests.factories import (
     CommandFactory,
@@ -250,7 +251,8 @@ class TestRights:
         every = list(Permission.objects.values_list("pk", flat=True))
         groups = list(Group.objects.values_list("pk", flat=True))
         body = self.form(owner, **raised, groups=groups, user_permissions=every)
-        client.post(f"/admin/accounts/user/{owner.pk}/change/", body)
+        path = f"/admin/accounts/user/{owner.pk}/change/"
+        assert client.post(path, body | opened_with(client, path)).status_code == 302
         added = {"username": "new", "email": "new@example.org", "usable_password": "false"}
         client.post("/admin/accounts/user/add/", {**added, **raised, "groups": groups})
         for user in User.objects.filter(username__in=["owner", "new"]):
@@ -294,6 +296,7 @@ class TestRights:
     ) -> None:
         path = f"/admin/accounts/user/{owner.pk}"
         body = self.form(owner, email="moved@example.org")
+        body |= opened_with(client, f"{path}/change/")
         assert client.post(f"{path}/change/", body).status_code == 302
         owner.refresh_from_db()
         assert (owner.email, owner.email_verified_at) == ("moved@example.org", None)
