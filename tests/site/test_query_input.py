@@ -22,6 +22,14 @@ pytestmark = pytest.mark.unmeasured
 SCHEMA = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8"))
 SAME_FOR_ALL = ("limit", "cursor", "zzz", "user__password__startswith")
 VALUES = [*TEXTS, *list(places())[-3:], "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
+GOOD = {
+    "api/v1/devices/<uuid:device_id>/telemetry/series": {
+        "key": "environment.temperature",
+        "from": "2025-06-15T00:00:00Z",
+        "to": "2025-06-16T00:00:00Z",
+    }
+}
+"""What must be there before anything else is looked at."""
 ROUTES = [
     route
     for route, _ in all_routes()
@@ -60,12 +68,12 @@ def wrong(world: World, read: set[str], route: str) -> list[str]:
     client.cookies[django_settings.SESSION_COOKIE_NAME] = world.cookies["owner"]
 
     def status(**query: str) -> int:
-        answer = client.get(f"{world.path(route)}?{urlencode(query)}")
+        answer = client.get(f"{world.path(route)}?{urlencode({**GOOD.get(route, {}), **query})}")
         close(answer)
         return answer.status_code
 
     read.clear()
-    assert status() < 500, route
+    assert status() < (400 if route in GOOD else 500), route
     names = {name for name in read if isinstance(name, str)} | documented(route)
     return [
         f"{route}: {name}={value[:100]!r}"
