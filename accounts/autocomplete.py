@@ -10,11 +10,14 @@ class CheckedAutocomplete(AutocompleteSelect):
     """Django's own, which fails on a made-up id that cannot be one when it shows a form again."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
-        return super().optgroups(name, [one for one in value if self._can_be_one(one)], attr)
+        target = self.field.target_field
+        return super().optgroups(name, [one for one in value if can_hold(target, one)], attr)
 
-    def _can_be_one(self, value: Any) -> bool:
-        try:
-            self.field.target_field.to_python(value)
-        except ValidationError:
-            return False
-        return True
+
+def can_hold(field: Any, value: Any) -> bool:
+    """Whether a field of a model can hold a value that came as text."""
+    try:
+        field.to_python(value)
+    except ValidationError:
+        return False
+    return True

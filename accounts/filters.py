@@ -5,13 +5,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import FieldListFilter
-from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.forms import Media
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from accounts.autocomplete import CheckedAutocomplete
+from accounts.autocomplete import CheckedAutocomplete, can_hold
 
 
 class AutocompleteFilter(FieldListFilter):
@@ -61,9 +60,7 @@ class AutocompleteFilter(FieldListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.chosen:
             return queryset
-        try:
-            self.widget.field.target_field.to_python(self.chosen)
-        except ValidationError:
+        if not can_hold(self.widget.field.target_field, self.chosen):
             return queryset.none()
         return queryset.filter(**{self.parameter: self.chosen})
 

@@ -107,6 +107,6 @@ def _decode(key: Sequence[str], model: type[Model], text: str) -> tuple[str, lis
             fields: list[Any] = [model._meta.get_field(name) for name in key]
             pairs = zip(fields, values, strict=True)
             return turn, [field.to_python(value) for field, value in pairs]
-    except (ValueError, TypeError, binascii.Error, ValidationError):
+    except (ValueError, TypeError, RecursionError, binascii.Error, ValidationError):
         pass
     return OLDER, []

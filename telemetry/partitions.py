@@ -48,6 +48,11 @@ class Partition(NamedTuple):
         return (self.after - timedelta(days=1)).replace(day=1)
 
     @property
+    def is_year(self) -> bool:
+        """Whether it is one calendar year."""
+        return self.first.month == 1 and self.after == date(self.first.year + 1, 1, 1)
+
+    @property
     def name(self) -> str:
         """The name of the table."""
         name = f"telemetry_{self.first:%Y_%m}"

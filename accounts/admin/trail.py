@@ -33,6 +33,7 @@ class AuditEventAdmin(ReadOnlyAdmin[AuditEvent], KeysetAdmin[AuditEvent]):
 
     list_display = ("created_at", "label", "actor_name", "by", "address", "target_name", "owner")
     list_filter = (ActionFilter, "means")
+    linked_by = ("target_id",)
     list_select_related = ("owner",)
     search_fields = ("actor_name", "target_name", "target_id", "address")
     search_help_text = _("Who, what, an id, or an address")
@@ -66,9 +67,6 @@ class AuditEventAdmin(ReadOnlyAdmin[AuditEvent], KeysetAdmin[AuditEvent]):
     @admin.display(description=_("after"))
     def told_after(self, event: AuditEvent) -> str:
         return _pretty(event.after)
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup == "target_id" or super().lookup_allowed(lookup, value, request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.is_active and request.user.is_staff

@@ -1,7 +1,7 @@
 """The admin on large tables: few statements a page, and each reads no more than a page."""
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.conf import settings
@@ -15,7 +15,7 @@ from commands.models import Command
 from devices import distinct, enrolment, refusals
 from devices.models import Device
 from devices.refusals import Reason
-from telemetry import rollups
+from telemetry import partitions, rollups
 from telemetry.partitions import Partition
 from tests.factories import (
     NOW,
@@ -316,9 +316,29 @@ class TestDashboard:
         month = Partition(date(2025, 6, 1), date(2025, 7, 1))
         assert dict(disk.sizes.partitions)[month] > 100_000
         assert {"telemetry", "devices", "commands"} <= dict(disk.sizes.tables).keys()
+        assert "Readings by period" in staff_client.get("/admin/").text
         # What is free elsewhere nobody can tell.
         here = settings.DATABASES["default"]["ENGINE"] == "telemetry_site.embedded"
         assert (disk.free is not None) is here
+
+    @pytest.mark.parametrize(
+        ("language", "caption", "months"),
+        [
+            ("en", "Readings by period", "May 2019 \N{EN DASH} December 2019"),
+            ("de", "Messwerte nach Zeitraum", "Mai 2019 \N{EN DASH} Dezember 2019"),
+        ],
+    )
+    def test_it_names_months_and_years_of_readings_as_they_are_stored(
+        self, staff_client: Client, language: str, caption: str, months: str
+    ) -> None:
+        partitions.ensure([date(2019, 4, 1)], now=datetime(2020, 1, 1, tzinfo=UTC))
+        partitions.ensure([date(2018, 3, 1), date(2019, 5, 1)], now=NOW)
+        page = staff_client.get("/admin/", headers={"Accept-Language": language}).text
+        part = page.partition(f"<caption>{caption}</caption>")[2]
+        named = re.findall(r'<th scope="row">(.+?)</th>', part.partition("</table>")[0])
+        assert "April 2019" in named
+        assert months in named
+        assert "2018" in named
 
     def test_staff_who_may_not_see_devices_see_only_their_tables(
         self, staff: User, staff_client: Client
