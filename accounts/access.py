@@ -6,7 +6,7 @@ docs/decisions/0045 has the table of events and of what each of them ends.
 from django.db import transaction
 from django.db.models import F
 
-from accounts import sessions, tokens
+from accounts import sessions, throttles, tokens
 from accounts.models import Token, User
 
 
@@ -23,6 +23,10 @@ def end_access(user: User, *, keep_token: Token | None = None) -> None:
         )
         user.refresh_from_db(fields=["pending_email", "access_generation"])
         tokens.revoke_all(user, keep=keep_token)
+        # Whoever knew the password may have used these up. The tries of a day go on counting: an
+        # end of access by a mailed link gives nobody more codes to guess.
+        window, _day = throttles.of_codes(user.pk)
+        throttles.forget([window, throttles.of_recovery_code(user.pk)])
         sessions.end_all(user)
 
 

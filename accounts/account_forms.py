@@ -37,6 +37,15 @@ def new_password_field() -> forms.CharField:
     )
 
 
+def current_password_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        max_length=passwords.LONGEST_PASSWORD,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
 class SignUpForm(forms.Form):
     """Somebody who wants to join."""
 
@@ -52,10 +61,20 @@ class JoinForm(forms.Form):
     password = new_password_field()
 
 
-class UsernameForm(forms.Form):
-    """Somebody whose name was taken meanwhile."""
+class ConfirmForm(forms.Form):
+    """Somebody who has opened the link that proves their address: their password, and another
+    name if it was taken meanwhile.
+    """
 
     username = username_field()
+    password = current_password_field()
+
+    def __init__(self, *args: Any, asks_name: bool = False, asks_password: bool = True) -> None:
+        super().__init__(*args)
+        if not asks_name:
+            del self.fields["username"]
+        if not asks_password:
+            del self.fields["password"]
 
 
 class InvitationForm(forms.ModelForm[Registration]):
@@ -88,12 +107,7 @@ class ChangeAddressForm(forms.Form):
     """A new address, from somebody who knows the password."""
 
     email = email_field()
-    password = forms.CharField(
-        label=_("Your password"),
-        strip=False,
-        max_length=passwords.LONGEST_PASSWORD,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    password = current_password_field()
 
 
 class ProfileForm(forms.Form):

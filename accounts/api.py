@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import update_last_login
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -14,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import audit, second_factor, signing_in, tokens
+from accounts import addresses, audit, second_factor, signing_in, throttles, tokens
 from accounts.models import AuditEvent, AuditEventQuerySet, Token, User
 from accounts.request_pools import PASSWORDS, in_pool
 from accounts.strict import StrictQuery, StrictSerializer
@@ -67,21 +68,25 @@ class Login(APIView):
         body = LoginBody(data=request.data)
         body.is_valid(raise_exception=True)
         given = body.validated_data
-        name = given.get("username") or given.get("email")
+        name = given.get("username") or given.get("email", "")
         user = authenticate(request, username=name, password=given["password"])
         if not isinstance(user, User):
             raise AuthenticationFailed("Name and password do not belong together.")
         _ask_for_second_factor(user, given["code"])
-        audit.record("sign_in.succeeded", target=user, by=user)
-        token, secret = tokens.issue(
-            user,
-            scope=tokens.Scope.AUTH,
-            now=timezone.now(),
-            label=given["label"],
-            access=given["access"],
-            lifetime=timedelta(seconds=given["expires_in"]),
-        )
-        update_last_login(User, user)
+        counters = throttles.of_sign_in(name, addresses.of(request))
+        # A sign-in that gets no token has not succeeded.
+        with transaction.atomic():
+            audit.record("sign_in.succeeded", target=user, by=user)
+            token, secret = tokens.issue(
+                user,
+                scope=tokens.Scope.AUTH,
+                now=timezone.now(),
+                label=given["label"],
+                access=given["access"],
+                lifetime=timedelta(seconds=given["expires_in"]),
+            )
+            update_last_login(User, user)
+            throttles.give_back_sign_in(counters)
         return Response({"token": secret.text, "expires_at": token.expires_at})
 
     def get_authenticate_header(self, request: Request) -> str:

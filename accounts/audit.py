@@ -68,6 +68,11 @@ def act_by(means: AuditEvent.Means, *, user: User | None, id: object, name: str)
         _acting.set(who._replace(user=lambda: user, means=means, means_id=str(id), means_name=name))
 
 
+def acting_address() -> str | None:
+    """Return the network address of whoever acts just now."""
+    return _current().address
+
+
 def record(
     action: str,
     *,

@@ -7,7 +7,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import addresses, audit, throttles
+from accounts import addresses, audit, passwords, throttles
 from accounts.models import User
 
 
@@ -22,25 +22,22 @@ class UsernameOrEmailBackend(ModelBackend):
         **kwargs: Any,
     ) -> User | None:
         """The user these credentials belong to, if they may sign in, or None, which is in the audit
-        trail. That they came in is written down once they have (signing_in). An address signs in
-        once it is proven: several users may claim it before.
+        trail. That they came in is written down once they have (signing_in), and then the try is
+        given back, too. An address signs in once it is proven: several users may claim it before.
 
         Raises TooManyTries when this was tried too often from where the request comes from.
         """
         if username is None or password is None or "\0" in username:
             return None
-        counters: list[throttles.Counter] = []
+        now = timezone.now()
         if request is not None:
-            counters = throttles.of_sign_in(username, addresses.of(request))
-            throttles.take_sign_in(counters, now=timezone.now())
+            throttles.take(throttles.of_sign_in(username, addresses.of(request)), now=now)
         user = User.objects.called(username)
         if user is not None and "@" in username and user.email_verified_at is None:
             user = None
-        if user is None:
-            # An unknown name costs the same time as a wrong password.
-            User().set_password(password)
-        elif user.check_password(password) and self.user_can_authenticate(user):
-            throttles.give_back_sign_in(counters)
+        # An unknown name costs the same time as a wrong password.
+        right = passwords.is_right(user or User(), password, now=now)
+        if user is not None and right and self.user_can_authenticate(user):
             return user
         # What is no account's name may be a password in the wrong field.
         name = username if user else audit.unknown_name(username)

@@ -47,7 +47,7 @@ def resend_verification(user: User, *, by: User, now: datetime) -> None:
     """
     if not rights.may_change(by, user):
         raise rights.NotAllowed
-    throttles.take(throttles.of_mail_by_staff(unproven(user)), now=now)
+    throttles.take(throttles.of_mail_by_staff(unproven(user), by.pk), now=now)
     with transaction.atomic():
         _resend(user)
         audit.record("user.verification_sent", target=user, now=now)
@@ -78,6 +78,11 @@ def _resend(user: User) -> None:
 def cancel_change(user: User) -> None:
     """Keep the old address after all."""
     access.end_address_change(user)
+
+
+def asked_by(secret: secrets.Shown, *, now: datetime) -> User:
+    """Return the user whose address this secret proves. Raises TokenRefused."""
+    return tokens.find(secret, scope=VERIFICATION, now=now).user
 
 
 def verify(secret: secrets.Shown, *, now: datetime) -> User:

@@ -21,7 +21,6 @@ from accounts import (
     addresses,
     kept_links,
     passwords,
-    secrets,
     signup,
     throttles,
     tokens,
@@ -117,26 +116,36 @@ def open_reset(request: HttpRequest, secret: str) -> HttpResponse:
     return _keep(request, "new-password", secret)
 
 
+@in_pool(PASSWORDS)
+@sensitive_post_parameters()
 @page
 def verify_email(request: HttpRequest) -> HttpResponse:
-    """A button, and the address is proven when it is pressed."""
+    """Ask for the password of the account, and the address is proven; just for a button where
+    this browser is signed in to it.
+    """
     secret, now = kept_links.kept(request, "verify-email"), timezone.now()
-    form = None
+    by = request.user if isinstance(request.user, User) else None
+    given = request.POST if request.method == "POST" else None
+    asks_name = "username" in request.POST
     try:
-        who = _waiting(secret, now)
-        if request.method == "POST":
-            user = signup.verify(secret, username=request.POST.get("username", ""), now=now)
+        waiting = signup.waiting(secret, by=by, now=now)
+        asked = {"asks_password": waiting.asks_password}
+        form = account_forms.ConfirmForm(given, asks_name=asks_name, **asked)
+        if form.is_valid():
+            user = signup.verify(secret, **form.cleaned_data, by=by, now=now)
             return _done(request, "verify-email", user)
     except tokens.TokenRefused:
         return _refused(request, "verify-email")
     except signup.RegistrationClosed:
         return _closed(request)
     except ValidationError as error:
-        form = account_forms.UsernameForm({"username": request.POST.get("username") or who})
-        form.is_valid()
-        form.add_error("username", error.messages)
-    context = {"name": who, "form": form}
-    status = 422 if form else 200
+        if "username" in error.error_dict:
+            asks_name, values = True, {"username": waiting.name, **request.POST.dict()}
+            form = account_forms.ConfirmForm(values, asks_name=True, **asked)
+            form.is_valid()
+        form.add_error(None, error)
+    context = {"waiting": waiting, "form": form, "taken": asks_name}
+    status = 422 if form.is_bound else 200
     return render(request, "accounts/verify_email.html", context, status=status)
 
 
@@ -219,21 +228,13 @@ def _keep(request: HttpRequest, name: str, secret: str) -> HttpResponse:
         if name == "new-password":
             tokens.find(secret, scope=Token.Scope.PASSWORD_RESET, now=now)
         else:
-            _waiting(secret, now)
+            signup.waiting(secret, by=None, now=now)
     except tokens.TokenRefused:
         # Nobody fills the table of sessions with made-up links.
         kept_links.forget(request, name)
     else:
         kept_links.keep(request, name, secret)
     return redirect(name)
-
-
-def _waiting(secret: secrets.Shown, now: datetime) -> str:
-    """The name of who this secret makes a user, or whose address it proves; Raises TokenRefused."""
-    try:
-        return signup.find(secret, now=now).username
-    except tokens.TokenRefused:
-        return tokens.find(secret, scope=Token.Scope.EMAIL_VERIFICATION, now=now).user.username
 
 
 def _done(request: HttpRequest, name: str, user: User) -> HttpResponse:

@@ -4,13 +4,13 @@ from datetime import datetime
 
 from django.db import transaction
 
-from accounts import audit, rights, second_factor, throttles
+from accounts import audit, rights, throttles
 from accounts.models import User
 
 
 def is_locked(user: User, *, now: datetime) -> bool:
     """Whether something keeps the user from signing in until a window of time has passed."""
-    return throttles.keeps_out(user, now=now) or second_factor.is_used_up(user, now=now)
+    return throttles.keeps_out(user, now=now)
 
 
 def unlock(user: User, *, by: User) -> None:
@@ -19,5 +19,4 @@ def unlock(user: User, *, by: User) -> None:
         raise rights.NotAllowed
     with transaction.atomic():
         throttles.let_in(user)
-        second_factor.forget_tries(user)
         audit.record("user.unlocked", target=user)

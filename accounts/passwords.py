@@ -1,5 +1,6 @@
 """Passwords: the only writer of them after a user was made."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -50,9 +51,35 @@ def confirm(user: User, password: str, *, now: datetime) -> None:
     """
     counters = throttles.of_password(user.pk)
     throttles.take(counters, now=now)
-    if not user.check_password(password):
+    if not is_right(user, password, now=now):
         raise WrongPassword
     throttles.forget(counters)
+
+
+def is_right(user: User, password: str, *, now: datetime) -> bool:
+    """Return whether it is the user's password. Raises TooManyTries (see `check_counted`)."""
+    return check_counted(lambda: user.check_password(password), user.pk, now=now)
+
+
+def check_counted(check: Callable[[], bool], whose: object, *, now: datetime) -> bool:
+    """Return what `check`, which hashes a password, says.
+
+    Hashing costs the machine a lot, whether the password is right or wrong. So every check is
+    counted by the network it comes from, and the right ones by whose password it is, too: if the
+    wrong ones were, a stranger would use up the owner's. They have limits of their own.
+
+    Raises TooManyTries.
+    """
+    of_network = throttles.of_client("password-check-address", audit.acting_address())
+    of_owner = throttles.of_password_check(whose)
+    throttles.take([*of_network, of_owner], now=now)
+    right = False
+    try:
+        right = check()
+    finally:
+        if not right:
+            throttles.give_back([of_owner])
+    return right
 
 
 def change(user: User, password: str | None, *, keep: Token | None = None) -> None:
@@ -126,6 +153,8 @@ def reset(secret: secrets.Shown, password: str, *, now: datetime) -> User:
         if user.email_verified_at is None:
             emails.prove(user, user.email, now=now)
         change(user, password)
+        # Whoever knew the old password may have used these up.
+        throttles.forget([throttles.of_password_check(user.pk)])
     return user
 
 

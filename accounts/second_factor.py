@@ -7,19 +7,20 @@ of it with the site's SECRET_KEY. Each code is used up by a conditional UPDATE.
 
 import re
 from base64 import b32encode
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
 from hashlib import sha256
 from secrets import token_bytes
+from uuid import UUID
 
 import pyotp
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Q, When
 from django.utils.crypto import salted_hmac
 from pyotp.exceptions import OTPVerificationError
 
-from accounts import access, audit
+from accounts import access, audit, mail, throttles
 from accounts.models import RecoveryCode, SecondFactor, User
 
 SEED_LENGTH = 32
@@ -32,10 +33,6 @@ RECOVERY_CODES = 10
 RECOVERY_CODE_LENGTH = 16
 """Base32 characters, 80 bit: more than can be guessed from a hash."""
 
-TRIES = 5
-TRY_WINDOW = timedelta(minutes=15)
-"""How many codes are looked at in how long: of a million codes three are right at a time."""
-
 TOTP_CODE = re.compile(r"[0-9]{6}", re.ASCII)
 RECOVERY_CODE = re.compile(rf"[A-Z2-7]{{{RECOVERY_CODE_LENGTH}}}", re.ASCII)
 
@@ -44,10 +41,8 @@ class WrongCode(Exception):
     """Not a code of this user's, or one that was used already."""
 
 
-class TooManyCodes(Exception):
-    """Wrong codes, one after the other: none is looked at before `retry_after` seconds."""
-
-    retry_after = TRY_WINDOW // timedelta(seconds=1)
+class TooManyCodes(throttles.TooManyTries):
+    """So many codes were wrong that none is looked at before `retry_after` seconds."""
 
 
 class AlreadyOn(Exception):
@@ -102,29 +97,29 @@ def switch_on(user: User, *, seed: bytes, code: str, now: datetime) -> list[str]
 def check(user: User, code: str, *, now: datetime) -> None:
     """Use up one code of the user's, from the authenticator or a recovery code; of many at once
     one succeeds. Raises WrongCode, and TooManyCodes for somebody who guesses.
+
+    Of a million codes of the authenticator three are right at a time, so few are looked at in a
+    short time and in a day. Recovery codes are counted apart: they still work when somebody else
+    has used up the others.
     """
-    _count_try(user, now)
     text = re.sub(r"[\s-]", "", code).upper()
-    try:
-        if RECOVERY_CODE.fullmatch(text):
-            _use_recovery_code(user, text, now)
-        else:
-            _use_step(user, text, now)
-    except WrongCode:
-        audit.record("second_factor.refused", target=user, now=now)
-        raise
-    forget_tries(user)
+    if RECOVERY_CODE.fullmatch(text):
+        _check(user, _use_recovery_code, text, [throttles.of_recovery_code(user.pk)], now)
+    else:
+        _check(user, _use_step, text, throttles.of_codes(user.pk), now)
 
 
-def forget_tries(user: User) -> None:
-    """Begin to count wrong codes anew."""
-    SecondFactor.objects.filter(user=user).update(tries=0, tries_until=None)
-
-
-def is_used_up(user: User, *, now: datetime) -> bool:
-    """Whether no code is looked at for now, because so many were wrong."""
-    used_up = SecondFactor.objects.filter(tries__gte=TRIES, tries_until__gt=now)
-    return used_up.filter(user=user).exists()
+def send_notice(user_id: UUID) -> None:
+    """Tell the user that somebody has given too many wrong codes."""
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    if user is not None and user.email_verified_at is not None:
+        mail.send(
+            "wrong_codes",
+            to=user.email,
+            language=user.language,
+            username=user.username,
+            link=mail.link("password-reset"),
+        )
 
 
 def switch_off(user: User) -> None:
@@ -167,16 +162,34 @@ def recovery_codes_left(user: User) -> int:
     return RecoveryCode.objects.filter(user=user, used_at=None).count()
 
 
-def _count_try(user: User, now: datetime) -> None:
-    """Counted before it is looked at, so that none of many at once slips through."""
-    running = Q(tries_until__gt=now)
-    mine = SecondFactor.objects.filter(user=user)
-    counted = mine.filter(~running | Q(tries_until=None) | Q(tries__lt=TRIES)).update(
-        tries=Case(When(running, then=F("tries") + 1), default=1),
-        tries_until=Case(When(running, then=F("tries_until")), default=now + TRY_WINDOW),
-    )
-    if not counted and mine.exists():
-        raise TooManyCodes
+def _check(
+    user: User,
+    use_up: Callable[[User, str, datetime], None],
+    code: str,
+    counters: list[throttles.Counter],
+    now: datetime,
+) -> None:
+    """Use up a code. The first counter begins anew with a right one."""
+    first, *others = counters
+    try:
+        throttles.take(counters, now=now)
+        use_up(user, code, now)
+    except throttles.TooManyTries as error:
+        raise TooManyCodes(error.limit, error.retry_after) from None
+    except WrongCode:
+        audit.record("second_factor.refused", target=user, now=now)
+        if throttles.is_used_up(first, now=now):
+            _mail_notice(user, now)
+        raise
+    throttles.forget([first])
+    throttles.give_back(others)
+
+
+def _mail_notice(user: User, now: datetime) -> None:
+    """Have the user told of wrong codes, unless they were told already."""
+    with suppress(throttles.TooManyTries):
+        throttles.take(throttles.of_mail_about_codes(user.pk), now=now)
+        mail.later("wrong-codes", user.pk)
 
 
 def _use_step(user: User, code: str, now: datetime) -> None:

@@ -125,8 +125,8 @@ def _is_proven(request: SignedInRequest, form: ProofForm) -> bool:
         form.add_error("password", _("This is not your password."))
     except second_factor.WrongCode:
         form.add_error("code", _("This code is wrong, or it was used already."))
-    except second_factor.TooManyCodes:
-        form.add_error("code", TOO_MANY)
+    except second_factor.TooManyCodes as error:
+        form.add_error("code", TOO_MANY[error.limit])
     return form.is_valid()
 
 

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import audit, second_factor, sessions
+from accounts import addresses, audit, second_factor, sessions, throttles
 from accounts.authentication import SECOND_FACTOR_PASSED, lacks_code
 from accounts.forms import CodeForm
 from accounts.models import User
@@ -30,15 +30,26 @@ PENDING = "pending_sign_in"
 """In the session of somebody who has shown the first factor: who, until when, where to."""
 PENDING_FOR = timedelta(minutes=10)
 View = TypeVar("View", bound=Callable[..., HttpResponse])
-TOO_MANY = gettext_lazy("Too many wrong codes. Wait a quarter of an hour.")
+TOO_MANY = {
+    "second-factor": gettext_lazy(
+        "Too many wrong codes. Wait a quarter of an hour, or use a recovery code."
+    ),
+    "second-factor-day": gettext_lazy(
+        "Too many wrong codes. Wait until tomorrow, or use a recovery code."
+    ),
+    "recovery-code": gettext_lazy(
+        "Too many wrong recovery codes. Wait a quarter of an hour, or use your authenticator."
+    ),
+}
+"""What is said when a limit is used up."""
 
 
-def enter(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
+def enter(request: HttpRequest, user: User, *, to: str, name: str = "") -> HttpResponse:
     """Sign in somebody who has shown that they are this user, and lead on; where they have a
-    second factor, ask for it first.
+    second factor, ask for it first. `name` is what they typed beside a password.
     """
     if not second_factor.is_on(user):
-        _sign_in(request, user)
+        _sign_in(request, user, name)
         return redirect(to)
     audit.record("second_factor.asked", target=user)
     request.session[PENDING] = {
@@ -47,6 +58,7 @@ def enter(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
         "hash": user.get_session_auth_hash(),
         "until": (timezone.now() + PENDING_FOR).isoformat(),
         "to": to,
+        "name": name,
     }
     return redirect("sign-in-code")
 
@@ -68,11 +80,11 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
             second_factor.check(user, form.cleaned_data["code"], now=now)
         except second_factor.WrongCode:
             form.add_error("code", _("This code is wrong, or it was used already."))
-        except second_factor.TooManyCodes:
-            form.add_error("code", TOO_MANY)
+        except second_factor.TooManyCodes as error:
+            form.add_error("code", TOO_MANY[error.limit])
         else:
             del request.session[PENDING]
-            _sign_in(request, user)
+            _sign_in(request, user, pending.get("name", ""))
             request.session[SECOND_FACTOR_PASSED] = True
             return redirect(pending["to"])
     context = {"form": form, "recovery": recovery}
@@ -113,10 +125,12 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("sign-in")
 
 
-def _sign_in(request: HttpRequest, user: User) -> None:
+def _sign_in(request: HttpRequest, user: User, name: str) -> None:
     audit.record("sign_in.succeeded", target=user, by=user)
     sessions.make_room(user)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    if name:
+        throttles.give_back_sign_in(throttles.of_sign_in(name, addresses.of(request)))
 
 
 def _pending_user(pending: dict[str, str], now: datetime) -> User | None:

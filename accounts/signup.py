@@ -6,15 +6,16 @@ too, and one of them may have confirmed it already.
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import check_password, make_password
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts import audit, emails, mail, passwords, secrets, tokens
+from accounts import audit, emails, mail, passwords, secrets, throttles, tokens
 from accounts.models import Registration, User, alive, fold, spelled
 
 LIFETIME = timedelta(hours=24)
@@ -31,6 +32,7 @@ def register(username: str, email: str, password: str, *, now: datetime) -> None
     """Have a link mailed to somebody who wants to join. A taken username is told, as usernames are
     no secret; whether the address is known is not, and the same is done for both.
 
+    It replaces the registrations that wait for this address, whoever made them: their links end.
     Raises RegistrationClosed and ValidationError.
     """
     if settings.REGISTRATION != "open":
@@ -45,6 +47,7 @@ def register(username: str, email: str, password: str, *, now: datetime) -> None
             audit.record("user.joined", target=user, by=user, now=now)
             mail.later("verification", user.pk)
             return
+        Registration.objects.filter(spelled("email", user.email), invited_by=None).delete()
         registration = Registration.objects.create(
             username=user.username,
             email=user.email,
@@ -120,29 +123,67 @@ def find(shown: secrets.Shown, *, now: datetime) -> Registration:
     return registration
 
 
-def verify(shown: secrets.Shown, *, username: str = "", now: datetime) -> User:
+class Waiting(NamedTuple):
+    """Who waits for an address to be proven, and whether a password has to be given for it."""
+
+    name: str
+    registers: bool
+    asks_password: bool
+
+
+def waiting(shown: secrets.Shown, *, by: User | None, now: datetime) -> Waiting:
+    """Return who this secret makes a user, or whose address it proves; `by` is who is signed in.
+
+    Raises TokenRefused.
+    """
+    try:
+        registration = find(shown, now=now)
+    except tokens.TokenRefused:
+        user = emails.asked_by(shown, now=now)
+        return Waiting(user.username, False, _must_give_password(user, by))
+    return Waiting(registration.username, True, registration.invited_by_id is None)
+
+
+def verify(
+    shown: secrets.Shown,
+    *,
+    username: str = "",
+    password: str = "",
+    by: User | None = None,
+    now: datetime,
+) -> User:
     """Prove an address with what was mailed to it, be it to join or as a user's new address.
 
-    Raises TokenRefused, RegistrationClosed and, when the username is taken meanwhile,
-    ValidationError.
+    Anybody can have a link mailed to an address that is not theirs. So the link alone is not
+    enough: whoever opens it gives the password of the account that the address is for, or is
+    signed in to it (`by`).
+
+    Raises TokenRefused, RegistrationClosed, TooManyTries and, for the password or when the
+    username is taken meanwhile, ValidationError, after which the link still works.
     """
     try:
         find(shown, now=now)
     except tokens.TokenRefused:
+        user = emails.asked_by(shown, now=now)
+        if _must_give_password(user, by):
+            _confirm(user, password, now=now)
         return emails.verify(shown, now=now)
-    return complete(shown, username=username, now=now)
+    return complete(shown, username=username, password=password, now=now)
 
 
-def complete(shown: secrets.Shown, *, username: str = "", now: datetime) -> User:
-    """Make a user of who opened this link; of many at once one succeeds.
+def complete(shown: secrets.Shown, *, username: str = "", password: str, now: datetime) -> User:
+    """Make a user of who opened this link and gives the password that was registered; of many at
+    once one succeeds.
 
-    Raises TokenRefused and RegistrationClosed. When the username is taken meanwhile it raises
-    ValidationError, and the link works once more, with another `username`.
+    Raises TokenRefused, RegistrationClosed and TooManyTries. When the password is wrong, or the
+    username is taken meanwhile, it raises ValidationError, and the link works once more, with
+    another `username`.
     """
     registration = find(shown, now=now)
     if registration.invited_by_id is not None:
         raise tokens.TokenRefused
     _refuse_where_closed(registration)
+    _confirm_registered(registration, password, now=now)
     user = User(username=username or registration.username, password=registration.password)
     return _admit(registration, user, now=now)
 
@@ -208,6 +249,45 @@ def _taken() -> ValidationError:
     return ValidationError(
         {"username": ValidationError(_("This username is taken."), code="taken")}
     )
+
+
+def _must_give_password(user: User, by: User | None) -> bool:
+    return by != user and user.has_usable_password()
+
+
+def _confirm(user: User, password: str, *, now: datetime) -> None:
+    _require(password)
+    try:
+        passwords.confirm(user, password, now=now)
+    except passwords.WrongPassword:
+        raise _wrong(_("This is not the password of the account.")) from None
+
+
+def _confirm_registered(registration: Registration, password: str, *, now: datetime) -> None:
+    _require(password)
+    counters = throttles.of_registered_password(registration.email)
+    throttles.take(counters, now=now)
+    right = passwords.check_counted(
+        lambda: check_password(password, registration.password), registration.email, now=now
+    )
+    if not right:
+        raise _wrong(
+            _(
+                "This is not the password that was chosen when signing up. If it was not you who "
+                "signed up, sign up yourself."
+            )
+        )
+    throttles.forget(counters)
+
+
+def _require(password: str) -> None:
+    if not password:
+        message = _("Give the password that you chose.")
+        raise ValidationError({"password": ValidationError(message, code="required")})
+
+
+def _wrong(message: str) -> ValidationError:
+    return ValidationError({"password": ValidationError(message, code="wrong-password")})
 
 
 def _judge(user: User, password: str) -> None:

@@ -33,6 +33,13 @@ class TokenBody(StrictSerializer):
 
 
 class VerifyBody(TokenBody):
+    password = serializers.CharField(
+        max_length=1024,
+        trim_whitespace=False,
+        required=False,
+        default="",
+        help_text="The one registered with, or of the account that the address is for.",
+    )
     username = serializers.CharField(
         max_length=150,
         required=False,
@@ -76,13 +83,21 @@ class Register(OpenView):
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
+@in_pool(PASSWORDS)
 class VerifyEmail(OpenView):
-    """Prove an address with the token that was mailed to it."""
+    """Prove an address with the token that was mailed to it, and the password of the account that
+    it is for.
+    """
 
     @extend_schema(request=VerifyBody, responses={204: None})
     def post(self, request: Request) -> Response:
         body = self.given(request, VerifyBody)
-        signup.verify(body["token"], username=body["username"], now=timezone.now())
+        signup.verify(
+            body["token"],
+            username=body["username"],
+            password=body["password"],
+            now=timezone.now(),
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone, translation
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from accounts import audit, emails, passwords, signup, throttles
+from accounts import audit, emails, passwords, second_factor, signup, throttles
 
 MAILS: dict[str, Callable[[UUID, datetime], None]] = {
     "registration": lambda subject, now: signup.send(subject, now=now),
@@ -18,6 +18,7 @@ MAILS: dict[str, Callable[[UUID, datetime], None]] = {
     "address-change": lambda subject, now: emails.send_change_notice(subject),
     "password-reset": lambda subject, now: passwords.send_resets(subject, now=now),
     "password-changed": lambda subject, now: passwords.send_notice(subject),
+    "wrong-codes": lambda subject, now: second_factor.send_notice(subject),
 }
 """Each kind of mail, and who writes it."""
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from accounts.models import Throttle, User, fold
 
@@ -39,13 +39,14 @@ class TooManyTries(Exception):
 class Counter(NamedTuple):
     """One limit (a name in settings.THROTTLES) of whoever or whatever `of` is; `about` is whom it
     keeps out, if it is somebody who can be let in again. `factor` is how many times the limit of
-    one client a network of many may use up.
+    one client a network of many may use up. `slowed` counts instead once this one is used up.
     """
 
     limit: str
     of: tuple[str, ...]
     about: str | None = None
     factor: int = 1
+    slowed: "Counter | None" = None
 
     @property
     def key(self) -> bytes:
@@ -56,21 +57,32 @@ class Counter(NamedTuple):
 def take(counters: Sequence[Counter], *, now: datetime) -> None:
     """Count a try. It is counted before it is made, so that none of many at once slips through.
 
-    Raises TooManyTries for the first counter that is used up; the ones after it are not counted.
+    Where strangers can use a counter up, it names another one, `slowed`, that only one client
+    uses. Raises TooManyTries for the first counter that is used up; the ones after it are not
+    counted.
     """
     for counter in counters:
-        times, seconds = settings.THROTTLES[counter.limit]
-        given: dict[str, Any] = {
-            "key": counter.key,
-            "about": counter.about and _digest(counter.about),
-            "now": now,
-            "ends_at": now + timedelta(seconds=seconds),
-        }
-        with connection.cursor() as cursor:
-            cursor.execute(COUNT, given)
-            tries, ends_at = cursor.fetchone()
-        if tries > times * counter.factor:
-            raise TooManyTries(counter.limit, max(1, ceil((ends_at - now).total_seconds())))
+        try:
+            _count(counter, now)
+        except TooManyTries:
+            if counter.slowed is None:
+                raise
+            _count(counter.slowed, now)
+
+
+def _count(counter: Counter, now: datetime) -> None:
+    times, seconds = settings.THROTTLES[counter.limit]
+    given: dict[str, Any] = {
+        "key": counter.key,
+        "about": counter.about and _digest(counter.about),
+        "now": now,
+        "ends_at": now + timedelta(seconds=seconds),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT, given)
+        tries, ends_at = cursor.fetchone()
+    if tries > times * counter.factor:
+        raise TooManyTries(counter.limit, max(1, ceil((ends_at - now).total_seconds())))
 
 
 def give_back(counters: Sequence[Counter]) -> None:
@@ -85,39 +97,38 @@ def forget(counters: Sequence[Counter]) -> None:
     Throttle.objects.filter(key__in=[counter.key for counter in counters]).delete()
 
 
-def take_sign_in(counters: Sequence[Counter], *, now: datetime) -> None:
-    """Count a try to sign in; `counters` are those of `of_sign_in`. Raises TooManyTries.
-
-    Once the tries for a name from all clients together are used up, each client still has one try
-    in a while. That slows down a guesser with many addresses, and the owner, who knows the
-    password, can still sign in.
-    """
-    *of_client, of_name, one_in_a_while = counters
-    take(of_client, now=now)
-    try:
-        take([of_name], now=now)
-    except TooManyTries:
-        take([one_in_a_while], now=now)
+def is_used_up(counter: Counter, *, now: datetime) -> bool:
+    """Return whether the next try would be refused."""
+    return Throttle.objects.filter(_used_up(counter), ends_at__gt=now).exists()
 
 
 def give_back_sign_in(counters: Sequence[Counter]) -> None:
     """Uncount a try to sign in that succeeded: this client's tries begin anew."""
-    if counters:
-        first, *of_networks, of_name, one_in_a_while = counters
-        forget([first, one_in_a_while])
-        give_back([*of_networks, of_name])
+    first, *of_networks, of_name = counters
+    forget([first, *filter(None, [of_name.slowed])])
+    give_back([*of_networks, of_name])
 
 
 def keeps_out(user: User, *, now: datetime) -> bool:
-    """Whether the user has tried too often to sign in, or to give their password, and from where
-    that was has to wait now. Somebody else may have tried in their name.
+    """Whether the user has tried too often to sign in, or to give their password or a code, and
+    from where that was has to wait now. Somebody else may have tried in their name.
     """
-    return _tries(user, running_at=now).exists()
+    names = Q(about__in=[_digest(user.username), _digest(user.email)])
+    used_up = names & Q(tries__gte=settings.THROTTLES["sign-in"][0])
+    for counter in [*of_password(user.pk), of_password_check(user.pk), *of_codes(user.pk)]:
+        used_up |= _used_up(counter)
+    return Throttle.objects.filter(used_up, ends_at__gt=now).exists()
 
 
 def let_in(user: User) -> None:
-    """Let the user try again, wherever they come from."""
-    _tries(user).delete()
+    """Let the user try again, wherever they come from, and be mailed to again."""
+    names = (user.username, user.email)
+    addresses = [user.email, *filter(None, [user.pending_email])]
+    about = [*names, *map(_of_all_clients, names), *map(_mail_to, addresses)]
+    counters = [*of_password(user.pk), of_password_check(user.pk)]
+    counters += [*of_codes(user.pk), of_recovery_code(user.pk)]
+    keys = [counter.key for counter in counters]
+    Throttle.objects.filter(Q(about__in=map(_digest, about)) | Q(key__in=keys)).delete()
 
 
 def forget_ended(now: datetime) -> int:
@@ -145,6 +156,13 @@ def network(address: str | None) -> str:
     return next(iter(networks(address)))
 
 
+def customer_network(address: str | None) -> str:
+    """Return what one customer of a provider has: an IPv4 address, or an IPv6 /56. A /48 often
+    belongs to many customers.
+    """
+    return list(networks(address))[:2][-1]
+
+
 def of_client(limit: str, address: str | None) -> list[Counter]:
     """What is counted of a client, whoever it names."""
     return [Counter(limit, (net,), factor=factor) for net, factor in networks(address).items()]
@@ -152,14 +170,18 @@ def of_client(limit: str, address: str | None) -> list[Counter]:
 
 def of_sign_in(name: str, address: str | None) -> list[Counter]:
     """What a try to sign in is counted by: the name with the client, the client alone, the name
-    alone, and what is left when the name is used up (see take_sign_in).
+    alone.
+
+    Once the tries for a name from all clients together are used up, each client still has one try
+    in a while. That slows down a guesser with many addresses, and the owner, who knows the
+    password, can still sign in.
     """
-    nets = list(networks(address))
+    about = _of_all_clients(name)
+    slowed = Counter("sign-in-slowed", (name, customer_network(address)), about)
     return [
-        Counter("sign-in", (name, nets[0]), about=name),
+        Counter("sign-in", (name, network(address)), about=name),
         *of_client("sign-in-address", address),
-        Counter("sign-in-name", (name,), about=_of_all_clients(name)),
-        Counter("sign-in-slowed", (name, nets[-1]), about=_of_all_clients(name)),
+        Counter("sign-in-name", (name,), about, slowed=slowed),
     ]
 
 
@@ -168,29 +190,75 @@ def _of_all_clients(name: str) -> str:
 
 
 def of_registration(email: str, address: str | None) -> list[Counter]:
-    """What a try to register is counted by: the client's address, and what is mailed."""
-    return [*of_client("register", address), *of_mail(email, address)]
+    """What a try to register is counted by: the client's address, the hash of the password, and
+    what is mailed.
+    """
+    return [
+        *of_client("register", address),
+        *of_client("password-check-address", address),
+        *of_mail(email, address),
+    ]
 
 
 def of_mail(email: str, address: str | None) -> list[Counter]:
     """What a mail that anybody may cause is counted by. An address gets few of them from one
-    client, so that nobody is flooded, and more from all, so that nobody is kept from getting any.
+    client, so that nobody is flooded, and more from all. Once those are used up, each client still
+    has one in a while, so that no stranger keeps the owner from getting any.
     """
+    about = _mail_to(email)
     return [
-        Counter("mail", (email, next(iter(networks(address))))),
+        *(Counter("mail", (email, net), about, n) for net, n in networks(address).items()),
         *of_client("mail-client", address),
-        *of_mail_by_staff(email),
+        _of_mailbox(email, customer_network(address)),
     ]
 
 
-def of_mail_by_staff(email: str) -> list[Counter]:
+def of_mail_by_staff(email: str, staff_id: object) -> list[Counter]:
     """What a mail that only staff may cause is counted by."""
-    return [Counter("mail-address", (email,))]
+    return [_of_mailbox(email, str(staff_id))]
+
+
+def _of_mailbox(email: str, sender: str) -> Counter:
+    about = _mail_to(email)
+    slowed = Counter("mail-slowed", (email, sender), about)
+    return Counter("mail-address", (email,), about, slowed=slowed)
+
+
+def _mail_to(email: str) -> str:
+    return f"mail to {email}"
 
 
 def of_password(user_id: object) -> list[Counter]:
     """What asking somebody who is signed in for their password is counted by."""
     return [Counter("password", (str(user_id),))]
+
+
+def of_registered_password(email: str) -> list[Counter]:
+    """What asking for the password of a registration with this address is counted by."""
+    return [Counter("password", ("registration", email))]
+
+
+def of_password_check(user_id: object) -> Counter:
+    """What the right passwords of a user are counted by."""
+    return Counter("password-check", (str(user_id),))
+
+
+def of_codes(user_id: object) -> list[Counter]:
+    """What the codes of a user's authenticator are counted by: in a short time, and a day."""
+    return [
+        Counter("second-factor", (str(user_id),)),
+        Counter("second-factor-day", (str(user_id),)),
+    ]
+
+
+def of_recovery_code(user_id: object) -> Counter:
+    """What the recovery codes of a user are counted by."""
+    return Counter("recovery-code", (str(user_id),))
+
+
+def of_mail_about_codes(user_id: object) -> list[Counter]:
+    """What the mails that tell a user of wrong codes are counted by."""
+    return [Counter("second-factor-mail", (str(user_id),))]
 
 
 def of_idempotency_key(device_id: object) -> list[Counter]:
@@ -203,16 +271,9 @@ def of_invitation(user_id: object) -> list[Counter]:
     return [Counter("invitation", (str(user_id),))]
 
 
-def _tries(user: User, *, running_at: datetime | None = None) -> QuerySet[Throttle]:
-    """What counts the tries of this user, by whichever name; only what is used up at an instant."""
-    names = Q(about__in=[_digest(user.username), _digest(user.email)])
-    passwords = Q(key__in=[counter.key for counter in of_password(user.pk)])
-    if running_at is None:
-        all_clients = [_digest(_of_all_clients(name)) for name in (user.username, user.email)]
-        return Throttle.objects.filter(names | passwords | Q(about__in=all_clients))
-    names &= Q(tries__gte=settings.THROTTLES["sign-in"][0])
-    passwords &= Q(tries__gte=settings.THROTTLES["password"][0])
-    return Throttle.objects.filter(names | passwords, ends_at__gt=running_at)
+def _used_up(counter: Counter) -> Q:
+    most = settings.THROTTLES[counter.limit][0] * counter.factor
+    return Q(key=counter.key, tries__gte=most)
 
 
 def _digest(*parts: str) -> bytes:

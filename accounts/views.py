@@ -56,7 +56,8 @@ class SignInView(LoginView):
     """Django's, up to the right password."""
 
     def form_valid(self, form: Any) -> HttpResponse:
-        return enter(self.request, form.get_user(), to=self.get_success_url())
+        name = form.cleaned_data["username"]
+        return enter(self.request, form.get_user(), to=self.get_success_url(), name=name)
 
 
 @in_pool(PASSWORDS)

@@ -20,7 +20,6 @@ from rest_framework.response import Response
 from accounts import archives, closing, emails, passwords, signup, tokens
 from accounts.hashers import TooManyHashes
 from accounts.quotas import DiskFull, QuotaReached
-from accounts.second_factor import TooManyCodes
 from accounts.throttles import TooManyTries
 from commands import batches, lifecycle
 from devices import enrolment, free_json, idempotency, times
@@ -110,11 +109,6 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
             return problem(request, 429, code="limit:archive", detail=detail, headers=headers)
         case TooManyTries() | TooManyHashes() | QuotaReached() | DiskFull():
             return refusal_of(request, exc)
-        case TooManyCodes():
-            detail = "Too many wrong codes. Try again later."
-            return problem(
-                request, 429, detail=detail, headers={"Retry-After": str(exc.retry_after)}
-            )
         case PermissionDenied():
             return problem(request, 403)
         case OperationalError():

@@ -129,8 +129,6 @@ class SecondFactor(models.Model):
     )
     seed = models.BinaryField(editable=False)
     last_step = models.BigIntegerField(editable=False, help_text="Of the last code that was used.")
-    tries = models.PositiveSmallIntegerField(default=0, editable=False)
-    tries_until = models.DateTimeField(null=True, editable=False)
     of_claimed_address = models.BooleanField(
         default=False,
         db_default=False,

@@ -27,6 +27,8 @@ PASSWORD = "a long enough passphrase"  # noqa: S105 - of nobody
 UNLIMITED = (
     "SIGN_IN_LIMIT",
     "SIGN_IN_ADDRESS_LIMIT",
+    "SIGN_IN_NAME_LIMIT",
+    "PASSWORD_CHECK_ADDRESS_LIMIT",
     "REGISTER_LIMIT",
     "MAIL_LIMIT",
     "MAIL_CLIENT_LIMIT",

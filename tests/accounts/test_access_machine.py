@@ -149,7 +149,9 @@ class AccessMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def verify(self, data: st.DataObject) -> None:
         held = self.draw(data, Scope.EMAIL_VERIFICATION)
-        if held and worked(lambda: signup.verify(held.what[1], now=timezone.now())):
+        if held and worked(
+            lambda: signup.verify(held.what[1], by=self.fresh(), now=timezone.now())
+        ):
             assert held.ends == self.ends
 
     # What ends access

@@ -94,7 +94,7 @@ def test_who_proves_an_address_later_keeps_the_second_factor(inbox: Inbox, addre
     else:
         emails.request_change(user, address)
     inbox.deliver()
-    signup.verify(secret_of(inbox.to(address)[0]), now=timezone.now())
+    signup.verify(secret_of(inbox.to(address)[0]), by=user, now=timezone.now())
     assert not SecondFactor.objects.get().of_claimed_address
     reset(address, inbox)
     assert second_factor.is_on(user)

@@ -51,10 +51,23 @@ def test_signing_up_leads_to_the_inbox_and_the_link_to_sign_in(client, inbox):
     assert "ada@example.org" in text(answer)
     assert opened(client, inbox, "ada@example.org") == "/verify-email"
     assert "ada" in text(client.get("/verify-email"))
-    answer = client.post("/verify-email", follow=True)
+    answer = client.post("/verify-email", {"password": PASSWORD}, follow=True)
     assert "Sign in as ada" in text(answer)
     client.post("/sign-in", {"username": "ada", "password": PASSWORD})
     assert client.get("/").status_code == 200
+
+
+def test_the_page_asks_for_the_password_and_leads_to_signing_up_again(client, inbox):
+    client.post("/sign-up", FORM)
+    opened(client, inbox, "ada@example.org")
+    assert 'name="password"' in text(client.get("/verify-email"))
+    assert client.post("/verify-email").status_code == 422
+    german = {"Accept-Language": "de"}
+    answer = client.post("/verify-email", {"password": "another"}, headers=german)
+    assert answer.status_code == 422
+    assert "Das ist nicht das Passwort, das bei der Registrierung" in text(answer)
+    assert 'href="/sign-up"' in text(answer)
+    assert not User.objects.exists()
 
 
 def test_looking_at_a_link_uses_nothing_up_and_shows_no_secret(client, inbox):
@@ -71,7 +84,7 @@ def test_looking_at_a_link_uses_nothing_up_and_shows_no_secret(client, inbox):
 def test_a_link_that_was_used_is_refused(client, inbox):
     client.post("/sign-up", FORM)
     opened(client, inbox, "ada@example.org")
-    client.post("/verify-email")
+    client.post("/verify-email", {"password": PASSWORD})
     answer = client.get(link(inbox, "ada@example.org"), follow=True)
     assert answer.status_code == 410
     assert client.post("/verify-email").status_code == 410
@@ -89,10 +102,10 @@ def test_a_name_that_was_taken_meanwhile_is_asked_for_again(client, inbox):
     client.post("/sign-up", FORM)
     opened(client, inbox, "ada@example.org")
     User.objects.create_user("ada", "other@example.org", PASSWORD)
-    answer = client.post("/verify-email")
+    answer = client.post("/verify-email", {"password": PASSWORD})
     assert answer.status_code == 422
     assert "This username is taken." in text(answer)
-    client.post("/verify-email", {"username": "ada2"})
+    client.post("/verify-email", {"username": "ada2", "password": PASSWORD})
     assert User.objects.get(email="ada@example.org").username == "ada2"
 
 
@@ -203,6 +216,10 @@ def test_the_address_is_changed_with_the_password_and_the_link(owner, owner_clie
     assert owner_client.post("/account/address", form).headers["Location"] == "/account"
     assert "new@example.org" in text(owner_client.get("/account"))
     opened(owner_client, inbox, "new@example.org")
+    assert 'name="password"' not in text(owner_client.get("/verify-email"))
+    elsewhere = Client()
+    opened(elsewhere, inbox, "new@example.org")
+    assert elsewhere.post("/verify-email").status_code == 422
     assert owner_client.post("/verify-email").headers["Location"] == "/account"
     owner.refresh_from_db()
     assert owner.email == "new@example.org"

@@ -48,8 +48,8 @@ def one_time(owner: User, inbox: Inbox) -> str:
 
 Maker = Callable[[User, Inbox], str]
 LINKS: list[tuple[Maker, str, dict[str, str]]] = [
-    (registration, "/verify-email", {}),
-    (new_address, "/verify-email", {}),
+    (registration, "/verify-email", {"password": PASSWORD}),
+    (new_address, "/verify-email", {"password": PASSWORD}),
     (invitation, "/join", {"username": "ada", "password": NEW}),
     (forgotten, "/password-reset", {"password": NEW}),
     (one_time, "/sign-in/link", {}),
@@ -84,7 +84,7 @@ def test_a_digest_in_the_place_of_a_secret_opens_nothing(
     for path in ("/verify-email", "/join", "/password-reset", "/sign-in/link"):
         assert client.get(f"{path}/{digest}", follow=True).status_code == 410
     bodies = {
-        "verify-email": {},
+        "verify-email": {"password": PASSWORD},
         "join": {"username": "ada", "password": NEW},
         "password-reset/confirm": {"password": NEW},
     }

@@ -46,7 +46,9 @@ class TestRefused:
             for who in ("ada", "bob")
         )
         answers.append(owner_api.post("/api/v1/auth/join", {**invited, "password": PASSWORD}))
-        answers.append(owner_api.post("/api/v1/auth/verify-email", registered))
+        answers.append(
+            owner_api.post("/api/v1/auth/verify-email", {**registered, "password": PASSWORD})
+        )
         assert_refused(answers, 422)
 
     def test_by_the_pages(self, name: str, owner: User, client: Client) -> None:

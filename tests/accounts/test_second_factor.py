@@ -6,10 +6,11 @@ import pyotp
 import pytest
 from django.db import IntegrityError
 
-from accounts import second_factor
-from accounts.models import RecoveryCode, SecondFactor
+from accounts import access, second_factor
+from accounts.models import RecoveryCode, SecondFactor, User
 from tests.concurrency import at_once
 from tests.factories import NOW, UserFactory, second_factor_of
+from tests.mail import link_of, text_of
 
 STEP = timedelta(seconds=30)
 
@@ -163,6 +164,91 @@ def test_a_right_code_begins_the_count_anew(owner, twin):
     for number in range(12):
         now = NOW + number * STEP
         assert is_right(owner, "000000" if number % 3 else twin.at(now), now) == (not number % 3)
+
+
+def guess(user, times, now=NOW, code="000000"):
+    """Give wrong codes; return how many of them were looked at."""
+    return sum(is_looked_at(user, code, now) for _ in range(times))
+
+
+def is_looked_at(user, code, now):
+    try:
+        second_factor.check(user, code, now=now)
+    except second_factor.WrongCode:
+        return True
+    except second_factor.TooManyCodes:
+        return False
+    raise AssertionError("The code was right.")
+
+
+def test_recovery_codes_work_when_somebody_has_used_up_the_tries_of_the_others(owner, twin):
+    codes = second_factor.new_recovery_codes(owner)
+    guess(owner, 6)
+    assert is_right(owner, codes[0])
+    # That gives nobody more codes of the authenticator to guess.
+    assert not is_looked_at(owner, "000000", NOW)
+
+
+def test_the_authenticator_works_when_somebody_has_used_up_the_tries_of_recovery_codes(owner, twin):
+    assert guess(owner, 7, code="a" * 16) == 5
+    assert is_right(owner, twin.at(NOW))
+
+
+def test_fifty_codes_of_a_user_are_looked_at_in_a_day(owner, twin):
+    looked_at = [guess(owner, 6, NOW + timedelta(minutes=15 * number)) for number in range(12)]
+    assert looked_at == [5] * 10 + [0] * 2
+    late = NOW + timedelta(hours=4)
+    with pytest.raises(second_factor.TooManyCodes) as refused:
+        second_factor.check(owner, twin.at(late), now=late)
+    assert (refused.value.limit, refused.value.retry_after) == ("second-factor-day", 20 * 3600)
+    codes = second_factor.new_recovery_codes(owner)
+    assert is_right(owner, codes[0], late)
+    tomorrow = NOW + timedelta(days=1)
+    assert is_right(owner, twin.at(tomorrow), tomorrow)
+
+
+def test_right_codes_do_not_count_in_a_day(owner, twin):
+    for number in range(60):
+        now = NOW + number * STEP
+        assert is_right(owner, twin.at(now), now)
+
+
+def test_the_end_of_access_lets_the_user_try_codes_again(owner, twin):
+    guess(owner, 6)
+    guess(owner, 6, code="a" * 16)
+    access.end_access(owner)
+    assert is_right(owner, twin.at(NOW))
+    assert is_looked_at(owner, "a" * 16, NOW)
+
+
+def test_no_number_of_ends_of_access_gives_more_codes_in_a_day(owner, twin):
+    looked_at = 0
+    for _ in range(12):
+        looked_at += guess(owner, 6)
+        access.end_access(owner)
+    assert looked_at == 50
+
+
+def test_the_user_is_told_by_mail_once_somebody_has_used_up_the_tries(owner, twin, inbox):
+    guess(owner, 4)
+    assert inbox.deliver() == 0
+    guess(owner, 2)
+    guess(owner, 6, NOW + timedelta(minutes=15))
+    inbox.deliver()
+    (told,) = inbox.to(owner.email)
+    assert told["Subject"] == "Somebody knows your password"
+    assert "owner" in text_of(told)
+    assert link_of(told).endswith("/password-reset")
+    guess(owner, 6, NOW + timedelta(days=1))
+    inbox.deliver()
+    assert len(inbox.to(owner.email)) == 2
+
+
+def test_nobody_is_told_at_an_address_that_may_not_be_theirs(owner, twin, inbox):
+    User.objects.update(email_verified_at=None)
+    guess(owner, 6)
+    assert inbox.deliver() == 1
+    assert inbox.mails == []
 
 
 @pytest.mark.django_db(transaction=True)

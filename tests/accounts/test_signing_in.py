@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyotp
 import pytest
@@ -77,8 +78,15 @@ def test_too_many_wrong_ones_are_told(half_way: Client, twin: pyotp.TOTP) -> Non
     for _ in range(5):
         half_way.post(CODE, {"code": "000000"})
     answer = half_way.post(CODE, {"code": code_of(twin)})
-    assert "Too many wrong codes" in answer.content.decode()
+    assert "Too many wrong codes. Wait a quarter of an hour" in answer.content.decode()
     assert not is_signed_in(half_way)
+
+
+def test_too_many_wrong_ones_of_a_day_are_told(half_way: Client, settings: Any) -> None:
+    settings.THROTTLES = {**settings.THROTTLES, "second-factor-day": (1, 86400)}
+    half_way.post(CODE, {"code": "000000"})
+    answer = half_way.post(CODE, {"code": "000000"})
+    assert "Wait until tomorrow, or use a recovery code" in answer.content.decode()
 
 
 def test_one_that_was_used_in_another_browser_does_not(
@@ -189,7 +197,9 @@ class TestProgram:
         for _ in range(5):
             assert self.refusal(anonymous_api, code="000000") == "second-factor-required"
         answer = anonymous_api.post(LOGIN, {**self.body, "code": code_of(twin)})
-        assert (answer.status_code, answer["Retry-After"]) == (429, "900")
+        assert answer.status_code == 429
+        assert 0 < int(answer["Retry-After"]) <= 900
+        assert answer.json()["type"] == "urn:telemetry:problem:limit:second-factor"
         assert answer["Content-Type"] == "application/problem+json"
 
     def test_once(self, anonymous_api: Api, twin: pyotp.TOTP) -> None:

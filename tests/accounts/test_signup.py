@@ -14,6 +14,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from accounts import closing, emails, rights, signup, tasks, tokens
 from accounts.models import AuditEvent, Registration, User
+from accounts.throttles import TooManyTries
 from tests.concurrency import at_once
 from tests.factories import PASSWORD, StaffFactory, UserFactory
 from tests.mail import Inbox, html_of, link_of, secret_of, text_of
@@ -35,8 +36,8 @@ def mailed_secret(inbox: Inbox, address: str = ADDRESS) -> str:
     return secret_of(inbox.to(address)[-1])
 
 
-def verify(secret, **given):
-    return signup.verify(secret, now=timezone.now(), **given)
+def verify(secret, password=PASSWORD, **given):
+    return signup.verify(secret, password=password, now=timezone.now(), **given)
 
 
 def test_who_opens_the_link_becomes_a_user_who_can_sign_in(inbox):
@@ -71,15 +72,17 @@ def test_a_name_is_shown_in_a_mail_as_it_is_and_never_as_html(inbox, settings):
 def test_a_link_works_once_and_for_a_day(inbox):
     register()
     secret = mailed_secret(inbox)
+    late = timezone.now() + timedelta(hours=24, seconds=1)
     with pytest.raises(tokens.TokenRefused):
-        signup.verify(secret, now=timezone.now() + timedelta(hours=24, seconds=1))
+        signup.verify(secret, password=PASSWORD, now=late)
     verify(secret)
     with pytest.raises(tokens.TokenRefused):
         verify(secret)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_twenty_who_open_a_link_at_once_one_succeeds(inbox):
+def test_of_twenty_who_open_a_link_at_once_one_succeeds(inbox, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "password": (20, 900)}
     register()
     secret = mailed_secret(inbox)
     outcomes = at_once(*[lambda: verify(secret)] * 20)
@@ -90,7 +93,6 @@ def test_of_twenty_who_open_a_link_at_once_one_succeeds(inbox):
 
 def test_a_registration_holds_neither_name_nor_address(inbox):
     register("ada", "mallory@example.org")
-    register("eve", ADDRESS)
     register("ada", ADDRESS)
     assert verify(mailed_secret(inbox)).username == "ada"
     # What the others wait for is over, or needs another name.
@@ -99,6 +101,63 @@ def test_a_registration_holds_neither_name_nor_address(inbox):
         verify(theirs)
     assert verify(theirs, username="mallory").email == "mallory@example.org"
     assert not Registration.objects.exists()
+
+
+class TestSomebodyElseRegistersMyAddress:
+    """The stranger knows the password that they registered, and I read the mail."""
+
+    def test_whoever_reads_the_mail_does_not_make_an_account_of_the_stranger(self, inbox):
+        register("stranger", password="a password of a stranger")
+        secret = mailed_secret(inbox)
+        for password in ("", "a password of my own"):
+            with pytest.raises(ValidationError) as refused:
+                verify(secret, password)
+            assert set(refused.value.error_dict) == {"password"}
+        assert not User.objects.exists()
+
+    def test_i_start_over_and_my_link_works_and_the_ones_before_do_not(self, inbox):
+        register("ada", password="a password of a stranger")
+        theirs = mailed_secret(inbox)
+        signup.resend(ADDRESS)
+        theirs_again = mailed_secret(inbox)
+        register("ada", "ADA@example.org")
+        mine = mailed_secret(inbox, "ADA@example.org")
+        for secret in (theirs, theirs_again):
+            with pytest.raises(tokens.TokenRefused):
+                verify(secret, "a password of a stranger")
+        verify(mine)
+        assert authenticate(username="ada", password=PASSWORD)
+
+    def test_a_registration_replaces_no_invitation(self, inbox, staff, settings):
+        settings.REGISTRATION = "open"
+        invitation = signup.invite(staff, ADDRESS, now=timezone.now())
+        register()
+        assert Registration.objects.filter(pk=invitation.pk).exists()
+
+    def test_the_password_is_not_guessed_without_end(self, inbox, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "password": (2, 900)}
+        register()
+        secret = mailed_secret(inbox)
+        for _ in range(2):
+            with pytest.raises(ValidationError):
+                verify(secret, "wrong")
+        with pytest.raises(TooManyTries):
+            verify(secret)
+
+    def test_a_stranger_who_is_a_user_already_gets_my_address_no_other_way(self, inbox, stranger):
+        emails.request_change(stranger, ADDRESS)
+        secret = mailed_secret(inbox)
+        with pytest.raises(ValidationError):
+            verify(secret, "a password of my own")
+        # The stranger, who is signed in, does not read the mail.
+        assert signup.verify(secret, by=stranger, now=timezone.now()) == stranger
+
+    def test_nobody_is_asked_for_a_password_that_there_is_not(self, inbox):
+        user = UserFactory.create(username="mailed", email_verified_at=None)
+        user.set_unusable_password()
+        user.save()
+        signup.resend(user.email)
+        assert verify(mailed_secret(inbox, user.email), "") == user
 
 
 @pytest.mark.parametrize("username", ["owner", "OWNER"])
@@ -348,7 +407,9 @@ class TestInvitations:
         client.get(f"/join/{invitation}")
         assert client.post("/join", form).status_code == (302 if invited else 403)
         client.get(f"/verify-email/{registration}")
-        assert client.post("/verify-email").status_code == (302 if registered else 403)
+        assert client.post("/verify-email", {"password": PASSWORD}).status_code == (
+            302 if registered else 403
+        )
         assert User.objects.filter(username="ada").exists() == invited
         assert User.objects.filter(username="bob").exists() == registered
 

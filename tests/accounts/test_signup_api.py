@@ -34,11 +34,22 @@ def test_registering_verifying_and_logging_in(anonymous_api, inbox):
     login = {"username": "ada", "password": PASSWORD}
     assert anonymous_api.post(f"{AUTH}/login", login).status_code == 401
     inbox.deliver()
-    token = {"token": secret_of(inbox.mails[0])}
+    token = {"token": secret_of(inbox.mails[0]), "password": PASSWORD}
     assert anonymous_api.post(f"{AUTH}/verify-email", token).status_code == 204
     answer = anonymous_api.post(f"{AUTH}/login", login)
     assert Api(answer.json()["token"]).get(ME).json()["username"] == "ada"
     assert pointers(anonymous_api.post(f"{AUTH}/verify-email", token)) == {("/token", "refused")}
+
+
+def test_the_link_alone_makes_nobody_a_user(anonymous_api, inbox):
+    anonymous_api.post(f"{AUTH}/register", body())
+    inbox.deliver()
+    token = {"token": secret_of(inbox.mails[0])}
+    refused = anonymous_api.post(f"{AUTH}/verify-email", token)
+    assert pointers(refused) == {("/password", "required")}
+    refused = anonymous_api.post(f"{AUTH}/verify-email", {**token, "password": "wrong"})
+    assert pointers(refused) == {("/password", "wrong-password")}
+    assert not User.objects.exists()
 
 
 @pytest.mark.parametrize("path", ["register", "verify-email/resend", "password-reset"])
@@ -162,7 +173,7 @@ def test_another_address_holds_once_it_is_proven(owner, owner_api, anonymous_api
     answer = owner_api.patch(ME, given).json()
     assert (answer["email"], answer["pending_email"]) == (owner.email, "new@example.org")
     inbox.deliver()
-    token = {"token": secret_of(inbox.to("new@example.org")[0])}
+    token = {"token": secret_of(inbox.to("new@example.org")[0]), "password": PASSWORD}
     assert anonymous_api.post(f"{AUTH}/verify-email", token).status_code == 204
     assert owner_api.get(ME).json()["email"] == "new@example.org"
 

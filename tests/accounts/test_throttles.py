@@ -128,7 +128,7 @@ class TestOneNameFromManyClients:
 
     def sign_in(self, client, now=NOW):
         counters = throttles.of_sign_in("Ada", client)
-        throttles.take_sign_in(counters, now=now)
+        throttles.take(counters, now=now)
         return counters
 
     def test_each_client_has_one_try_in_a_while_when_the_tries_of_all_are_used_up(self):
@@ -154,6 +154,12 @@ class TestOneNameFromManyClients:
         with pytest.raises(TooManyTries):
             self.sign_in("2001:db8:1:2::1")
 
+    def test_another_customer_of_the_same_provider_has_a_try_of_their_own(self):
+        for number in range(5):
+            self.sign_in(f"192.0.2.{number}")
+        self.sign_in("2001:db8:1:100::1")
+        self.sign_in("2001:db8:1:200::1")
+
     def test_staff_let_the_user_in_again(self, owner):
         User.objects.update(username="ada")
         owner.refresh_from_db()
@@ -162,3 +168,59 @@ class TestOneNameFromManyClients:
         throttles.let_in(owner)
         for _ in range(2):
             self.sign_in("192.0.2.5")
+
+
+class TestMailToOneAddress:
+    """What a stranger has mailed to the owner, until no more is mailed for the stranger."""
+
+    @pytest.fixture(autouse=True)
+    def _five_a_day(self, settings):
+        settings.THROTTLES = {
+            **settings.THROTTLES,
+            "mail": (3, 3600),
+            "mail-address": (5, 86400),
+            "mail-slowed": (1, 3600),
+        }
+
+    def ask(self, client, now=NOW, email="owner@example.org"):
+        take(throttles.of_mail(email, client), now=now)
+
+    def use_up(self):
+        for number in range(5):
+            self.ask(f"192.0.2.{number}")
+
+    def test_the_owner_still_gets_one_when_strangers_have_used_them_up(self):
+        self.use_up()
+        self.ask("198.51.100.1")
+        with pytest.raises(TooManyTries) as refused:
+            self.ask("198.51.100.1")
+        assert (refused.value.limit, refused.value.retry_after) == ("mail-slowed", 3600)
+        self.ask("198.51.100.1", NOW + timedelta(hours=1))
+
+    def test_staff_can_still_have_the_link_mailed(self, staff):
+        self.use_up()
+        take(throttles.of_mail_by_staff("owner@example.org", staff.pk), now=NOW)
+        with pytest.raises(TooManyTries):
+            take(throttles.of_mail_by_staff("owner@example.org", staff.pk), now=NOW)
+
+    def test_staff_let_the_owner_be_mailed_to_again(self, owner):
+        self.use_up()
+        for client in ("198.51.100.1", "192.0.2.1"):
+            self.ask(client)
+        self.ask("198.51.100.1", email="stranger@example.org")
+        throttles.let_in(owner)
+        for client in ("198.51.100.1", "192.0.2.1"):
+            for _ in range(2):
+                self.ask(client)
+
+    @pytest.mark.parametrize(
+        ("network", "factor"), [("2001:db8:0:{:x}::1", 4), ("2001:db8:0:{:x}00::1", 16)]
+    )
+    def test_many_networks_of_one_client_have_a_limit_together(self, settings, network, factor):
+        settings.THROTTLES = {**settings.THROTTLES, "mail-address": (1000, 86400)}
+        clients = (network.format(number) for number in range(1, 100))
+        for _ in range(3 * factor):
+            self.ask(next(clients))
+        with pytest.raises(TooManyTries) as refused:
+            self.ask(next(clients))
+        assert refused.value.limit == "mail"

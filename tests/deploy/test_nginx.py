@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -174,3 +175,39 @@ def test_half_a_header_is_not_waited_for_on_any_port(nginx: Nginx) -> None:
         connection.settimeout(PATIENCE)
         assert connection.recv(1) == b""
         connection.close()
+
+
+LINKS = ["password-reset", "verify-email", "join", "sign-in/link"]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("link", LINKS)
+def test_the_secret_of_a_mailed_link_is_in_no_log(nginx: Nginx, link: str, tls: bool) -> None:
+    secret = f"tsv_{'0aZ' * 16}{int(tls)}"
+    status, headers, _ = ask(nginx, "GET", f"/{link}/{secret}", tls=tls)
+    assert status == (302 if tls else 301)
+    assert (secret in headers["location"]) == (not tls)
+    ask(nginx, "GET", "/sign-in?after-the-link", tls=tls)
+    logged = wait_for_line(nginx, "/sign-in?after-the-link")
+    assert secret not in logged + (nginx.folder / "error.log").read_text()
+
+
+def test_the_secret_of_a_link_is_in_no_log_while_the_site_is_down() -> None:
+    if shutil.which("nginx") is None:
+        pytest.skip("No nginx on this machine.")
+    secret = f"tsv_{'0aZ' * 16}2"
+    with Nginx(free_port(), free_port()) as alone:
+        assert ask(alone, "GET", f"/verify-email/{secret}")[0] == 502
+        assert ask(alone, "GET", "/sign-in")[0] == 502
+        logged = wait_for_line(alone, "/sign-in")
+        errors = (alone.folder / "error.log").read_text()
+        assert "/sign-in" in errors
+        assert secret not in logged + errors
+
+
+def wait_for_line(nginx: Nginx, part: str) -> str:
+    """Return what nginx has logged of requests, once a line has this part."""
+    deadline = time.monotonic() + PATIENCE
+    while part not in (logged := (nginx.folder / "access.log").read_text()):
+        assert time.monotonic() < deadline, logged
+    return logged

@@ -67,8 +67,8 @@ MUTATIONS = [
     Mutation(
         "throttle",
         "accounts/throttles.py",
-        "if tries > times:",
-        "if tries > 1000 * times:",
+        "if tries > times * counter.factor:",
+        "if tries > 1000 * times * counter.factor:",
         "tests/accounts/test_throttles.py",
     ),
     Mutation(

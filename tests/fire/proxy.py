@@ -19,7 +19,7 @@ pid {folder}/pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 2048; }}
 http {{
-    access_log off;
+    access_log {folder}/access.log;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;

@@ -64,6 +64,7 @@ def test_from_signing_up_to_a_password_that_was_forgotten(
     expect(page.get_by_role("button", name="Send another one in")).to_be_disabled()
 
     secrets = [open_mail(page, inbox, "Confirm your e-mail address")]
+    page.get_by_label("Your password").fill(FIRST)
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_role("status")).to_have_text("Your address is confirmed. Sign in as ada.")
     sign_in(page, site, FIRST)

@@ -68,6 +68,14 @@ def test_a_secret_in_a_path_is_cut_short(lines: list[dict[str, Any]]) -> None:
     assert paths == [f"/api/v1/{token[:8]}…"]
 
 
+@pytest.mark.parametrize("link", ["password-reset", "verify-email", "join", "sign-in/link"])
+def test_the_secret_of_a_mailed_link_is_cut_short(lines: list[dict[str, Any]], link: str) -> None:
+    secret = f"tsv_{'0aZ' * 16}0"
+    Client().get(f"/{link}/{secret}")
+    assert [line["path"] for line in lines if "path" in line] == [f"/{link}/{secret[:8]}…"]
+    assert secret[8:] not in json.dumps(list(lines))
+
+
 def test_every_line_of_a_request_tells_which(lines: list[dict[str, Any]]) -> None:
     answer = Api().get("/api/v1/nothing")
     logging.getLogger("elsewhere").warning("said %s", "so")

@@ -31,11 +31,13 @@ HASHES = {
     "/api/v1/auth/password",
     "/api/v1/auth/password-reset/confirm",
     "/api/v1/auth/register",
+    "/api/v1/auth/verify-email",
     "/api/v1/users/me",
     "/join",
     "/password-reset/new",
     "/sign-in",
     "/sign-up",
+    "/verify-email",
 }
 """Where a password is sent."""
 
