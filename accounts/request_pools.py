@@ -28,24 +28,28 @@ def in_pool(name: str) -> Callable[[View], View]:
 
 WINDOW = 0.5
 """Seconds in which requests of devices are counted together."""
-MANY = 25
-"""Requests of devices in a window from which on what takes long gives way to them."""
+MANY, FEW = 25, 3
+"""Requests of devices in a window: from MANY on long work gives way to them, until there are fewer
+than FEW. With one limit for both, long work that once slows the devices down would then no longer
+give way to them.
+"""
 REST = 3
 """Times as long as a part of long work has taken it rests."""
 
 
 class _Devices:
-    """Requests of devices to this process, in the window that runs and in the one before."""
+    """Requests of devices to this process in the current window, and whether they are many."""
 
     window = 0
     count = 0
-    before = 0
+    are_many = False
 
 
 def _move_on() -> None:
     window = int(time.monotonic() / WINDOW)
     if window != _Devices.window:
-        _Devices.before = _Devices.count if window == _Devices.window + 1 else 0
+        if window > _Devices.window + 1 or _Devices.count < FEW:
+            _Devices.are_many = False
         _Devices.window, _Devices.count = window, 0
 
 
@@ -53,12 +57,14 @@ def note_device() -> None:
     """Count a request of a device."""
     _move_on()
     _Devices.count += 1
+    if _Devices.count >= MANY:
+        _Devices.are_many = True
 
 
 def are_devices_sending() -> bool:
     """Return whether devices keep this process so busy that what takes long gives way to them."""
     _move_on()
-    return max(_Devices.count, _Devices.before) >= MANY
+    return _Devices.are_many
 
 
 class Rests:

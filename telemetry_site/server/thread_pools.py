@@ -41,7 +41,7 @@ class Limits:
     """Requests of one client that may wait."""
     gives_way: bool = True
     """Whether a thread rests after its work while many devices send."""
-    longest_rest: float = 2.0
+    longest_rest: float = 4.0
     """Seconds."""
 
 

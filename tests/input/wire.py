@@ -2,11 +2,12 @@
 
 import http.client
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-PATIENCE = 20
+PATIENCE = 120
 """Seconds that only a failure waits for."""
 
 
@@ -80,6 +81,11 @@ class Line:
         answer = self._ask(request, half=half)
         if answer.status == 0 and was_open:
             # The site had closed it before.
+            answer = self._ask(request, half=half)
+        deadline = time.monotonic() + PATIENCE
+        while answer.status == 503 and time.monotonic() < deadline:
+            # All threads for passwords or files were busy: nothing has been looked at.
+            time.sleep(float(answer.headers.get("retry-after", 1)))
             answer = self._ask(request, half=half)
         return answer
 

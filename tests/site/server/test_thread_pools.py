@@ -199,18 +199,30 @@ def test_while_few_devices_send_a_thread_goes_on_at_once(monkeypatch):
     in_pool(LIMITS, scenario)
 
 
-def test_devices_are_given_way_to_when_many_send_and_no_longer_than_they_do(monkeypatch):
+def test_devices_are_given_way_to_from_when_many_send_until_few_do(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(request_pools.time, "monotonic", lambda: now[0])
-    assert not request_pools.are_devices_sending()
-    for _ in range(request_pools.MANY - 1):
-        request_pools.note_device()
-    assert not request_pools.are_devices_sending()
-    request_pools.note_device()
-    assert request_pools.are_devices_sending()
-    now[0] += request_pools.WINDOW
-    assert request_pools.are_devices_sending()
-    now[0] += request_pools.WINDOW
+
+    def send(number: int) -> None:
+        now[0] += request_pools.WINDOW
+        for _ in range(number):
+            request_pools.note_device()
+
+    def are_many_after(*numbers: int) -> bool:
+        for number in numbers:
+            send(number)
+        return request_pools.are_devices_sending()
+
+    many, few = request_pools.MANY, request_pools.FEW
+    assert not are_many_after(many - 1)
+    assert not are_many_after(many - 1)
+    assert are_many_after(many)
+    # What they are slowed down to by the work is enough for it to go on giving way.
+    assert are_many_after(few, few, few)
+    assert not are_many_after(few - 1, 0)
+    assert not are_many_after(few)
+    assert are_many_after(many)
+    now[0] += 2 * request_pools.WINDOW
     assert not request_pools.are_devices_sending()
 
 
