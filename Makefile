@@ -1,17 +1,17 @@
-# The verbs of this project. Each sets up what it needs; nothing is installed by hand.
+# The commands of this project. Each target installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := var/bench/venv
-FIRE := var/fire/venv
+RESILIENCE := var/resilience/venv
 CHECK := var/check/venv
 
-.PHONY: run test check bench resilience fix schema messages shots clean
+.PHONY: run test check bench resilience fix schema messages screenshots clean
 
-run: $(VENV)/runtime.stamp ## Everything on this machine, until Ctrl-C
+run: $(VENV)/runtime.stamp ## Run the site on this machine until Ctrl-C
 	@exec $(BIN)/python manage.py run
 
-test: $(VENV)/develop.stamp ## The whole suite, with coverage
+test: $(VENV)/develop.stamp ## Run the whole test suite with coverage
 	$(BIN)/python -m tests.browser
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -19,7 +19,7 @@ test: $(VENV)/develop.stamp ## The whole suite, with coverage
 	@$(BIN)/coverage report
 
 check: export DATA_DIR := $(CURDIR)/var/test
-check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Everything that can be checked without running the site
+check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Check formatting, types, import rules, migrations, API schema and packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/djade --check $(shell find templates -name '*.html')
@@ -32,35 +32,36 @@ check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Everything that can be chec
 	$(CHECK)/bin/python -m tests.audit
 	$(CHECK)/bin/cyclonedx-py requirements requirements.txt --output-reproducible --output-file var/sbom.json
 
-bench: $(BENCH)/bench.stamp ## Measure it beside its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
+bench: $(BENCH)/bench.stamp ## Measure the site and its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
 	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
 
-resilience: $(VENV)/develop.stamp $(FIRE)/fire.stamp ## Keep its promises while things go wrong; NAMES="away crash" only some
-	@$(BIN)/python -m tests.fire $(NAMES)
+resilience: $(VENV)/develop.stamp $(RESILIENCE)/resilience.stamp ## Test the site under faults, overload and attacks; NAMES="database_outage crash" only some
+	@$(BIN)/python -m resilience $(NAMES)
 
-fix: $(VENV)/develop.stamp ## Format, and mend what can be mended by itself
+fix: $(VENV)/develop.stamp ## Format, and fix what can be fixed automatically
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/djade $(shell find templates -name '*.html')
 
-schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml and docs/limits.md from the code
+schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml, docs/limits.md and docs/configuration.md
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 	DJANGO_SETTINGS_MODULE=telemetry_site.settings $(BIN)/python -m telemetry_site.limits > docs/limits.md
+	$(BIN)/python -m tests.configuration > docs/configuration.md
 
-messages: $(VENV)/develop.stamp ## Bring locale/*/LC_MESSAGES/django.po up to date with the sources, and compile them
+messages: $(VENV)/develop.stamp ## Update locale/*/LC_MESSAGES/django.po from the sources and compile them
 	$(BIN)/python -m tests.messages
 
-shots: $(VENV)/develop.stamp ## Pictures of every page below var/shots, and those of the README
+screenshots: $(VENV)/develop.stamp ## Take pictures of every page (var/screenshots) and those of the README
 	$(BIN)/python -m tests.browser
-	$(BIN)/python -m tests.shots
+	$(BIN)/python -m tests.screenshots
 
-clean: ## Remove what was set up; the data in var/ stays
+clean: ## Remove everything that was installed; keep the data in var/
 	rm -rf $(VENV) .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: PYTHON=python3.12 make …"; exit 1; }
-	@echo "Making the virtual environment in $(VENV) …"
+	@echo "Creating the virtual environment in $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/runtime.stamp: requirements.txt | $(VENV)/bin/python
@@ -80,12 +81,12 @@ $(BENCH)/bench.stamp: requirements.txt requirements-bench.txt | $(BENCH)/bin/pyt
 	@$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-bench.txt
 	@touch $@
 
-$(FIRE)/bin/python: | $(VENV)/bin/python
-	@$(BIN)/python -m venv $(FIRE)
+$(RESILIENCE)/bin/python: | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(RESILIENCE)
 
-$(FIRE)/fire.stamp: requirements.txt requirements-fire.txt | $(FIRE)/bin/python
+$(RESILIENCE)/resilience.stamp: requirements.txt requirements-resilience.txt | $(RESILIENCE)/bin/python
 	@echo "Installing packages …"
-	@$(FIRE)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-fire.txt
+	@$(RESILIENCE)/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements-resilience.txt
 	@touch $@
 
 $(CHECK)/bin/python: | $(VENV)/bin/python

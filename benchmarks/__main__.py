@@ -13,7 +13,7 @@ from benchmarks import database, machine, report
 from benchmarks.bench import Bench, Measurement
 from benchmarks.client import Refused
 from benchmarks.progress import say
-from benchmarks.rows import Row
+from benchmarks.reading_rows import Row
 from benchmarks.servers import DidNotStart, NotHere
 from benchmarks.work import LONG, MEASUREMENTS
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmarks import cast, database, stored
+from benchmarks import cast, database, dataset
 from benchmarks.cast import Cast
-from benchmarks.rows import Row
-from benchmarks.stored import Stored
+from benchmarks.dataset import Stored
+from benchmarks.reading_rows import Row
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Bench:
     def large_stored(self) -> Stored:
         """What the larger database holds; loading it takes a while the first time."""
         assert self.large_cast
-        return stored.load(self.large, self.stored)
+        return dataset.load(self.large, self.stored)
 
     def _ready(self, name: str) -> Cast:
         database.prepare(name)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from telemetry.readings import Reading, make
+from telemetry.ingest.validation import Reading, build_reading
 
 MINUTE_MS = 60_000
 
@@ -78,7 +78,7 @@ def rows(size: int, number: int, *, devices: Sequence[UUID], start: datetime) ->
         for n in range(size):
             t, h = values(n)
             time = minute + timedelta(milliseconds=n * (MINUTE_MS // size))
-            reading = make(device, "climate", {"t": round(t, 2), "h": round(h, 1)}, time)
+            reading = build_reading(device, "climate", {"t": round(t, 2), "h": round(h, 1)}, time)
             batch.append(as_row(reading, created_at))
         made.append(batch)
     return made

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from benchmarks.database import environment
-from benchmarks.places import ROOT
+from benchmarks.paths import ROOT
 
 DEVICES = 100
 """How many devices send in turn."""
@@ -40,11 +40,11 @@ def make(devices: int, name: str) -> dict[str, object]:
     """Find or make the user and the devices, and give each a new token."""
     from django.utils import timezone
 
-    from accounts import tokens
     from accounts.models import User
-    from devices import enrolment
+    from accounts.tokens import services as tokens
+    from devices import services as device_services
     from devices.models import Device
-    from telemetry import partitions
+    from telemetry.retention import partitions
 
     now = timezone.now()
     partitions.ensure_ahead(now)
@@ -52,9 +52,9 @@ def make(devices: int, name: str) -> dict[str, object]:
     if user is None:
         user = User.objects.create_user("bench", "bench@example.org")
     for number in range(user.devices.filter(name__startswith=f"{name} ").count(), devices):
-        enrolment.register(user, name=f"{name} {number:04}")
+        device_services.create_device(user, name=f"{name} {number:04}")
     senders = Device.objects.filter(user=user, name__startswith=f"{name} ").order_by("name")
-    secrets = [enrolment.rotate_token(device, now=now)[1] for device in senders]
+    secrets = [device_services.rotate_token(device, now=now)[1] for device in senders]
     user_token = tokens.issue(user, scope=tokens.Scope.AUTH, now=now)[1]
     return {
         "user_token": user_token.text,

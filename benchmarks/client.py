@@ -11,7 +11,7 @@ from itertools import repeat
 from typing import Any
 
 from benchmarks.bodies import Batch
-from benchmarks.places import HOST
+from benchmarks.paths import HOST
 
 
 class Refused(Exception):

@@ -15,8 +15,8 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from benchmarks.places import FOLDER, ROOT
-from telemetry_site.embedded.server import running_server
+from benchmarks.paths import FOLDER, ROOT
+from common.db.embedded.server import running_server
 
 EMPTY = "empty"
 

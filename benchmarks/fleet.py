@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import database
-from benchmarks.places import FOLDER, HOST, PEERS, PORT, ROOT
+from benchmarks.paths import FOLDER, HOST, PEERS, PORT, ROOT
 from benchmarks.servers import NotHere, Server
 
 BIN = Path(sys.executable).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import database
-from benchmarks.places import ROOT
+from benchmarks.paths import ROOT
 
 PACKAGES = ["django", "djangorestframework", "psycopg", "granian", "fastapi", "asyncpg", "uvicorn"]
 

@@ -24,7 +24,7 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from benchmarks import bodies, cast, database
 from benchmarks.client import Refused
-from benchmarks.places import ROOT
+from benchmarks.paths import ROOT
 
 APPS = ("accounts", "commands", "devices", "telemetry", "telemetry_site")
 PACKAGES = ("rest_framework", "django", "psycopg", "msgspec", "whitenoise")
@@ -36,7 +36,7 @@ def main() -> None:
     database.prepare(database.EMPTY)
     told = cast.assemble(database.EMPTY)
     os.environ.update(database.environment(database.EMPTY))
-    os.environ["SERVES_REQUESTS"] = "true"
+    os.environ["IS_WEB_PROCESS"] = "true"
     django.setup()
     application = WSGIHandler()
 

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from benchmarks.places import RESULTS, ROOT
-from benchmarks.rows import Row
+from benchmarks.paths import RESULTS, ROOT
+from benchmarks.reading_rows import Row
 
 HEADER = ["work", "unit", "ours", "peer", "peer's", "ratio", "goal", ""]
 PERFORMANCE = ROOT / "docs" / "performance.md"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.places import FOLDER, HOST, ROOT
+from benchmarks.paths import FOLDER, HOST, ROOT
 
 PATIENCE = 60.0
 """Seconds a server has to begin to answer."""

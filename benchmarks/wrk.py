@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.bodies import Batch
 from benchmarks.client import Refused
-from benchmarks.places import FOLDER, HOST, LOAD
+from benchmarks.paths import FOLDER, HOST, LOAD
 from benchmarks.servers import Server
 
 CONNECTIONS = 16

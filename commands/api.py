@@ -15,19 +15,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import IsUser
+from accounts.authentication.drf import IsAuthenticatedUser
 from accounts.models import User
-from accounts.strict import StrictSerializer
-from commands import catalogue, lifecycle
+from commands import catalogue
+from commands import services as command_services
 from commands.models import COMMAND_NAME, Command, CommandType
-from devices import idempotency, presence, times
-from devices.authentication import IsDevice, reachable_device, speaking_device
-from devices.fields import ObjectField, TimeField
+from common import timestamps
+from common.api import idempotency_keys
+from common.api.fields import JSONObjectField, StrictDateTimeField
+from common.api.serializers import StrictSerializer
+from devices import presence
+from devices.authentication import IsDevice, get_accessible_device, request_device
 from devices.models import Device, DeviceToken
 
 OUTCOMES = [
-    (lifecycle.Status.EXECUTED.value, "executed"),
-    (lifecycle.Status.FAILED.value, "failed"),
+    (command_services.Status.EXECUTED.value, "executed"),
+    (command_services.Status.FAILED.value, "failed"),
 ]
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -38,42 +41,42 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 class CommandBody(StrictSerializer):
     command_name = serializers.RegexField(COMMAND_NAME)
-    payload = ObjectField(required=False, default=dict)
+    payload = JSONObjectField(required=False, default=dict)
     expires_in = serializers.IntegerField(
         required=False,
         min_value=1,
-        max_value=int(lifecycle.LONGEST_LIFE.total_seconds()),
+        max_value=int(command_services.LONGEST_LIFE.total_seconds()),
         help_text="Seconds after which it is no longer delivered; else as the catalogue says.",
     )
 
 
-class OutcomeBody(StrictSerializer):
+class CommandResultSerializer(StrictSerializer):
     status = serializers.ChoiceField(OUTCOMES)
-    executed_at = TimeField(required=False)
-    result = ObjectField(required=False, allow_null=True, default=None)
+    executed_at = StrictDateTimeField(required=False)
+    result = JSONObjectField(required=False, allow_null=True, default=None)
     reason = serializers.ChoiceField(
-        [lifecycle.Reason.DEVICE, lifecycle.Reason.REJECTED],
+        [command_services.Reason.DEVICE, command_services.Reason.REJECTED],
         required=False,
         help_text="Why it failed: the device could not do it, or refused to.",
     )
 
     def validate_executed_at(self, executed_at: datetime) -> datetime:
-        if detail := times.out_of_range(executed_at, now=timezone.now()):
+        if detail := timestamps.range_error(executed_at, now=timezone.now()):
             raise serializers.ValidationError(detail, code="time-out-of-range")
         return executed_at
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["status"] == lifecycle.Status.EXECUTED and "reason" in attrs:
+        if attrs["status"] == command_services.Status.EXECUTED and "reason" in attrs:
             detail = "Only what failed has a reason."
             raise serializers.ValidationError({"reason": [detail]}, code="not-allowed")
         return attrs
 
 
 class CommandAnswer(serializers.ModelSerializer[Command]):
-    payload = ObjectField()
-    result = ObjectField(allow_null=True)
+    payload = JSONObjectField()
+    result = JSONObjectField(allow_null=True)
     # The device's own word, and so of any year; the framework writes those before 1000 short.
-    executed_at = TimeField(allow_null=True)
+    executed_at = StrictDateTimeField(allow_null=True)
 
     class Meta:
         model = Command
@@ -119,26 +122,26 @@ class CommandList(GenericAPIView[Command]):
     serializer_class = CommandAnswer
 
     def get_queryset(self) -> QuerySet[Command]:
-        return reachable_device(self.request, self.kwargs["device_id"]).commands.all()
+        return get_accessible_device(self.request, self.kwargs["device_id"]).commands.all()
 
     @extend_schema(operation_id="devices_commands_list")
     def get(self, request: Request, device_id: UUID) -> Response:
         page = self.paginate_queryset(self.get_queryset()) or []
-        return self.get_paginated_response(shown_many(page, timezone.now()))
+        return self.get_paginated_response(serialize_commands(page, timezone.now()))
 
     @extend_schema(
         request=CommandBody, responses={201: CommandAnswer}, parameters=[IDEMPOTENCY_KEY]
     )
     def post(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
+        device = get_accessible_device(request, device_id)
         body = CommandBody(data=request.data)
         body.is_valid(raise_exception=True)
-        command = lifecycle.issue(
+        command = command_services.create_command(
             device,
-            issued_by=speaking_user(request),
+            issued_by=request_user(request),
             now=timezone.now(),
             idempotency_key=idempotency_key(request),
-            **asked_of(body),
+            **command_kwargs(body),
         )
         return Response(CommandAnswer(command).data, status=status.HTTP_201_CREATED)
 
@@ -146,16 +149,18 @@ class CommandList(GenericAPIView[Command]):
 class CommandDetail(APIView):
     """One command: its owner looks at it, its device answers it."""
 
-    permission_classes = (IsUser | IsDevice,)
+    permission_classes = (IsAuthenticatedUser | IsDevice,)
 
     @extend_schema(responses=CommandAnswer)
     def get(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
-        command = reachable_device(request, device_id).commands.get(pk=command_id)
+        command = get_accessible_device(request, device_id).commands.get(pk=command_id)
         return Response(CommandAnswer(command.as_of(timezone.now())).data)
 
-    @extend_schema(request=OutcomeBody, responses=CommandAnswer)
+    @extend_schema(request=CommandResultSerializer, responses=CommandAnswer)
     def patch(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
-        return answer(request, reachable_device(request, device_id), command_id)
+        return record_result_response(
+            request, get_accessible_device(request, device_id), command_id
+        )
 
 
 class CommandCancel(APIView):
@@ -163,8 +168,8 @@ class CommandCancel(APIView):
 
     @extend_schema(request=None, responses=CommandAnswer)
     def post(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
-        command = reachable_device(request, device_id).commands.get(pk=command_id)
-        return Response(CommandAnswer(lifecycle.cancel(command, now=timezone.now())).data)
+        command = get_accessible_device(request, device_id).commands.get(pk=command_id)
+        return Response(CommandAnswer(command_services.cancel(command, now=timezone.now())).data)
 
 
 CLAIMED_AT_ONCE = re.compile(r"[1-9][0-9]?", re.ASCII)
@@ -172,9 +177,9 @@ CLAIMED_AT_ONCE = re.compile(r"[1-9][0-9]?", re.ASCII)
 
 def claim_limit(query: QueryDict) -> int:
     """How many commands to claim at the most: `limit`, from 1 to CLAIM_LIMIT."""
-    text = query.get("limit") or str(lifecycle.CLAIM_LIMIT)
-    if not CLAIMED_AT_ONCE.fullmatch(text) or int(text) > lifecycle.CLAIM_LIMIT:
-        detail = f"From 1 to {lifecycle.CLAIM_LIMIT}."
+    text = query.get("limit") or str(command_services.CLAIM_LIMIT)
+    if not CLAIMED_AT_ONCE.fullmatch(text) or int(text) > command_services.CLAIM_LIMIT:
+        detail = f"From 1 to {command_services.CLAIM_LIMIT}."
         raise serializers.ValidationError({"limit": [detail]}, code="invalid")
     return int(text)
 
@@ -197,9 +202,9 @@ class CommandRetry(APIView):
 
     @extend_schema(request=None, responses={201: CommandAnswer}, parameters=[IDEMPOTENCY_KEY])
     def post(self, request: Request, device_id: UUID, command_id: UUID) -> Response:
-        command = lifecycle.retry(
-            reachable_device(request, device_id).commands.get(pk=command_id),
-            issued_by=speaking_user(request),
+        command = command_services.resend(
+            get_accessible_device(request, device_id).commands.get(pk=command_id),
+            issued_by=request_user(request),
             now=timezone.now(),
             idempotency_key=idempotency_key(request),
         )
@@ -211,11 +216,11 @@ class CommandTypes(APIView):
 
     @extend_schema(operation_id="devices_command_types_list", responses=CommandTypesAnswer)
     def get(self, request: Request, device_id: UUID) -> Response:
-        kinds = catalogue.for_device(reachable_device(request, device_id))
+        kinds = catalogue.for_device(get_accessible_device(request, device_id))
         return Response({"results": CommandTypeAnswer(kinds, many=True).data})
 
 
-class Claim(APIView):
+class ClaimCommandsView(APIView):
     """Fetch the commands that wait for the asking device, oldest first."""
 
     permission_classes = (IsDevice,)
@@ -232,7 +237,7 @@ class Claim(APIView):
             ),
             OpenApiParameter(
                 "limit",
-                {"type": "integer", "minimum": 1, "maximum": lifecycle.CLAIM_LIMIT},
+                {"type": "integer", "minimum": 1, "maximum": command_services.CLAIM_LIMIT},
                 description="Commands at the most.",
             ),
         ],
@@ -240,44 +245,46 @@ class Claim(APIView):
     )
     def get(self, request: Request) -> Response:
         now = timezone.now()
-        device = speaking_device(request)
+        device = request_device(request)
         presence.mark_seen(device, now=now)
         limit = claim_limit(request.query_params)
         # Where nobody waits a wrong one is as wrong.
         claim_wait(request.query_params)
-        claimed = lifecycle.claim(device, now=now, limit=limit)
+        claimed = command_services.claim(device, now=now, limit=limit)
         if not claimed:
             return Response(status=status.HTTP_204_NO_CONTENT)
-        return Response({"results": shown_many(claimed, now)})
+        return Response({"results": serialize_commands(claimed, now)})
 
 
-class Outcome(APIView):
+class CommandResultView(APIView):
     """Answer a command as the device it was for."""
 
     permission_classes = (IsDevice,)
 
-    @extend_schema(request=OutcomeBody, responses=CommandAnswer)
+    @extend_schema(request=CommandResultSerializer, responses=CommandAnswer)
     def patch(self, request: Request, command_id: UUID) -> Response:
-        return answer(request, speaking_device(request), command_id)
+        return record_result_response(request, request_device(request), command_id)
 
 
-def answer(request: Request, device: Device, command_id: UUID) -> Response:
+def record_result_response(request: Request, device: Device, command_id: UUID) -> Response:
     """Store the outcome of a command in the request's body."""
     now = timezone.now()
     command = device.commands.get(pk=command_id)
-    body = OutcomeBody(data=request.data)
+    body = CommandResultSerializer(data=request.data)
     body.is_valid(raise_exception=True)
     if isinstance(request.auth, DeviceToken):
         presence.mark_seen(device, now=now)
-    return Response(CommandAnswer(lifecycle.finish(command, now=now, **body.validated_data)).data)
+    return Response(
+        CommandAnswer(command_services.record_result(command, now=now, **body.validated_data)).data
+    )
 
 
-def shown_many(commands: list[Command], now: datetime) -> list[dict[str, Any]]:
+def serialize_commands(commands: list[Command], now: datetime) -> list[dict[str, Any]]:
     """Commands as they stand at `now`."""
     return list(CommandAnswer([command.as_of(now) for command in commands], many=True).data)
 
 
-def asked_of(body: CommandBody) -> dict[str, Any]:
+def command_kwargs(body: CommandBody) -> dict[str, Any]:
     """What a checked body asks for, as the domain takes it."""
     asked = dict(body.validated_data)
     seconds = asked.pop("expires_in", None)
@@ -289,11 +296,11 @@ def idempotency_key(request: Request) -> str:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return ""
-    idempotency.check(key)
+    idempotency_keys.validate_key(key)
     return str(key)
 
 
-def speaking_user(request: Request) -> User:
+def request_user(request: Request) -> User:
     """The user whose token or session came with the request."""
     assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
     return request.user

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from commands import schemas
-from commands.models import DEFAULT_LIFE, CommandType
-from devices.free_json import Fault, InvalidJSON
+from commands import payload_schema
+from commands.models import DEFAULT_TTL, CommandType
+from common.strict_json import InvalidJSONValue, JSONError
 from devices.models import Device
 
 
@@ -31,11 +31,11 @@ def check(kinds: list[CommandType], command_name: str, payload: Any) -> timedelt
     A type without a catalogue takes any command. Raises InvalidJSON with a pointer to each fault.
     """
     if not kinds:
-        return timedelta(seconds=DEFAULT_LIFE)
+        return timedelta(seconds=DEFAULT_TTL)
     known = {kind.command_name: kind for kind in kinds}
     if command_name not in known:
         detail = _("This type of device knows %(names)s.") % {"names": ", ".join(known)}
-        raise InvalidJSON([Fault("/command_name", "unknown-command", detail)])
-    if found := schemas.faults(known[command_name].payload_schema, payload):
-        raise InvalidJSON(found)
+        raise InvalidJSONValue([JSONError("/command_name", "unknown-command", detail)])
+    if found := payload_schema.validation_errors(known[command_name].payload_schema, payload):
+        raise InvalidJSONValue(found)
     return timedelta(seconds=known[command_name].default_expiry)

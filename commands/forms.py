@@ -12,11 +12,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
-from commands import batches, lifecycle, schemas
-from commands.models import COMMAND_NAME, DEFAULT_LIFE, Command, CommandBatch, CommandType
-from commands.schema_form import PayloadForm
-from devices.free_json import InvalidJSON
-from devices.idempotency import IdempotencyKeyReused
+from commands import payload_schema
+from commands import services as command_services
+from commands.batches import services as batches
+from commands.models import COMMAND_NAME, DEFAULT_TTL, Command, CommandBatch, CommandType
+from commands.payload_form import PayloadForm
+from common.api.idempotency_keys import IdempotencyKeyReused
+from common.strict_json import InvalidJSONValue
 from devices.models import Device
 
 LIVES = {
@@ -47,12 +49,12 @@ class CommandForm(PayloadForm):
         self.kind = known.get(asked, first)
         schema = self.kind.payload_schema if self.kind else {}
         # With a broken one there is a field for JSON, and the domain says what is wrong.
-        super().__init__(schema if schemas.is_usable(schema) else {}, data)
-        life = self.kind.default_expiry if self.kind else DEFAULT_LIFE
-        self.fields["expires_in"] = _life_field(life)
+        super().__init__(schema if payload_schema.is_valid_schema(schema) else {}, data)
+        life = self.kind.default_expiry if self.kind else DEFAULT_TTL
+        self.fields["expires_in"] = _ttl_field(life)
         # Sent twice by mistake, a form is one command.
         self.fields["once"] = forms.RegexField(
-            r"^[0-9a-f]{32}\Z", required=False, widget=forms.HiddenInput, initial=_once
+            r"^[0-9a-f]{32}\Z", required=False, widget=forms.HiddenInput, initial=_new_form_id
         )
         self.fields["command_name"] = _name_field(self.kind, asked)
         self.order_fields(["command_name"])
@@ -78,7 +80,7 @@ class CommandForm(PayloadForm):
             "idempotency_key": self.cleaned_data["once"],
         }
 
-    def add_faults(self, error: InvalidJSON) -> None:
+    def add_faults(self, error: InvalidJSONValue) -> None:
         """Show each fault at its field."""
         for fault in error.faults:
             if fault.pointer == "/command_name":
@@ -90,11 +92,11 @@ class CommandForm(PayloadForm):
         """The new batch, or None when the form tells why there is none."""
         try:
             return batches.issue(devices, issued_by=issued_by, now=timezone.now(), **self.command)
-        except InvalidJSON as error:
+        except InvalidJSONValue as error:
             self.add_faults(error)
         except ValidationError as error:
             self.add_error(None, error)
-        except batches.NoneTaken as error:
+        except batches.AllRejected as error:
             reasons = sorted({refusal["detail"] for refusal in error.refused})
             self.add_error(None, ValidationError([_("None of these devices takes it."), *reasons]))
         except IdempotencyKeyReused:
@@ -104,12 +106,14 @@ class CommandForm(PayloadForm):
     def send(self, device: Device, *, issued_by: User) -> Command | None:
         """The new command, or None when the form tells why there is none."""
         try:
-            return lifecycle.issue(device, issued_by=issued_by, now=timezone.now(), **self.command)
-        except InvalidJSON as error:
+            return command_services.create_command(
+                device, issued_by=issued_by, now=timezone.now(), **self.command
+            )
+        except InvalidJSONValue as error:
             self.add_faults(error)
         except ValidationError as error:
             self.add_error(None, error)
-        except lifecycle.QueueFull:
+        except command_services.QueueFull:
             self.add_queue_full()
         except IdempotencyKeyReused:
             self.add_sent_before()
@@ -124,7 +128,7 @@ class CommandForm(PayloadForm):
         """Tell that this very form was sent with other values; once more it is a new one."""
         posted: Any = self.data
         self.data = posted.copy()
-        self.data["once"] = _once()  # type: ignore[index]
+        self.data["once"] = _new_form_id()  # type: ignore[index]
         self.add_error(None, _("This form has been sent already. Send it again if you mean it."))
 
 
@@ -163,11 +167,11 @@ class FilterForm(forms.Form):
         }
 
 
-def _once() -> str:
+def _new_form_id() -> str:
     return uuid4().hex
 
 
-def _life_field(default: int) -> forms.Field:
+def _ttl_field(default: int) -> forms.Field:
     lives = LIVES if default in LIVES else {**LIVES, default: _words(default)}
     return forms.ChoiceField(
         label=_("Waits for the device at most"),

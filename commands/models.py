@@ -13,12 +13,12 @@ from django.utils.translation import ngettext
 from accounts.models import User
 from devices.models import Device
 
-ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 """How often a command is handed out; elsewhere a lost answer cycles for ever."""
 COMMAND_NAME = r"^[A-Za-z0-9_.:-]{1,64}\Z"
-DEFAULT_LIFE = 3600
+DEFAULT_TTL = 3600
 """Seconds that a command waits where nobody says otherwise."""
-LONGEST_LIFE = 30 * 24 * 3600
+MAX_TTL = 30 * 24 * 3600
 
 
 class CommandType(models.Model):
@@ -41,8 +41,8 @@ class CommandType(models.Model):
     )
     default_expiry = models.PositiveIntegerField(
         _("default expiry"),
-        default=DEFAULT_LIFE,
-        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_LIFE)],
+        default=DEFAULT_TTL,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_TTL)],
         help_text=_("Seconds that one waits for its device, unless its sender says otherwise."),
     )
 
@@ -56,7 +56,7 @@ class CommandType(models.Model):
                 fields=["device_type", "command_name"], name="command_types_name_unique_per_type"
             ),
             models.CheckConstraint(
-                condition=Q(default_expiry__range=(1, LONGEST_LIFE)),
+                condition=Q(default_expiry__range=(1, MAX_TTL)),
                 name="command_types_default_expiry_in_range",
             ),
         ]
@@ -123,7 +123,7 @@ class CommandQuerySet(models.QuerySet["Command"]):
 
     def waiting(self, now: datetime) -> Self:
         """Neither finished nor out of time or of attempts, oldest first."""
-        answerable = Q(attempts__lt=ATTEMPTS) | Q(lease_until__gt=now)
+        answerable = Q(attempts__lt=MAX_ATTEMPTS) | Q(lease_until__gt=now)
         return self.filter(answerable, status="pending", expires_at__gt=now).order_by(
             "created_at", "id"
         )
@@ -254,7 +254,7 @@ class Command(models.Model):
                 name="commands_expire_after_creation",
             ),
             models.CheckConstraint(
-                condition=Q(attempts__lte=ATTEMPTS), name="commands_attempts_bounded"
+                condition=Q(attempts__lte=MAX_ATTEMPTS), name="commands_attempts_bounded"
             ),
             models.CheckConstraint(
                 condition=Q(status="pending", finished_at=None)
@@ -279,7 +279,7 @@ class Command(models.Model):
     def as_of(self, now: datetime) -> "Command":
         """This command as it stands at `now`, whether or not the worker has noted its end."""
         if self.status == self.Status.PENDING:
-            given_up = self.lease_until if self.attempts >= ATTEMPTS else None
+            given_up = self.lease_until if self.attempts >= MAX_ATTEMPTS else None
             if given_up and given_up <= min(now, self.expires_at):
                 self._end(self.Reason.ATTEMPTS, given_up)
             elif self.expires_at <= now:

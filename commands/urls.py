@@ -1,11 +1,13 @@
 from django.urls import path
 
 from commands import api as doors
-from commands import batch_api, batch_views, views
+from commands import views
+from commands.batches import api as batches_api
+from commands.batches import views as batches_views
 
 api = [
-    path("device/commands", doors.Claim.as_view()),
-    path("device/commands/<uuid:command_id>", doors.Outcome.as_view()),
+    path("device/commands", doors.ClaimCommandsView.as_view()),
+    path("device/commands/<uuid:command_id>", doors.CommandResultView.as_view()),
     path("devices/<uuid:device_id>/commands", doors.CommandList.as_view()),
     path("devices/<uuid:device_id>/commands/<uuid:command_id>", doors.CommandDetail.as_view()),
     path(
@@ -13,18 +15,18 @@ api = [
     ),
     path("devices/<uuid:device_id>/commands/<uuid:command_id>/retry", doors.CommandRetry.as_view()),
     path("devices/<uuid:device_id>/command-types", doors.CommandTypes.as_view()),
-    path("command-batches", batch_api.BatchList.as_view()),
-    path("command-batches/<uuid:batch_id>", batch_api.BatchDetail.as_view()),
-    path("command-batches/<uuid:batch_id>/commands", batch_api.BatchCommands.as_view()),
-    path("command-batches/<uuid:batch_id>/cancel", batch_api.BatchCancel.as_view()),
+    path("command-batches", batches_api.BatchList.as_view()),
+    path("command-batches/<uuid:batch_id>", batches_api.BatchDetail.as_view()),
+    path("command-batches/<uuid:batch_id>/commands", batches_api.BatchCommands.as_view()),
+    path("command-batches/<uuid:batch_id>/cancel", batches_api.BatchCancel.as_view()),
 ]
 pages = [
-    path("commands/many", batch_views.send_many, name="send-many"),
-    path("commands/batches", batch_views.batch_list, name="command-batches"),
-    path("commands/batches/<uuid:batch_id>", batch_views.batch_page, name="command-batch"),
+    path("commands/many", batches_views.send_many, name="send-many"),
+    path("commands/batches", batches_views.batch_list, name="command-batches"),
+    path("commands/batches/<uuid:batch_id>", batches_views.batch_page, name="command-batch"),
     path(
         "commands/batches/<uuid:batch_id>/cancel",
-        batch_views.batch_cancel,
+        batches_views.batch_cancel,
         name="command-batch-cancel",
     ),
     path("devices/<uuid:device_id>/commands", views.send, name="device-commands"),

@@ -14,12 +14,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.authentication.requests import AuthenticatedRequest
 from accounts.models import User
-from accounts.views import SignedInRequest
-from commands import catalogue, lifecycle
+from commands import catalogue
+from commands import services as command_services
 from commands.forms import CommandForm
-from commands.models import ATTEMPTS, Command
-from devices.free_json import InvalidJSON
+from commands.models import MAX_ATTEMPTS, Command
+from common.strict_json import InvalidJSONValue
 from devices.models import Device
 
 SHOWN = 10
@@ -27,7 +28,7 @@ SHOWN = 10
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def send(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+def send(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """The form of a command; sent, a command. What is wrong with it is shown at its field."""
     device = _device(request.user, device_id)
     kinds = catalogue.for_device(device)
@@ -40,10 +41,10 @@ def send(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     sent = form.send(device, issued_by=request.user) if form.is_valid() else None
     if not sent:
         return _form(request, device, form, status=422)
-    if not is_partial(request):
+    if not is_htmx(request):
         return redirect(reverse("device", args=[device.pk]) + "#commands")
     context = {
-        **newest(device, now=timezone.now()),
+        **recent_commands_context(device, now=timezone.now()),
         "form": CommandForm(kinds, command_name=sent.command_name if kinds else ""),
         "sent": sent,
     }
@@ -52,24 +53,26 @@ def send(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 
 @login_required
 @require_safe
-def recent(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+def recent(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """The newest commands as they stand: asked for again and again while someone looks."""
     device = _device(request.user, device_id)
-    return render(request, "commands/_list.html", newest(device, now=timezone.now()))
+    return render(
+        request, "commands/_list.html", recent_commands_context(device, now=timezone.now())
+    )
 
 
 @login_required
 @require_safe
-def timeline(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
+def timeline(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
     """What has become of one command; the part that changes is asked for again and again."""
     device = _device(request.user, device_id)
     commands = device.commands.select_related("issued_by", "batch")
     command = get_object_or_404(commands, pk=command_id).as_of(timezone.now())
-    page = "commands/_timeline.html" if is_partial(request) else "commands/timeline.html"
+    page = "commands/_timeline.html" if is_htmx(request) else "commands/timeline.html"
     context = {
         "device": device,
         "command": command,
-        "attempts_limit": ATTEMPTS,
+        "attempts_limit": MAX_ATTEMPTS,
         "retries": list(command.retries.all()[:SHOWN]),
         "own_batch": command.batch and command.batch.issued_by_id == request.user.pk,
     }
@@ -78,14 +81,16 @@ def timeline(request: SignedInRequest, device_id: UUID, command_id: UUID) -> Htt
 
 @login_required
 @require_POST
-def cancel(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
+def cancel(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
     """Take a command back, unless it has ended: then what is shown tells how."""
     device = _device(request.user, device_id)
     command = get_object_or_404(device.commands.all(), pk=command_id)
-    with suppress(lifecycle.AlreadyFinished):
-        lifecycle.cancel(command, now=timezone.now())
-    if is_partial(request):
-        return render(request, "commands/_list.html", newest(device, now=timezone.now()))
+    with suppress(command_services.AlreadyFinished):
+        command_services.cancel(command, now=timezone.now())
+    if is_htmx(request):
+        return render(
+            request, "commands/_list.html", recent_commands_context(device, now=timezone.now())
+        )
     if request.POST.get("back") == "timeline":
         return redirect("device-command", device.pk, command.pk)
     return redirect(reverse("device", args=[device.pk]) + "#commands")
@@ -93,30 +98,35 @@ def cancel(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpR
 
 @login_required
 @require_POST
-def retry(request: SignedInRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
+def retry(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
     """Send a command again, and go on to the new one; of two clicks the second finds the first."""
     device = _device(request.user, device_id)
     old = get_object_or_404(device.commands.all(), pk=command_id)
     once = f"retry-{old.pk}-{request.POST.get('retries', '')[:10]}"
     try:
-        new = lifecycle.retry(old, issued_by=request.user, now=timezone.now(), idempotency_key=once)
-    except lifecycle.StillPending:
+        new = command_services.resend(
+            old, issued_by=request.user, now=timezone.now(), idempotency_key=once
+        )
+    except command_services.StillPending:
         return redirect("device-command", device.pk, old.pk)
-    except lifecycle.QueueFull:
+    except command_services.QueueFull:
         messages.error(request, _("Too many commands wait for this device. Cancel one, or wait."))
-    except InvalidJSON as error:
+    except InvalidJSONValue as error:
         messages.error(request, _("It no longer fits what this device can be asked: %s") % error)
     else:
         return redirect("device-command", device.pk, new.pk)
     return redirect("device-command", device.pk, old.pk)
 
 
-def panel(device: Device, *, now: datetime) -> dict[str, Any]:
+def command_panel_context(device: Device, *, now: datetime) -> dict[str, Any]:
     """What the form and the list of commands are rendered from."""
-    return {**newest(device, now=now), "form": CommandForm(catalogue.for_device(device))}
+    return {
+        **recent_commands_context(device, now=now),
+        "form": CommandForm(catalogue.for_device(device)),
+    }
 
 
-def newest(device: Device, *, now: datetime) -> dict[str, Any]:
+def recent_commands_context(device: Device, *, now: datetime) -> dict[str, Any]:
     """What the list of commands is rendered from."""
     commands = [command.as_of(now) for command in device.commands.all()[:SHOWN]]
     pending = any(command.status == Command.Status.PENDING for command in commands)
@@ -135,7 +145,7 @@ def confirmation(request: HttpRequest, form: CommandForm, target: str) -> dict[s
     return {"title": form.title, "target": target, "payload": form.payload, "again": again}
 
 
-def is_partial(request: HttpRequest) -> bool:
+def is_htmx(request: HttpRequest) -> bool:
     """Whether a part of the page is asked for, and not a page."""
     return "HX-Request" in request.headers
 
@@ -153,9 +163,9 @@ def _form(
     asked: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    if is_partial(request):
+    if is_htmx(request):
         page = "commands/_form.html"
     else:
         page = "commands/confirm.html" if asked else "commands/send.html"
-    context = {**newest(device, now=timezone.now()), "form": form, "asked": asked}
+    context = {**recent_commands_context(device, now=timezone.now()), "form": form, "asked": asked}
     return render(request, page, context, status=status)

@@ -14,19 +14,20 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import confirmation
-from accounts.audited import AuditedAdmin
-from accounts.authentication import lacks_code
-from accounts.autocomplete import CheckedAutocomplete
-from accounts.filters import AutocompleteFilter, media_of
+from accounts.audit.admin_base import AuditedAdmin
+from accounts.authentication.drf import lacks_code
+from accounts.authentication.login import sign_in_anew
 from accounts.models import User
-from accounts.signing_in import sign_in_anew
-from devices import distinct, enrolment
+from common.admin import confirmation
+from common.admin.filters import AutocompleteFilter, autocomplete_media
+from common.admin.widgets import SafeAutocompleteSelect
+from common.db import loose_index_scan
+from devices import services as device_services
 from devices.forms import JSONObjectField
 from devices.models import Device
 
-TYPES_LISTED = 50
-ROTATED_AT_ONCE = 100
+MAX_TYPES_LISTED = 50
+MAX_ROTATED_TOKENS = 100
 
 
 class DeviceForm(forms.ModelForm[Device]):
@@ -86,8 +87,8 @@ class TypeFilter(admin.SimpleListFilter):
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        living = distinct.values(
-            Device, "device_type", limit=TYPES_LISTED, where="deleted_at IS NULL"
+        living = loose_index_scan.distinct_values(
+            Device, "device_type", limit=MAX_TYPES_LISTED, where="deleted_at IS NULL"
         )
         return [(kind, kind) for kind in living]
 
@@ -129,7 +130,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
 
     @property
     def media(self) -> forms.Media:
-        return super().media + media_of(self)
+        return super().media + autocomplete_media(self)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         return Device.objects.filter(deleted_at=None).with_presence(timezone.now())
@@ -173,10 +174,12 @@ class DeviceAdmin(AuditedAdmin[Device]):
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if change:
-            enrolment.change(obj, **{field: form.cleaned_data[field] for field in form.fields})
+            device_services.update_device(
+                obj, **{field: form.cleaned_data[field] for field in form.fields}
+            )
             return
         values = dict(form.cleaned_data)
-        device, secret = enrolment.register(values.pop("user"), **values)
+        device, secret = device_services.create_device(values.pop("user"), **values)
         obj.pk, obj._state.adding = device.pk, False
         obj.first_secret = secret.text  # type: ignore[attr-defined]
 
@@ -192,7 +195,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
         return self._confirmed(
             request,
             queryset,
-            lambda rows: enrolment.deactivate(rows, now=timezone.now()),
+            lambda rows: device_services.deactivate(rows, now=timezone.now()),
             title=gettext("Deactivate devices"),
             words=gettext(
                 "Their tokens are refused from now on: they send nothing and fetch no commands. "
@@ -206,7 +209,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
         return self._confirmed(
             request,
             queryset,
-            lambda rows: enrolment.reactivate(rows, now=timezone.now()),
+            lambda rows: device_services.reactivate(rows, now=timezone.now()),
             title=gettext("Reactivate devices"),
             words=gettext("They are let in again with the tokens they have."),
             button=gettext("Reactivate"),
@@ -214,12 +217,12 @@ class DeviceAdmin(AuditedAdmin[Device]):
 
     @admin.action(description=_("Change the owner …"), permissions=["change"])
     def change_owner(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
-        widget = CheckedAutocomplete(Device._meta.get_field("user"), self.admin_site)
-        form = OwnerForm(widget, request.POST if confirmation.confirmed(request) else None)
+        widget = SafeAutocompleteSelect(Device._meta.get_field("user"), self.admin_site)
+        form = OwnerForm(widget, request.POST if confirmation.is_confirmed(request) else None)
         return self._confirmed(
             request,
             queryset,
-            lambda rows: enrolment.change_owner(rows, now=timezone.now(), **form.cleaned_data),
+            lambda rows: device_services.transfer(rows, now=timezone.now(), **form.cleaned_data),
             title=gettext("Change the owner"),
             words=gettext(
                 "The devices and all their readings belong to the new owner from now on. Tokens "
@@ -236,10 +239,12 @@ class DeviceAdmin(AuditedAdmin[Device]):
     ) -> HttpResponse | None:
         if lacks_code(request):
             return sign_in_anew(request)
-        rows = confirmation.chosen(self, request, queryset, limit=ROTATED_AT_ONCE)
-        if rows and confirmation.confirmed(request):
+        rows = confirmation.selected_or_error(self, request, queryset, limit=MAX_ROTATED_TOKENS)
+        if rows and confirmation.is_confirmed(request):
             now = timezone.now()
-            fresh = [(device, enrolment.rotate_token(device, now=now)[1].text) for device in rows]
+            fresh = [
+                (device, device_services.rotate_token(device, now=now)[1].text) for device in rows
+            ]
             return self._show_secrets(request, fresh)
         words = gettext(
             "Each gets one new token, shown once, on the next page. The token it speaks with works "
@@ -264,7 +269,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
         )
 
     def decommission(self, request: HttpRequest, rows: Sequence[Device]) -> int:
-        return enrolment.decommission(*rows, now=timezone.now())
+        return device_services.soft_delete(*rows, now=timezone.now())
 
     def delete_model(self, request: HttpRequest, obj: Device) -> None:
         self.decommission(request, [obj])
@@ -280,7 +285,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "user":
             kwargs["queryset"] = User.objects.filter(is_active=True)
-            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
+            kwargs["widget"] = SafeAutocompleteSelect(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def _confirmed(
@@ -293,8 +298,8 @@ class DeviceAdmin(AuditedAdmin[Device]):
         **asked: Any,
     ) -> HttpResponse | None:
         """Ask first; once that is answered, do it and say how many devices it changed."""
-        rows = confirmation.chosen(self, request, queryset)
-        if not (rows and confirmation.confirmed(request) and (form is None or form.is_valid())):
+        rows = confirmation.selected_or_error(self, request, queryset)
+        if not (rows and confirmation.is_confirmed(request) and (form is None or form.is_valid())):
             return self._ask(request, rows, form=form, **asked)
         changed = work(rows)
         words = ngettext("%(count)d device.", "%(count)d devices.", changed) % {"count": changed}
@@ -303,7 +308,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
         return None
 
     def _ask(self, request: HttpRequest, rows: list[Device], **asked: Any) -> HttpResponse | None:
-        return confirmation.page(self, request, rows, **asked) if rows else None
+        return confirmation.render_confirmation(self, request, rows, **asked) if rows else None
 
     def _show_secrets(
         self, request: HttpRequest, secrets: list[tuple[Device, str]]

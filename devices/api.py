@@ -14,12 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import IsUser, require_code
+from accounts.authentication.drf import IsAuthenticatedUser, require_code
 from accounts.models import User
-from accounts.strict import StrictSerializer
-from devices import enrolment, live, presence, refusals
-from devices.authentication import IsDevice, reachable_device, speaking_device
-from devices.fields import ObjectField
+from common.api.fields import JSONObjectField
+from common.api.serializers import StrictSerializer
+from devices import live_url, presence, rejections
+from devices import services as device_services
+from devices.authentication import IsDevice, get_accessible_device, request_device
 from devices.models import (
     LONGEST_INTERVAL,
     METADATA_KEYS_LIMIT,
@@ -35,7 +36,7 @@ METADATA_KEY = re.compile(r"metadata\.([A-Za-z0-9_.-]{1,64})", re.ASCII)
 class DeviceBody(StrictSerializer):
     name = serializers.CharField(max_length=200)
     device_type = serializers.CharField(max_length=64, required=False)
-    metadata = ObjectField(required=False)
+    metadata = JSONObjectField(required=False)
     expected_interval = serializers.IntegerField(
         min_value=1, max_value=LONGEST_INTERVAL, required=False
     )
@@ -43,7 +44,7 @@ class DeviceBody(StrictSerializer):
 
 class DeviceAnswer(serializers.ModelSerializer[Device]):
     status = serializers.SerializerMethodField()
-    metadata = ObjectField()
+    metadata = JSONObjectField()
 
     class Meta:
         model = Device
@@ -98,7 +99,7 @@ class NewTokenAnswer(TokenAnswer):
         fields = (*TokenAnswer.Meta.fields, "token")  # type: ignore[assignment]
 
 
-class SelfAnswer(serializers.Serializer[Any]):
+class CurrentDeviceSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     pending_commands = serializers.IntegerField()
@@ -133,7 +134,7 @@ class DeviceList(GenericAPIView[Device]):
         ],
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(filtered(self.get_queryset(), request))
+        page = self.paginate_queryset(filter_devices(self.get_queryset(), request))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(request=DeviceBody, responses={201: NewDeviceAnswer})
@@ -142,8 +143,8 @@ class DeviceList(GenericAPIView[Device]):
         body.is_valid(raise_exception=True)
         require_code(request)
         assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
-        device, secret = enrolment.register(request.user, **body.validated_data)
-        answer = {**_shown(device), "token": secret.text}
+        device, secret = device_services.create_device(request.user, **body.validated_data)
+        answer = {**_serialize_device(device), "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
 
 
@@ -152,18 +153,20 @@ class DeviceDetail(APIView):
 
     @extend_schema(responses=DeviceAnswer)
     def get(self, request: Request, device_id: UUID) -> Response:
-        return Response(_shown(reachable_device(request, device_id)))
+        return Response(_serialize_device(get_accessible_device(request, device_id)))
 
     @extend_schema(request=DeviceBody(partial=True), responses=DeviceAnswer)
     def patch(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
+        device = get_accessible_device(request, device_id)
         body = DeviceBody(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
-        return Response(_shown(enrolment.change(device, **body.validated_data)))
+        return Response(
+            _serialize_device(device_services.update_device(device, **body.validated_data))
+        )
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, device_id: UUID) -> Response:
-        enrolment.decommission(reachable_device(request, device_id), now=timezone.now())
+        device_services.soft_delete(get_accessible_device(request, device_id), now=timezone.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -175,7 +178,7 @@ class DeviceTokenList(GenericAPIView[DeviceToken]):
     def get_queryset(self) -> QuerySet[DeviceToken]:
         if isinstance(self.request.user, AnonymousUser):
             return DeviceToken.objects.none()
-        device = reachable_device(self.request, self.kwargs["device_id"])
+        device = get_accessible_device(self.request, self.kwargs["device_id"])
         return DeviceToken.objects.filter(device=device)
 
     @extend_schema(operation_id="devices_tokens_list")
@@ -185,11 +188,11 @@ class DeviceTokenList(GenericAPIView[DeviceToken]):
 
     @extend_schema(request=TokenBody, responses={201: NewTokenAnswer})
     def post(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
+        device = get_accessible_device(request, device_id)
         body = TokenBody(data=request.data)
         body.is_valid(raise_exception=True)
         require_code(request)
-        token, secret = enrolment.issue_token(device, label=body.validated_data["label"])
+        token, secret = device_services.issue_token(device, label=body.validated_data["label"])
         answer = {**TokenAnswer(token).data, "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
 
@@ -203,12 +206,12 @@ class DeviceRefusalAnswer(serializers.ModelSerializer[Refusal]):
 class RefusalList(APIView):
     """What was refused of the device, by reason, the newest first."""
 
-    permission_classes = (IsUser | IsDevice,)
+    permission_classes = (IsAuthenticatedUser | IsDevice,)
 
     @extend_schema(operation_id="devices_refusals_list", responses=DeviceRefusalAnswer(many=True))
     def get(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
-        return Response(DeviceRefusalAnswer(refusals.of(device), many=True).data)
+        device = get_accessible_device(request, device_id)
+        return Response(DeviceRefusalAnswer(rejections.for_device(device), many=True).data)
 
 
 class DeviceTokenRotation(APIView):
@@ -218,9 +221,9 @@ class DeviceTokenRotation(APIView):
 
     @extend_schema(request=None, responses={201: NewTokenAnswer})
     def post(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
+        device = get_accessible_device(request, device_id)
         require_code(request)
-        token, secret = enrolment.rotate_token(device, now=timezone.now())
+        token, secret = device_services.rotate_token(device, now=timezone.now())
         answer = {**TokenAnswer(token).data, "token": secret.text}
         return Response(answer, status=status.HTTP_201_CREATED)
 
@@ -230,31 +233,33 @@ class DeviceTokenDetail(APIView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, device_id: UUID, token_id: UUID) -> Response:
-        enrolment.revoke_token(reachable_device(request, device_id).tokens.get(pk=token_id))
+        device_services.revoke_token(
+            get_accessible_device(request, device_id).tokens.get(pk=token_id)
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class Self(APIView):
+class CurrentDeviceView(APIView):
     """Who the asking device is, and what waits for it."""
 
     permission_classes = (IsDevice,)
 
-    @extend_schema(responses=SelfAnswer)
+    @extend_schema(responses=CurrentDeviceSerializer)
     def get(self, request: Request) -> Response:
         now = timezone.now()
-        device = speaking_device(request)
+        device = request_device(request)
         presence.mark_seen(device, now=now)
         answer = {
             "id": device.pk,
             "name": device.name,
             "pending_commands": device.waiting_commands(now),
             "server_time": now,
-            "live_url": live.url(request.get_host()),
+            "live_url": live_url.live_url_for(request.get_host()),
         }
-        return Response(SelfAnswer(answer).data)
+        return Response(CurrentDeviceSerializer(answer).data)
 
 
-def filtered(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
+def filter_devices(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
     """The devices that the query asks for; what it asks is compared, never interpreted."""
     now, metadata = timezone.now(), dict[str, str]()
     for name in request.query_params:
@@ -277,6 +282,6 @@ def filtered(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
     return devices.having(now, metadata=metadata)
 
 
-def _shown(device: Device) -> dict[str, Any]:
+def _serialize_device(device: Device) -> dict[str, Any]:
     annotated = Device.objects.with_presence(timezone.now()).get(pk=device.pk)
     return dict(DeviceAnswer(annotated).data)

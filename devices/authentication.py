@@ -15,14 +15,15 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import audit, secrets
-from accounts.authentication import bearer
-from accounts.compiled import Compiled
+from accounts.audit import log as audit
+from accounts.authentication.drf import get_bearer_token
 from accounts.models import User, alive
-from accounts.random_cache import RandomCache
-from accounts.tokens import LAST_USED_PRECISION
-from devices.enrolment import TOKEN_PREFIX, note_use
+from accounts.tokens import format as token_format
+from accounts.tokens.services import LAST_USED_PRECISION
+from common.db.compiled_query import CompiledQuery
+from common.random_cache import RandomCache
 from devices.models import Device, DeviceToken
+from devices.services import TOKEN_PREFIX, record_token_use
 
 if TYPE_CHECKING:
     # The framework's views import this module while they are being made.
@@ -32,23 +33,23 @@ if TYPE_CHECKING:
 TOKEN_FIELDS = ["id", "last_used_at", "device_id"]
 DEVICE_FIELDS = ["id", "name", "device_type"]
 """What most requests with a device's token need; more is fetched when it is asked for."""
-_remembered: RandomCache[bytes, DeviceToken] = RandomCache(settings.TOKEN_CACHE_SIZE)
+_token_cache: RandomCache[bytes, DeviceToken] = RandomCache(settings.TOKEN_CACHE_SIZE)
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer tsd_…`. The user stays anonymous: a device is not its owner."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, DeviceToken] | None:
-        text = bearer(request, TOKEN_PREFIX)
+        text = get_bearer_token(request, TOKEN_PREFIX)
         if text is None:
             return None
         now = timezone.now()
         try:
-            token = _find(secrets.parse(text, TOKEN_PREFIX), now)
-        except (secrets.MalformedSecret, DeviceToken.DoesNotExist):
+            token = _load_token(token_format.parse(text, TOKEN_PREFIX), now)
+        except (token_format.MalformedToken, DeviceToken.DoesNotExist):
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
-        note_use(token, now=now)
-        audit.act_by(audit.Means.DEVICE, user=None, id=token.pk, name=token.device.name)
+        record_token_use(token, now=now)
+        audit.set_actor(audit.Means.DEVICE, user=None, id=token.pk, name=token.device.name)
         return AnonymousUser(), token
 
     def authenticate_header(self, request: Request) -> str:
@@ -56,7 +57,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
 
 @cache
-def living_tokens() -> Compiled:
+def active_token_query() -> CompiledQuery:
     """The token with a digest, if it is alive, and its device: TOKEN_FIELDS, DEVICE_FIELDS."""
     digest, now = bytes(32), datetime(1, 1, 1, tzinfo=UTC)
     found = DeviceToken.objects.filter(
@@ -67,26 +68,26 @@ def living_tokens() -> Compiled:
         device__user__is_active=True,
     )
     fields = (*TOKEN_FIELDS, *(f"device__{field}" for field in DEVICE_FIELDS))
-    return Compiled(found.values_list(*fields), digest=digest, now=now)
+    return CompiledQuery(found.values_list(*fields), digest=digest, now=now)
 
 
-def _find(secret: secrets.Secret, now: datetime) -> DeviceToken:
+def _load_token(secret: token_format.PlaintextToken, now: datetime) -> DeviceToken:
     """The living token, with its device. Raises DoesNotExist."""
-    for row in living_tokens().rows(digest=secret.digest, now=now):
+    for row in active_token_query().rows(digest=secret.digest, now=now):
         token = DeviceToken.from_db(DEFAULT_DB_ALIAS, TOKEN_FIELDS, row[: len(TOKEN_FIELDS)])
         token.device = Device.from_db(DEFAULT_DB_ALIAS, DEVICE_FIELDS, row[len(TOKEN_FIELDS) :])
-        _remembered.set(secret.digest, token)
+        _token_cache.set(secret.digest, token)
         return token
     raise DeviceToken.DoesNotExist
 
 
-def remembered(digest: bytes, *, now: datetime) -> DeviceToken | None:
+def get_cached_token(digest: bytes, *, now: datetime) -> DeviceToken | None:
     """The token with this digest and its device, as they were found in the last ten minutes.
 
     Whose token it is never changes. Whether it still lives, the statement that acts on it must
     ask (`living_tokens`).
     """
-    token = _remembered.get(digest)
+    token = _token_cache.get(digest)
     if token and token.last_used_at and now - token.last_used_at < LAST_USED_PRECISION:
         return token
     return None
@@ -111,19 +112,19 @@ class IsDevice(BasePermission):
         return isinstance(request.auth, DeviceToken)
 
 
-def speaking_device(request: Request) -> Device:
+def request_device(request: Request) -> Device:
     """The device whose token came with the request."""
     assert isinstance(request.auth, DeviceToken)  # noqa: S101 - IsDevice has let it in
     return request.auth.device
 
 
-def reachable_device(request: Request, device_id: UUID) -> Device:
+def get_accessible_device(request: Request, device_id: UUID) -> Device:
     """The device of this id, if the user owns it or it is the one that speaks itself.
 
     Raises Device.DoesNotExist, whether it belongs to somebody else or to nobody.
     """
     if isinstance(request.auth, DeviceToken):
-        device = speaking_device(request)
+        device = request_device(request)
         if device.pk != device_id:
             raise Device.DoesNotExist
         return device

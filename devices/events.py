@@ -24,11 +24,11 @@ CHANNEL = "device_events"
 KINDS = frozenset({"reading", "status", "command"})
 WATCH_SECONDS = 180
 """How long the watch of a user lasts; it is renewed when less than half is left."""
-PAUSE = 0.25
+PUBLISH_INTERVAL = 0.25
 """Seconds between two tellings of readings."""
 
 
-class NotAnEvent(ValueError):
+class InvalidEvent(ValueError):
     """A notification that is none of ours."""
 
 
@@ -47,20 +47,20 @@ class Event(NamedTuple):
         """The event in a notification, `kind device [command or -] [user]`. Raises NotAnEvent."""
         kind, *ids = text.split(" ")
         if kind not in KINDS or not 1 <= len(ids) <= 3 or ids[0] == "-":
-            raise NotAnEvent(text)
+            raise InvalidEvent(text)
         try:
             return cls(kind, *(None if one == "-" else UUID(one) for one in ids))  # type: ignore[arg-type]
         except ValueError:
-            raise NotAnEvent(text) from None
+            raise InvalidEvent(text) from None
 
 
-def tell(happened: Collection[Event]) -> None:
+def publish(happened: Collection[Event]) -> None:
     """Have the transaction that is under way notify of these events of devices when it commits,
     each with the user who watches the device. Events of devices that nobody watches are left out.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            TELL_WATCHED,
+            NOTIFY_SQL,
             {
                 "channel": CHANNEL,
                 "devices": [event.device_id for event in happened],
@@ -69,7 +69,7 @@ def tell(happened: Collection[Event]) -> None:
         )
 
 
-def watch(user_id: UUID) -> None:
+def mark_watched(user_id: UUID) -> None:
     """Note that this user listens to events, for WATCH_SECONDS from now.
 
     Writes nothing and locks nothing while more than half of that is left.
@@ -78,7 +78,7 @@ def watch(user_id: UUID) -> None:
         cursor.execute(WATCH, {"user": user_id, "seconds": WATCH_SECONDS})
 
 
-def forget_watches() -> int:
+def delete_expired_watches() -> int:
     """Remove the watches that have ended, and count them."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM user_watches WHERE until < now()")
@@ -88,7 +88,7 @@ def forget_watches() -> int:
 _starting = threading.Lock()
 
 
-class Teller(threading.Thread):
+class EventPublisher(threading.Thread):
     """Tells of what it is given to note: all of a moment together, from a connection of its own.
 
     What it cannot tell, because the database is away, it forgets.
@@ -114,7 +114,7 @@ class Teller(threading.Thread):
             except Error as error:
                 logger.warning("nobody was told of %d events: %s", len(noted), error)
                 connection.close()
-            self._stopping.wait(PAUSE)
+            self._stopping.wait(PUBLISH_INTERVAL)
         connection.close()
 
     def stop(self) -> None:
@@ -127,21 +127,21 @@ class Teller(threading.Thread):
         with transaction.atomic(), connection.cursor() as cursor:
             # Nothing is lost with it but a hint, and nobody who commits waits for the disk's sake.
             cursor.execute("SET LOCAL synchronous_commit TO off")
-            tell(noted)
+            publish(noted)
 
 
 @cache
-def _teller() -> Teller:
-    teller = Teller()
+def _publisher() -> EventPublisher:
+    teller = EventPublisher()
     teller.start()
     return teller
 
 
-def note(*kinds: str, device_id: UUID) -> None:
+def publish_later(*kinds: str, device_id: UUID) -> None:
     """Have it told, soon, that this has been committed; by a process that serves requests."""
-    if settings.SERVES_REQUESTS:
+    if settings.IS_WEB_PROCESS:
         with _starting:
-            teller = _teller()
+            teller = _publisher()
         for kind in kinds:
             teller.note(Event(kind, device_id))
 
@@ -154,7 +154,7 @@ WATCH = """
         WHERE user_id = %(user)s AND until > now() + %(seconds)s * interval '0.5 second')
     ON CONFLICT (user_id) DO UPDATE SET until = EXCLUDED.until
 """
-TELL_WATCHED = """
+NOTIFY_SQL = """
     SELECT pg_notify(%(channel)s, concat_ws(' ', kind, device_id, '-', user_id))
     FROM unnest(%(devices)s::uuid[], %(kinds)s::text[]) AS noted(device_id, kind)
     JOIN watched_devices USING (device_id)

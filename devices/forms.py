@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from devices import free_json
+from common import strict_json
 from devices.models import LONGEST_INTERVAL, Device
 
 LONGEST_METADATA = 64 * 1024
@@ -17,7 +17,7 @@ LONGEST_METADATA = 64 * 1024
 
 
 class DeviceForm(forms.Form):
-    """Only the shape of what was typed: `devices.enrolment` judges and stores it."""
+    """Only the shape of what was typed: `devices.services` judges and stores it."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -60,11 +60,11 @@ class DeviceForm(forms.Form):
     def clean_metadata(self) -> Any:
         typed = self.cleaned_data["metadata"]
         try:
-            return free_json.decode(typed.encode() if typed.strip() else b"{}")
-        except free_json.NotJSON as error:
+            return strict_json.decode(typed.encode() if typed.strip() else b"{}")
+        except strict_json.JSONSyntaxError as error:
             raise ValidationError(str(error)) from None
 
-    def add_faults(self, error: free_json.InvalidJSON) -> None:
+    def add_faults(self, error: strict_json.InvalidJSONValue) -> None:
         """Show each fault where it is in the metadata."""
         for fault in error.faults:
             inside = fault.pointer.removeprefix("/metadata")
@@ -72,7 +72,7 @@ class DeviceForm(forms.Form):
             self.add_error("metadata", at + fault.detail)
 
 
-class DeletionForm(forms.Form):
+class ConfirmDeletionForm(forms.Form):
     """The name, typed once more by whoever means it."""
 
     typed = forms.CharField(
@@ -112,10 +112,10 @@ class JSONObjectField(forms.CharField):
     def clean(self, value: Any) -> Any:
         typed = super().clean(value)
         try:
-            found = free_json.decode(typed.encode() if typed.strip() else b"{}")
-        except free_json.NotJSON as error:
+            found = strict_json.decode(typed.encode() if typed.strip() else b"{}")
+        except strict_json.JSONSyntaxError as error:
             raise forms.ValidationError(str(error)) from None
-        if faults := free_json.check_object(found, limit=settings.PAYLOAD_LIMIT):
+        if faults := strict_json.validate_object(found, limit=settings.PAYLOAD_LIMIT):
             raise forms.ValidationError(
                 [f"{fault.pointer} {fault.detail}".strip() for fault in faults]
             )

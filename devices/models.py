@@ -29,10 +29,10 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact, LessThan
 from django.utils.translation import gettext_lazy as _
 
-from accounts.compiled import Compiled
 from accounts.models import StoredSecret, User
+from common.db.compiled_query import CompiledQuery
 
-CONTACT_PRECISION = timedelta(seconds=30)
+LAST_SEEN_PRECISION = timedelta(seconds=30)
 """`last_seen_at` is written at most this often, so it may be this much too old."""
 
 LONGEST_INTERVAL = 30 * 24 * 3600
@@ -45,12 +45,12 @@ NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
 """What a JSON path takes for a number, too."""
 
 
-def in_contact(now: datetime) -> Q:
+def is_online(now: datetime) -> Q:
     """The rule of presence: a device is offline once its expected interval has passed since its
     last contact, which is known to CONTACT_PRECISION.
     """
     second = Value(timedelta(seconds=1), DurationField())
-    precision = Value(CONTACT_PRECISION, DurationField())
+    precision = Value(LAST_SEEN_PRECISION, DurationField())
     silence = ExpressionWrapper(F("expected_interval") * second + precision, DurationField())
     oldest = ExpressionWrapper(Value(now, DateTimeField()) - silence, DateTimeField())
     return Q(last_seen_at__gte=oldest)
@@ -68,11 +68,11 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 
     def online(self, now: datetime) -> Self:
         """Those in contact."""
-        return self.filter(in_contact(now))
+        return self.filter(is_online(now))
 
     def offline(self, now: datetime) -> Self:
         """Those out of contact, and those never seen."""
-        return self.exclude(in_contact(now))
+        return self.exclude(is_online(now))
 
     def found_by(self, text: str) -> Self:
         """Those with this id, with this in their name or their owner's name or address, or with
@@ -115,7 +115,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         """Annotate `online`."""
         return self.annotate(
             online=Case(
-                When(in_contact(now), then=True),
+                When(is_online(now), then=True),
                 default=False,
                 output_field=models.BooleanField(),
             )
@@ -224,11 +224,11 @@ class Device(models.Model):
 
 
 @cache
-def waiting() -> Compiled:
+def waiting() -> CompiledQuery:
     """The commands that wait for a device, for statements that count them by the way."""
     device, now = Device(), datetime(1, 1, 1, tzinfo=UTC)
     commands = device.commands.waiting(now).order_by().values("id")
-    return Compiled(commands, device=device.pk, now=now)
+    return CompiledQuery(commands, device=device.pk, now=now)
 
 
 UNUSED_AFTER = timedelta(days=90)

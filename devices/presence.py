@@ -7,11 +7,11 @@ from typing import Any
 from django.db import connection, transaction
 
 from devices import events
-from devices.models import CONTACT_PRECISION, Device
+from devices.models import LAST_SEEN_PRECISION, Device
 
 logger = logging.getLogger(__name__)
 
-ANNOUNCED_AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 MARK_SEEN = """
     UPDATE devices SET last_seen_at = %(now)s, status = 'online'
@@ -25,19 +25,19 @@ MARK_SEEN = """
 def mark_seen(device: Device, *, now: datetime) -> None:
     """Note contact with a device, to a precision of CONTACT_PRECISION."""
     with connection.cursor() as cursor:
-        cursor.execute(MARK_SEEN, contact_arguments(device, now=now))
+        cursor.execute(MARK_SEEN, mark_seen_params(device, now=now))
         noted = cursor.rowcount
     if noted:
-        events.note("status", device_id=device.pk)
+        events.publish_later("status", device_id=device.pk)
 
 
-def contact_arguments(device: Device, *, now: datetime, contact: bool = True) -> dict[str, Any]:
+def mark_seen_params(device: Device, *, now: datetime, contact: bool = True) -> dict[str, Any]:
     """What MARK_SEEN is executed with; without contact it does nothing."""
     return {
         "device": device.pk,
         "now": now,
         "contact": contact,
-        "contact_precision": CONTACT_PRECISION,
+        "contact_precision": LAST_SEEN_PRECISION,
     }
 
 
@@ -60,8 +60,8 @@ def _announce(now: datetime) -> list[Device]:
     with transaction.atomic():
         # Whoever is held by somebody else is most likely just being heard of.
         held = silent.order_by("pk").select_for_update(skip_locked=True, no_key=True)
-        chosen = list(held[:ANNOUNCED_AT_ONCE])
+        chosen = list(held[:BATCH_SIZE])
         ids = [device.pk for device in chosen]
         Device.objects.filter(pk__in=ids).update(status=Device.Status.OFFLINE)
-        events.tell([events.Event("status", pk) for pk in ids])
+        events.publish([events.Event("status", pk) for pk in ids])
     return chosen

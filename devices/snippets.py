@@ -26,7 +26,7 @@ class Snippet(NamedTuple):
     text: str
 
 
-def of(device: Device, token: str = NO_TOKEN) -> list[Snippet]:
+def render_snippets(device: Device, token: str = NO_TOKEN) -> list[Snippet]:
     """The same in each language."""
     context = {"device": device, "token": token, "site": settings.PUBLIC_URL}
     return [
@@ -35,7 +35,7 @@ def of(device: Device, token: str = NO_TOKEN) -> list[Snippet]:
     ]
 
 
-def qr(token: str) -> SafeString:
+def token_qr_svg(token: str) -> SafeString:
     """The token as a QR code, an SVG to be put into a page."""
     drawn = segno.make(token, error="m", micro=False)
     svg = drawn.svg_inline(border=2, light="#fff", svgclass="qr", lineclass=None, omitsize=True)

@@ -17,4 +17,4 @@ def announce_offline(timestamp: int) -> None:
 @app.task(queueing_lock="forget_watches")
 def forget_watches(timestamp: int) -> None:
     """Every hour: remove the watches that have ended."""
-    events.forget_watches()
+    events.delete_expired_watches()

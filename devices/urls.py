@@ -4,7 +4,7 @@ from devices import api as doors
 from devices import views
 
 api = [
-    path("device", doors.Self.as_view()),
+    path("device", doors.CurrentDeviceView.as_view()),
     path("devices", doors.DeviceList.as_view()),
     path("devices/<uuid:device_id>", doors.DeviceDetail.as_view()),
     path("devices/<uuid:device_id>/refusals", doors.RefusalList.as_view()),

@@ -13,19 +13,20 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.authentication import lacks_code
-from accounts.signing_in import code_shown, sign_in_anew
-from accounts.views import SignedInRequest
-from devices import enrolment, snippets
-from devices.forms import DeletionForm, DeviceForm
-from devices.free_json import InvalidJSON
+from accounts.authentication.drf import lacks_code
+from accounts.authentication.login import code_shown, sign_in_anew
+from accounts.authentication.requests import AuthenticatedRequest
+from common.strict_json import InvalidJSONValue
+from devices import services as device_services
+from devices import snippets
+from devices.forms import ConfirmDeletionForm, DeviceForm
 from devices.models import Device
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @code_shown
-def new(request: SignedInRequest) -> HttpResponse:
+def new(request: AuthenticatedRequest) -> HttpResponse:
     """Register a device and show its token, this once.
 
     The token is in this answer and nowhere else. A redirect to a page that shows it would have to
@@ -35,8 +36,8 @@ def new(request: SignedInRequest) -> HttpResponse:
     form.fields["name"].widget.attrs["autofocus"] = True
     if form.is_valid():
         try:
-            device, secret = enrolment.register(request.user, **form.cleaned_data)
-        except InvalidJSON as error:
+            device, secret = device_services.create_device(request.user, **form.cleaned_data)
+        except InvalidJSONValue as error:
             form.add_faults(error)
         except ValidationError as error:
             form.add_error(None, error)
@@ -48,7 +49,7 @@ def new(request: SignedInRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def connect(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+def connect(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """How to send: without a token, or with a new one, which is shown this once."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     if request.method != "POST":
@@ -56,8 +57,8 @@ def connect(request: SignedInRequest, device_id: UUID) -> HttpResponse:
     if lacks_code(request):
         return sign_in_anew(request)
     try:
-        _token, secret = enrolment.issue_token(device, label="connect")
-    except enrolment.TooManyTokens:
+        _token, secret = device_services.issue_token(device, label="connect")
+    except device_services.TooManyTokens:
         most = site_settings.TOKENS_PER_DEVICE
         fault = _("It has {number} tokens, and may have no more.").format(number=most)
         return _connect(request, device, fault=fault)
@@ -66,15 +67,15 @@ def connect(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def settings(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+def settings(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """Change what is known of a device."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     form = DeviceForm.of(device, request.POST if request.method == "POST" else None)
     name = device.name
     if form.is_valid():
         try:
-            enrolment.change(device, **form.cleaned_data)
-        except InvalidJSON as error:
+            device_services.update_device(device, **form.cleaned_data)
+        except InvalidJSONValue as error:
             form.add_faults(error)
         except ValidationError as error:
             form.add_error(None, error)
@@ -89,34 +90,36 @@ def settings(request: SignedInRequest, device_id: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def delete(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+def delete(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """Delete a device, for whoever types its name."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
-    form = DeletionForm(device, request.POST)
+    form = ConfirmDeletionForm(device, request.POST)
     if not form.is_valid():
         return _settings(request, device, deletion=form)
-    enrolment.decommission(device, now=timezone.now())
+    device_services.soft_delete(device, now=timezone.now())
     messages.success(request, _("{name} is deleted.").format(name=device.name))
     return redirect("home")
 
 
-def _connect(request: SignedInRequest, device: Device, **more: Any) -> HttpResponse:
+def _connect(request: AuthenticatedRequest, device: Device, **more: Any) -> HttpResponse:
     token = more.get("token")
     context = {
         "device": device,
-        "snippets": snippets.of(device, token) if token else snippets.of(device),
-        "qr": snippets.qr(token) if token else "",
+        "snippets": snippets.render_snippets(device, token)
+        if token
+        else snippets.render_snippets(device),
+        "qr": snippets.token_qr_svg(token) if token else "",
         **more,
     }
     return render(request, "devices/connect.html", context, status=422 if "fault" in more else 200)
 
 
-def _settings(request: SignedInRequest, device: Device, **forms: Any) -> HttpResponse:
+def _settings(request: AuthenticatedRequest, device: Device, **forms: Any) -> HttpResponse:
     bound = any(form.is_bound for form in forms.values())
     context = {
         "device": device,
         "form": DeviceForm.of(device),
-        "deletion": DeletionForm(device),
+        "deletion": ConfirmDeletionForm(device),
         **forms,
     }
     return render(request, "devices/settings.html", context, status=422 if bound else 200)

@@ -15,13 +15,14 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audited import RecordingAdmin
-from accounts.autocomplete import CheckedAutocomplete
-from accounts.keyset import estimated_count
-from accounts.read_only import ReadOnlyAdmin
+from accounts.audit.admin_base import AutoAuditedAdmin
+from accounts.audit.read_only_admin import ReadOnlyAdmin
+from common.admin.keyset_pagination import estimated_count
+from common.admin.widgets import SafeAutocompleteSelect
 from devices.models import Device
-from telemetry import expiry, history
 from telemetry.models import RetentionRule, Telemetry
+from telemetry.queries import history
+from telemetry.retention import apply as expiry
 
 PER_PAGE = 50
 
@@ -54,7 +55,7 @@ class TelemetryAdmin(ReadOnlyAdmin[Telemetry]):
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        widget = CheckedAutocomplete(Telemetry._meta.get_field("device"), self.admin_site)
+        widget = SafeAutocompleteSelect(Telemetry._meta.get_field("device"), self.admin_site)
         form = ReadingsForm(widget, request.GET)
         device = form.cleaned_data["device"] if form.is_valid() else None
         context = {
@@ -94,7 +95,7 @@ def _page(device: Device, telemetry_type: str, asked: Mapping[str, str]) -> dict
 
 
 @admin.register(RetentionRule)
-class RetentionRuleAdmin(RecordingAdmin[RetentionRule]):
+class RetentionRuleAdmin(AutoAuditedAdmin[RetentionRule]):
     """Rules are applied at night; until then the list shows what would go by them."""
 
     subject = "retention"
@@ -119,7 +120,7 @@ class RetentionRuleAdmin(RecordingAdmin[RetentionRule]):
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "device":
             kwargs["queryset"] = Device.objects.filter(deleted_at=None)
-            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
+            kwargs["widget"] = SafeAutocompleteSelect(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def changelist_view(

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from telemetry import keys
+from telemetry.keys import registry as keys
 from telemetry.models import MOST_DECIMALS, Key
 
 
@@ -44,6 +44,6 @@ class KeyForm(forms.Form):
     def __init__(self, key: Key, data: Any = None) -> None:
         chosen = {name: getattr(key, name) for name in self.base_fields}
         super().__init__(data, initial=chosen)
-        for name, default in keys.default(key.key)._asdict().items():
+        for name, default in keys.guess_format(key.key)._asdict().items():
             hint = _("as they are") if default is None else default or _("none")
             self.fields[name].widget.attrs["placeholder"] = hint

@@ -8,7 +8,10 @@ from procrastinate import JobContext, RetryStrategy
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import JobAborted
 
-from telemetry import deliveries, expiry, partitions, purge, rollups
+from telemetry.ingest import idempotency
+from telemetry.retention import apply as expiry
+from telemetry.retention import partitions, purge
+from telemetry.rollups import build as rollups
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def purge_deleted_devices(context: JobContext, timestamp: int) -> None:
 @app.task(queue="long", queueing_lock="forget_old_deliveries", lock="apply_retention")
 def forget_old_deliveries(timestamp: int) -> None:
     """Every night: forget the Idempotency-Keys that nobody sends again."""
-    deliveries.forget_old(timezone.now())
+    idempotency.delete_expired(timezone.now())
 
 
 @app.periodic(cron="23 3 * * *")
@@ -74,5 +77,5 @@ def drop_empty_partitions(timestamp: int) -> None:
 @app.task(queue="long", queueing_lock="roll_up", lock="rollups", pass_context=True)
 def roll_up(context: JobContext, timestamp: int) -> None:
     """Every ten seconds: bring the hours and days up to date with the readings."""
-    rollups.drain(should_stop=context.should_abort)
+    rollups.process_queue(should_stop=context.should_abort)
     rollups.roll_up_closed_hours(timezone.now(), should_stop=context.should_abort)

@@ -2,11 +2,11 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from telemetry import views
+from telemetry.api.import_export import Export, Import
 from telemetry.api.keys import KeyDetail, KeysOfDevice
 from telemetry.api.latest import Latest
 from telemetry.api.readings import DeviceTelemetry, TelemetryDetail, TelemetryList
 from telemetry.api.series import Series
-from telemetry.api.transfer import Export, Import
 
 
 class KeyConverter(StringConverter):

@@ -13,39 +13,45 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.views import SignedInRequest
+from accounts.authentication.requests import AuthenticatedRequest
 from devices.models import Device
-from telemetry import history, keys, readings
 from telemetry.forms import KeyForm
+from telemetry.ingest import validation
+from telemetry.keys import registry as keys
 from telemetry.models import Key
+from telemetry.queries import history
 
 
 @login_required
 @require_safe
-def keys_page(request: SignedInRequest, device_id: UUID) -> HttpResponse:
+def keys_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """Every key of a device, with its newest value as it is shown."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     newest = {
         (reading.telemetry_type, path): value
-        for reading in history.latest([device])[device.pk]
-        for path, value in readings.values(reading.payload)
+        for reading in history.latest_readings([device])[device.pk]
+        for path, value in validation.iter_values(reading.payload)
     }
     groups = [
         (
             kind,
             [
-                {"key": key, "shown": keys.shown(key), "value": newest.get((kind, key.key))}
+                {
+                    "key": key,
+                    "shown": keys.display_format(key),
+                    "value": newest.get((kind, key.key)),
+                }
                 for key in found
             ],
         )
-        for kind, found in groupby(keys.of(device), attrgetter("telemetry_type"))
+        for kind, found in groupby(keys.list_for_device(device), attrgetter("telemetry_type"))
     ]
     return render(request, "telemetry/keys.html", {"device": device, "groups": groups})
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def key_page(request: SignedInRequest, device_id: UUID, key: str) -> HttpResponse:
+def key_page(request: AuthenticatedRequest, device_id: UUID, key: str) -> HttpResponse:
     """Choose the label, the unit and the decimals of one key."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     try:

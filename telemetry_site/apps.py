@@ -7,10 +7,10 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         # Registering checks is what the framework has this method for.
-        from telemetry_site import checks  # noqa: F401
+        from telemetry_site.operations import checks  # noqa: F401
 
 
 class StaffConfig(AdminConfig):
     """The framework's admin with our index and our sign-in."""
 
-    default_site = "telemetry_site.staff.StaffSite"
+    default_site = "telemetry_site.admin_site.site.TelemetryAdminSite"

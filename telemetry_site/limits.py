@@ -36,13 +36,13 @@ def groups() -> Iterator[tuple[Words, list[Limit]]]:
 
 
 def _requests() -> list[Limit]:
-    skew = timedelta(seconds=settings.ALLOWED_CLOCK_SKEW)
+    skew = timedelta(seconds=settings.MAX_CLOCK_SKEW_SECONDS)
     return [
         Limit(_("Body of a request"), size(settings.BODY_LIMIT), "BODY_LIMIT"),
         Limit(
             _("Body that came as gzip or zstd, once it is inflated"),
-            size(settings.INFLATED_LIMIT),
-            "INFLATED_LIMIT",
+            size(settings.MAX_DECOMPRESSED_BODY),
+            "MAX_DECOMPRESSED_BODY",
         ),
         Limit(_("File of readings"), size(settings.IMPORT_LIMIT), "IMPORT_LIMIT"),
         Limit(
@@ -66,24 +66,26 @@ def _requests() -> list[Limit]:
             "WRITES_PER_USER_AND_DAY",
         ),
         Limit(_("File of readings that is exported"), size(settings.EXPORT_LIMIT), "EXPORT_LIMIT"),
-        Limit(_("A reading's time ahead of the server's"), span(skew), "ALLOWED_CLOCK_SKEW"),
+        Limit(_("A reading's time ahead of the server's"), span(skew), "MAX_CLOCK_SKEW_SECONDS"),
     ]
 
 
 def _json() -> list[Limit]:
-    from devices import free_json
+    from common import strict_json
 
     return [
         Limit(_("All of it, without spaces"), size(settings.PAYLOAD_LIMIT), "PAYLOAD_LIMIT"),
-        Limit(_("Values in it"), count(free_json.LEAF_LIMIT)),
-        Limit(_("Objects and lists within one another"), count(free_json.DEPTH_LIMIT)),
-        Limit(_("Characters of a key"), count(free_json.KEY_LIMIT)),
-        Limit(_("A whole number that stays exact"), f"± {count(free_json.INTEGER_LIMIT)}"),
+        Limit(_("Values in it"), count(strict_json.LEAF_LIMIT)),
+        Limit(_("Objects and lists within one another"), count(strict_json.DEPTH_LIMIT)),
+        Limit(_("Characters of a key"), count(strict_json.KEY_LIMIT)),
+        Limit(_("A whole number that stays exact"), f"± {count(strict_json.INTEGER_LIMIT)}"),
     ]
 
 
 def _commands() -> list[Limit]:
-    from commands import batches, lifecycle, models
+    from commands import models
+    from commands import services as command_services
+    from commands.batches import services as batches
 
     return [
         Limit(
@@ -92,31 +94,33 @@ def _commands() -> list[Limit]:
             "PENDING_COMMANDS_PER_DEVICE",
         ),
         Limit(_("Devices that one command is sent to"), count(batches.DEVICES_LIMIT)),
-        Limit(_("Commands handed out at once"), count(lifecycle.CLAIM_LIMIT)),
-        Limit(_("Time to answer until one is handed out again"), span(lifecycle.LEASE)),
-        Limit(_("Times that one is handed out"), count(models.ATTEMPTS)),
-        Limit(_("Longest time that one may wait"), span(lifecycle.LONGEST_LIFE)),
+        Limit(_("Commands handed out at once"), count(command_services.CLAIM_LIMIT)),
+        Limit(_("Time to answer until one is handed out again"), span(command_services.LEASE)),
+        Limit(_("Times that one is handed out"), count(models.MAX_ATTEMPTS)),
+        Limit(_("Longest time that one may wait"), span(command_services.LONGEST_LIFE)),
     ]
 
 
 def _reading() -> list[Limit]:
     from commands.api import LONGEST_WAIT
     from devices.models import METADATA_KEYS_LIMIT
-    from telemetry import series
-    from telemetry_site import middleware
-    from telemetry_site.api import KeysetPagination
-    from telemetry_site.live import places, speakers, waiters
+    from telemetry.queries import series
+    from telemetry_site.api.pagination import KeysetPagination
+    from telemetry_site.live import connection_limits, long_polls, requests
+    from telemetry_site.middleware import http
 
     return [
-        Limit(_("Parameters in an address"), count(middleware.PARAMETERS_LIMIT)),
+        Limit(_("Parameters in an address"), count(http.PARAMETERS_LIMIT)),
         Limit(_("Keys of metadata that devices are searched by"), count(METADATA_KEYS_LIMIT)),
         Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
         Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
         Limit(_("Points of each"), count(series.POINTS_LIMIT)),
         Limit(_("Longest wait for a command"), span(timedelta(seconds=LONGEST_WAIT))),
-        Limit(_("Streams of events of one person"), count(places.STREAMS_PER_USER)),
-        Limit(_("Devices that a stream may name"), count(speakers.DEVICES_NAMED)),
-        Limit(_("Requests of one device that wait for commands"), count(waiters.POLLS_PER_DEVICE)),
+        Limit(_("Streams of events of one person"), count(connection_limits.STREAMS_PER_USER)),
+        Limit(_("Devices that a stream may name"), count(requests.DEVICES_NAMED)),
+        Limit(
+            _("Requests of one device that wait for commands"), count(long_polls.POLLS_PER_DEVICE)
+        ),
         Limit(
             _("Waiting devices and pages of one user"),
             count(settings.LIVE_CONNECTIONS_PER_USER),
@@ -136,8 +140,8 @@ def _reading() -> list[Limit]:
 
 
 def _devices() -> list[Limit]:
-    from accounts import tokens
-    from devices import enrolment
+    from accounts.tokens import services as tokens
+    from devices import services as device_services
 
     return [
         Limit(
@@ -148,8 +152,10 @@ def _devices() -> list[Limit]:
         Limit(_("Devices of a user"), count(settings.DEVICES_PER_USER), "DEVICES_PER_USER"),
         Limit(_("Tokens of a user"), count(settings.TOKENS_PER_USER), "TOKENS_PER_USER"),
         Limit(_("Tokens of a device"), count(settings.TOKENS_PER_DEVICE), "TOKENS_PER_DEVICE"),
-        Limit(_("How long the old token works beside a new one"), span(enrolment.ROTATION_GRACE)),
-        Limit(_("Longest life of a person's token"), span(tokens.LONGEST_LIFETIME)),
+        Limit(
+            _("How long the old token works beside a new one"), span(device_services.ROTATION_GRACE)
+        ),
+        Limit(_("Longest life of a person's token"), span(tokens.MAX_LIFETIME)),
         Limit(_("Sessions of a user"), count(settings.SESSIONS_PER_USER), "SESSIONS_PER_USER"),
     ]
 
@@ -181,7 +187,7 @@ def _tries() -> list[Limit]:
             rate((times, seconds)),
             f"{name.upper().replace('-', '_')}_LIMIT",
         )
-        for name, (times, seconds) in settings.THROTTLES.items()
+        for name, (times, seconds) in settings.RATE_LIMITS.items()
     ]
     factors = [
         Limit(

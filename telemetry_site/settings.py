@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 import environ
 
-from telemetry_site.data_dir import make_data_dir, secret_key
+from common.data_dir import make_data_dir, secret_key
 
 # Lets classes say what they hold (ModelAdmin[Device]) where Django itself does not yet.
 django_stubs_ext.monkeypatch()
@@ -28,8 +28,8 @@ DATA_DIR = make_data_dir(Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))
 PORT = env.int("PORT", default=8000)
 BIND = env.str("BIND", default="127.0.0.1")
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/")
-PUBLIC = urlsplit(PUBLIC_URL)
-HTTPS = PUBLIC.scheme == "https"
+PUBLIC_URL_PARTS = urlsplit(PUBLIC_URL)
+HTTPS = PUBLIC_URL_PARTS.scheme == "https"
 # The process that lets devices and pages wait has a port of its own; 0 does without it.
 LIVE_PORT = env.int("LIVE_PORT", default=PORT + 7000 if PORT + 7000 < 65536 else PORT - 7000)
 LIVE_URL = env.str("LIVE_URL", default="").rstrip("/")
@@ -40,15 +40,19 @@ LIVE_CONNECTIONS_PER_ADDRESS = env.int(
     "LIVE_CONNECTIONS_PER_ADDRESS", default=LIVE_CONNECTIONS * 6 // 10
 )
 # Processes of the site; its server reads this itself.
-WORKERS = env.int("GRANIAN_WORKERS", default=2)
+WEB_WORKERS = env.int("GRANIAN_WORKERS", default=2)
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)
 # Keys of before: what they signed stays valid, what is signed now is signed with SECRET_KEY.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
-THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), PUBLIC.hostname or "", *THIS_MACHINE]
-CSRF_TRUSTED_ORIGINS = [f"{PUBLIC.scheme}://{PUBLIC.netloc}"]
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = [
+    *env.list("ALLOWED_HOSTS", default=[]),
+    PUBLIC_URL_PARTS.hostname or "",
+    *LOCAL_HOSTS,
+]
+CSRF_TRUSTED_ORIGINS = [f"{PUBLIC_URL_PARTS.scheme}://{PUBLIC_URL_PARTS.netloc}"]
 
 # What it is made of
 
@@ -69,30 +73,30 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
-    "telemetry_site.middleware.operations",
+    "telemetry_site.middleware.operations.probes_and_metrics",
     "django.middleware.security.SecurityMiddleware",
-    "telemetry_site.middleware.observe",
-    "telemetry_site.middleware.response_headers",
+    "telemetry_site.middleware.operations.request_id_and_timing",
+    "telemetry_site.middleware.http.response_headers",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "telemetry_site.middleware.language",
-    "telemetry_site.middleware.compressed",
-    "telemetry_site.middleware.without_trailing_slash",
-    "telemetry_site.middleware.refusals",
-    "telemetry_site.middleware.query_limit",
-    "telemetry_site.middleware.body_limit",
-    "telemetry_site.middleware.without_nul",
-    "telemetry_site.middleware.express_lane",
+    "telemetry_site.middleware.http.language",
+    "telemetry_site.middleware.http.gzip_with_padding",
+    "telemetry_site.middleware.http.without_trailing_slash",
+    "telemetry_site.middleware.operations.record_rejections",
+    "telemetry_site.middleware.http.query_limit",
+    "telemetry_site.middleware.http.body_limit",
+    "telemetry_site.middleware.http.reject_nul_bytes",
+    "telemetry_site.middleware.operations.ingest_fast_path",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "telemetry_site.middleware.session_origin",
+    "telemetry_site.middleware.accounts.session_origin",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "telemetry_site.middleware.who_acts",
+    "telemetry_site.middleware.accounts.audit_actor",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "telemetry_site.middleware.second_factor_of_staff",
-    "telemetry_site.middleware.likings_of_user",
-    "telemetry_site.middleware.limits",
+    "telemetry_site.middleware.accounts.enforce_staff_mfa",
+    "telemetry_site.middleware.accounts.user_preferences",
+    "telemetry_site.middleware.accounts.rate_limit_errors",
 ]
 ROOT_URLCONF = "telemetry_site.urls"
 APPEND_SLASH = False
@@ -106,7 +110,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "telemetry_site.context.live_url",
+                "telemetry_site.context_processors.live_url_context",
             ],
         },
     },
@@ -115,14 +119,14 @@ TEMPLATES = [
 # The database: PostgreSQL, embedded unless DATABASE_URL names a server
 
 if env.str("DATABASE_URL", default=""):
-    DATABASE = env.db_url("DATABASE_URL", engine="telemetry_site.postgres")
+    DATABASE = env.db_url("DATABASE_URL", engine="common.db.postgres")
 else:
-    DATABASE = {"ENGINE": "telemetry_site.embedded", "NAME": "postgres"}
+    DATABASE = {"ENGINE": "common.db.embedded", "NAME": "postgres"}
 # A request never waits longer for the database; a migration or an import may.
-SERVES_REQUESTS = env.bool("SERVES_REQUESTS", default=False)
-STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=5000) if SERVES_REQUESTS else 0
+IS_WEB_PROCESS = env.bool("IS_WEB_PROCESS", default=False)
+STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=5000) if IS_WEB_PROCESS else 0
 # Who cannot have a row or a table is told so within a second; a job has more time.
-LOCK_TIMEOUT_MS = 800 if SERVES_REQUESTS else 2000
+LOCK_TIMEOUT_MS = 800 if IS_WEB_PROCESS else 2000
 DATABASES = {
     "default": {
         **DATABASE,
@@ -144,9 +148,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Mail
 
 EMAIL_URL = env.str("EMAIL_URL", default="")
-HAS_MAIL = EMAIL_URL not in ("", "consolemail://")
+EMAIL_CONFIGURED = EMAIL_URL not in ("", "consolemail://")
 MAIL = env.email_url_config(EMAIL_URL or "consolemail://")
-EMAIL_BACKEND = MAIL["EMAIL_BACKEND"] if HAS_MAIL else "accounts.console_mail.EmailBackend"
+EMAIL_BACKEND = (
+    MAIL["EMAIL_BACKEND"]
+    if EMAIL_CONFIGURED
+    else "accounts.email.console_backend.PlainConsoleBackend"
+)
 EMAIL_HOST = MAIL["EMAIL_HOST"] or "localhost"
 EMAIL_PORT = MAIL["EMAIL_PORT"] or 25
 EMAIL_HOST_USER = MAIL["EMAIL_HOST_USER"] or ""
@@ -155,18 +163,20 @@ EMAIL_USE_TLS = MAIL.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = MAIL.get("EMAIL_USE_SSL", False)
 EMAIL_FILE_PATH = MAIL["EMAIL_FILE_PATH"]
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"Telemetry <telemetry@{PUBLIC.hostname}>")
+DEFAULT_FROM_EMAIL = env.str(
+    "EMAIL_FROM", default=f"Telemetry <telemetry@{PUBLIC_URL_PARTS.hostname}>"
+)
 
 # People
 
-REGISTRATION = env.str("REGISTRATION", default="invitation" if HTTPS else "open")
+REGISTRATION_MODE = env.str("REGISTRATION_MODE", default="invitation" if HTTPS else "open")
 """Who may join: `open` (anybody), `invitation` (whom staff invite) or `closed` (nobody)."""
-UNVERIFIED_MAY_SIGN_IN = env.bool("UNVERIFIED_MAY_SIGN_IN", default=not (HTTPS or HAS_MAIL))
-STAFF_SECOND_FACTOR = env.bool("STAFF_SECOND_FACTOR", default=False)
+ALLOW_UNVERIFIED_LOGIN = env.bool("ALLOW_UNVERIFIED_LOGIN", default=not (HTTPS or EMAIL_CONFIGURED))
+REQUIRE_STAFF_MFA = env.bool("REQUIRE_STAFF_MFA", default=False)
 """Whether staff may do nothing before they have set up a second factor."""
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.backends.UsernameOrEmailBackend"]
-PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+AUTHENTICATION_BACKENDS = ["accounts.authentication.backends.UsernameOrEmailBackend"]
+PASSWORD_HASHERS = ["accounts.passwords.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
@@ -174,14 +184,14 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"min_length": 12},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "accounts.passwords.MaximumLengthValidator"},
+    {"NAME": "accounts.passwords.validators.MaximumLengthValidator"},
 ]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 
 AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
 """Days that the audit trail is kept."""
-ARCHIVES = DATA_DIR / "archives"
+DATA_EXPORT_DIR = DATA_DIR / "archives"
 """What people have asked for of theirs, until it is fetched or over its time."""
 
 TRANSFERS = make_data_dir(DATA_DIR / "transfers")
@@ -189,10 +199,10 @@ TRANSFERS = make_data_dir(DATA_DIR / "transfers")
 
 # The browser
 
-SESSION_ENGINE = "accounts.sessions"
+SESSION_ENGINE = "accounts.sessions.store"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 """Seconds after which a session ends whatever happens."""
-SESSION_IDLE = 12 * 3600
+SESSION_IDLE_TIMEOUT = 12 * 3600
 """Seconds without a request after which it ends, too."""
 SESSIONS_PER_USER = env.int("SESSIONS_PER_USER", default=100)
 """Browsers that one user is signed in with; the oldest is signed out when a new one signs in."""
@@ -201,7 +211,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}session"
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrf"
-CSRF_FAILURE_VIEW = "telemetry_site.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "telemetry_site.api.problems.csrf_failure"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -227,17 +237,17 @@ USE_TZ = True
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "accounts.authentication.UserTokenAuthentication",
+        "accounts.authentication.drf.UserTokenAuthentication",
         "devices.authentication.DeviceTokenAuthentication",
-        "accounts.authentication.SessionAuthentication",
+        "accounts.authentication.drf.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.IsUser"],
-    "DEFAULT_PARSER_CLASSES": ["devices.parsers.JSONParser"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.drf.IsAuthenticatedUser"],
+    "DEFAULT_PARSER_CLASSES": ["common.api.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "telemetry_site.api.AlwaysJSON",
-    "DEFAULT_PAGINATION_CLASS": "telemetry_site.api.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "telemetry_site.described.Schema",
-    "EXCEPTION_HANDLER": "telemetry_site.api.problem_response",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "telemetry_site.api.negotiation.JSONOnlyNegotiation",
+    "DEFAULT_PAGINATION_CLASS": "telemetry_site.api.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "telemetry_site.api.schema.ApiAutoSchema",
+    "EXCEPTION_HANDLER": "telemetry_site.api.exceptions.handle_exception",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
 SPECTACULAR_SETTINGS = {
@@ -250,7 +260,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "telemetry_site.openapi.with_problems",
+        "telemetry_site.api.openapi.add_problem_responses",
     ],
     "ENUM_NAME_OVERRIDES": {
         "DeviceStatus": "devices.models.Device.Status",
@@ -261,7 +271,7 @@ SPECTACULAR_SETTINGS = {
 
 # How often something may be tried: times within seconds, of one client, name or address
 
-THROTTLES = {
+RATE_LIMITS = {
     "sign-in": rate(env.str("SIGN_IN_LIMIT", default="10/900")),
     "sign-in-address": rate(env.str("SIGN_IN_ADDRESS_LIMIT", default="100/3600")),
     "sign-in-name": rate(env.str("SIGN_IN_NAME_LIMIT", default="50/3600")),
@@ -306,12 +316,12 @@ IMPORT_LIMIT = env.int("IMPORT_LIMIT", default=32 * 1024 * 1024)
 """Bytes of a file of readings."""
 EXPORT_LIMIT = env.int("EXPORT_LIMIT", default=4 * 1024**3)
 """Bytes of a file of readings that is exported."""
-INFLATED_LIMIT = env.int("INFLATED_LIMIT", default=5 * 1024 * 1024)
+MAX_DECOMPRESSED_BODY = env.int("MAX_DECOMPRESSED_BODY", default=5 * 1024 * 1024)
 """Bytes of a body that came deflated (gzip, zstd), once it is inflated."""
 READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)
 PAYLOAD_LIMIT = env.int("PAYLOAD_LIMIT", default=16 * 1024)
 """Bytes of one payload, metadata or result in canonical form."""
-ALLOWED_CLOCK_SKEW = env.int("ALLOWED_CLOCK_SKEW", default=24 * 3600)
+MAX_CLOCK_SKEW_SECONDS = env.int("MAX_CLOCK_SKEW_SECONDS", default=24 * 3600)
 """Seconds a reading's time may be ahead of the server's."""
 KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
 """Values of a device that are listed and charted, by type and path; more are only stored."""
@@ -355,12 +365,14 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {"format": "%(levelname)s %(name)s %(message)s"},
-        "json": {"()": "telemetry_site.logs.JSONLines"},
+        "json": {"()": "telemetry_site.operations.logging.JSONFormatter"},
     },
     "filters": {
-        "without_secrets": {"()": "telemetry_site.logs.WithoutSecrets"},
-        "bad_input_in_a_line": {"()": "telemetry_site.logs.BadInputInALine"},
-        "one_line_without_database": {"()": "telemetry_site.logs.OneLineWithoutDatabase"},
+        "without_secrets": {"()": "telemetry_site.operations.logging.TokenMaskingFilter"},
+        "bad_input_in_a_line": {"()": "telemetry_site.operations.logging.SecurityWarningFilter"},
+        "one_line_without_database": {
+            "()": "telemetry_site.operations.logging.DatabaseErrorFilter"
+        },
     },
     "handlers": {
         "console": {

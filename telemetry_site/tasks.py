@@ -4,15 +4,18 @@ from django.utils import timezone
 from procrastinate import JobContext
 from procrastinate.contrib.django import app
 
-from accounts import archives, sessions
-from telemetry_site import archive, jobs, leaving
+from accounts.sessions import store
+from accounts.users import data_exports
+from telemetry_site.account_data import deletion as account_deletion
+from telemetry_site.account_data import export as data_export
+from telemetry_site.operations import jobs
 
 
 @app.periodic(cron="17 * * * *")
 @app.task(queueing_lock="clear_sessions")
 def clear_sessions(timestamp: int) -> None:
     """Every hour: forget sessions that have ended."""
-    sessions.forget_ended(timezone.now())
+    store.delete_expired(timezone.now())
 
 
 @app.periodic(cron="27 * * * *")
@@ -29,14 +32,14 @@ def make_archives(context: JobContext, timestamp: int) -> None:
 
     An archive that is interrupted stays in the queue; the next run starts it again.
     """
-    archive.make_waiting(should_stop=context.should_abort)
+    data_export.build_pending(should_stop=context.should_abort)
 
 
 @app.periodic(cron="47 * * * *")
 @app.task(queueing_lock="clean_archives")
 def clean_archives(timestamp: int) -> None:
     """Every hour: remove archives that nobody has fetched in time."""
-    archives.clean(now=timezone.now())
+    data_exports.delete_expired(now=timezone.now())
 
 
 @app.periodic(cron="* * * * *")
@@ -48,4 +51,4 @@ def clean_archives(timestamp: int) -> None:
 )
 def clear_users_who_left(context: JobContext, timestamp: int) -> None:
     """Every minute: forget those who have left, once their devices are purged."""
-    leaving.clear(now=timezone.now(), should_stop=context.should_abort)
+    account_deletion.purge_deleted_users(now=timezone.now(), should_stop=context.should_abort)

@@ -12,7 +12,7 @@ NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 ELSEWHERE = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
 MISSING = """
 ######################################################################
-#  No Chromium: the browser tests in tests/journeys are LEFT OUT.    #
+#  No Chromium: the browser tests in tests/e2e are LEFT OUT.    #
 #  Install one (apt install chromium) or name it: CHROMIUM=/path/to  #
 ######################################################################
 """

@@ -18,7 +18,8 @@ from hypothesis import settings as hypothesis_settings
 
 from accounts.models import User
 from devices.models import Device
-from telemetry import partitions, retention
+from telemetry.retention import partitions
+from telemetry.retention import rules as retention
 from tests.factories import (
     NOW,
     DeviceFactory,
@@ -131,7 +132,7 @@ def _nothing_of_another_test(
 @pytest.fixture(autouse=True)
 def _rules_of_no_other_test() -> None:
     """The rules of retention that a process holds outlive a test; the rows are rolled back."""
-    retention.go_by(retention.Rules([]))
+    retention.cache_rules(retention.RuleSet([]))
 
 
 @pytest.fixture

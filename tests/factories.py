@@ -14,13 +14,15 @@ from django.test import Client
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from accounts import second_factor, tokens
+from accounts.mfa import services as mfa
 from accounts.models import Session, Token, User
-from commands import batches
+from accounts.tokens import services as tokens
+from commands.batches import services as batches
 from commands.models import Command, CommandBatch, CommandType
-from devices import enrolment
+from devices import services as device_services
 from devices.models import Device, DeviceToken
-from telemetry import ingest, keys, readings
+from telemetry.ingest import storage, validation
+from telemetry.keys import registry as keys
 from telemetry.models import Telemetry
 
 PASSWORD = "correct horse battery staple"
@@ -119,9 +121,9 @@ def user_token_and_row(user: User, *, now: datetime | None = None) -> tuple[Toke
 
 def second_factor_of(user: User, *, now: datetime) -> pyotp.TOTP:
     """Switch on a second factor of the user with the code of this instant; the authenticator."""
-    seed = second_factor.new_seed()
-    twin = second_factor.authenticator(seed, user)
-    second_factor.switch_on(user, seed=seed, code=twin.at(now), now=now)
+    seed = mfa.new_seed()
+    twin = mfa.build_totp(seed, user)
+    mfa.enable(user, seed=seed, code=twin.at(now), now=now)
     return twin
 
 
@@ -138,7 +140,7 @@ def device_token(device: Device) -> str:
 
 
 def device_token_and_row(device: Device) -> tuple[DeviceToken, str]:
-    token, secret = enrolment.issue_token(device)
+    token, secret = device_services.issue_token(device)
     return token, secret.text
 
 
@@ -148,17 +150,17 @@ def make_reading(
     recorded_at: datetime = NOW,
     telemetry_type: str = "environment",
     payload: dict[str, Any] | None = None,
-) -> readings.Reading:
+) -> validation.Reading:
     """A reading that is not stored yet."""
     device_id = device if isinstance(device, UUID) else device.pk
     given = {"temperature": 21.5} if payload is None else payload
-    return readings.make(device_id, telemetry_type, given, recorded_at)
+    return validation.build_reading(device_id, telemetry_type, given, recorded_at)
 
 
 def store_readings(device: Device, *, payloads: Iterable[dict[str, Any]], **given: Any) -> None:
     """Store a reading of each payload, one second after the other from `recorded_at` on."""
     first = given.pop("recorded_at", NOW)
-    ingest.store(
+    storage.store(
         device,
         [
             make_reading(
@@ -173,7 +175,7 @@ def store_readings(device: Device, *, payloads: Iterable[dict[str, Any]], **give
 def store_reading(device: Device, **given: Any) -> Telemetry:
     """Store one reading, as `make_reading` makes it, and return its row."""
     reading = make_reading(device, **given)
-    ingest.store(device, [reading], now=timezone.now())
+    storage.store(device, [reading], now=timezone.now())
     return Telemetry.objects.get(device=device, recorded_at=reading.recorded_at, id=reading.id)
 
 
@@ -182,5 +184,5 @@ def register_key(
 ) -> str:
     """Register a key of the device, as ingest does for what it stores, and return its name."""
     kind, _, path = name.partition(".")
-    keys.note(device, [(kind, (path,), recorded_at)])
+    keys.register_keys(device, [(kind, (path,), recorded_at)])
     return name

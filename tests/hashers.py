@@ -1,6 +1,6 @@
 """The site's password hasher at a price that tests can pay."""
 
-from accounts.hashers import Argon2idHasher
+from accounts.passwords.hashers import Argon2idHasher
 
 
 class CheapHasher(Argon2idHasher):

@@ -1,9 +1,9 @@
 """A plugin (`-p tests.leaks`): no secret that the suite issues may be found where none belongs.
 
-Every secret that `accounts.secrets.make` hands out in this process is remembered. After each test,
-before what it did is rolled back, they are looked for in what the site's own log handlers have
-written, in the addresses that were asked for and redirected to, and in every column of every
-table. What the journeys' own processes do is not seen here.
+Every secret that `accounts.tokens.format.generate` hands out in this process is remembered. After
+each test, before what it did is rolled back, they are looked for in what the site's own log
+handlers have written, in the addresses that were asked for and redirected to, and in every column
+of every table. What the journeys' own processes do is not seen here.
 """
 
 import logging
@@ -17,9 +17,9 @@ from django.db import connection
 from django.test.client import Client
 from pytest_django import DjangoDbBlocker
 
-from accounts import secrets
+from accounts.tokens import format as token_format
 
-SHAPE = secrets.SHAPE.pattern
+SHAPE = token_format.TOKEN_PATTERN.pattern
 HEX_SHAPE = r"7473[0-9a-f]{2}5f(?:[3-7][0-9a-f]){49}"
 """The same in a column of bytes, as PostgreSQL shows it."""
 LINKS = re.compile(
@@ -88,10 +88,10 @@ def suspicious_rows() -> Iterator[tuple[str, str]]:
 def _watched(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Remember secrets, log lines and addresses for as long as the session lasts."""
     watch.blocker = django_db_blocker
-    make, request, write = secrets.make, Client.request, logging.Handler.format
+    make, request, write = token_format.generate, Client.request, logging.Handler.format
     ours = set(settings.LOGGING["handlers"])
 
-    def make_and_remember(prefix: str) -> secrets.Secret:
+    def make_and_remember(prefix: str) -> token_format.PlaintextToken:
         secret = make(prefix)
         watch.issued.add(secret.text)
         watch.unseen = True
@@ -111,7 +111,7 @@ def _watched(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         return line
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(secrets, "make", make_and_remember)
+        patch.setattr(token_format, "generate", make_and_remember)
         patch.setattr(Client, "request", request_and_remember)
         patch.setattr(logging.Handler, "format", write_and_remember)
         yield

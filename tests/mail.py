@@ -48,16 +48,16 @@ class Inbox:
 
     def deliver(self) -> int:
         """Do what the worker does with the mails asked for since the last time; how many jobs."""
-        # Not above: the harness of tests/fire has no settings of Django.
+        # Not above: the harness of resilience has no settings of Django.
         from procrastinate.contrib.django.models import ProcrastinateJob
 
         from accounts import tasks
 
         jobs = ProcrastinateJob.objects.filter(
-            task_name="accounts.tasks.deliver", id__gt=self.done
+            task_name="accounts.tasks.send_mail", id__gt=self.done
         ).order_by("id")
         for job in list(jobs):
-            tasks.deliver(**job.args)
+            tasks.send_mail(**job.args)
             self.done = job.id
         return len(jobs)
 

@@ -17,7 +17,7 @@ from babel.messages.pofile import read_po, write_po
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parent.parent
-APPS = ("accounts", "commands", "devices", "telemetry", "telemetry_site")
+APPS = ("accounts", "commands", "common", "devices", "telemetry", "telemetry_site")
 KEYWORDS = {
     **DEFAULT_KEYWORDS,
     "gettext_lazy": None,

@@ -1,8 +1,9 @@
 """People, their tokens, groups and the audit trail, for staff."""
 
-from accounts.admin.groups import GroupAdmin
-from accounts.admin.tokens import TokenAdmin
-from accounts.admin.trail import AuditEventAdmin
-from accounts.admin.users import RegistrationAdmin, UserAdmin
+from accounts.audit.admin import AuditEventAdmin
+from accounts.registration.admin import RegistrationAdmin
+from accounts.tokens.admin import TokenAdmin
+from accounts.users.admin import UserAdmin
+from accounts.users.groups_admin import GroupAdmin
 
 __all__ = ["AuditEventAdmin", "GroupAdmin", "RegistrationAdmin", "TokenAdmin", "UserAdmin"]

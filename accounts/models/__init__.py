@@ -1,5 +1,6 @@
 """People, the secrets that stand for them, and the trail of what was done."""
 
+from accounts.models.audit import AuditEvent, AuditEventQuerySet
 from accounts.models.credentials import (
     RecoveryCode,
     Registration,
@@ -10,7 +11,7 @@ from accounts.models.credentials import (
     Token,
     alive,
 )
-from accounts.models.people import (
+from accounts.models.users import (
     NAME_OF_CLOSED,
     AccessEnded,
     Archive,
@@ -22,10 +23,6 @@ from accounts.models.people import (
     time_zones,
     validate_language,
     validate_time_zone,
-)
-from accounts.models.trail import (
-    AuditEvent,
-    AuditEventQuerySet,
 )
 
 __all__ = [

@@ -9,7 +9,7 @@ from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.people import User, UsernameValidator
+from accounts.models.users import User, UsernameValidator
 
 
 def alive(now: datetime) -> Q:

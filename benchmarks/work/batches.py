@@ -12,10 +12,10 @@ from benchmarks import bodies, client, database, fleet, wrk
 from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
 from benchmarks.database import Connection
+from benchmarks.paths import FOLDER
 from benchmarks.peers import raw_copy
-from benchmarks.places import FOLDER
 from benchmarks.progress import say
-from benchmarks.rows import Goal, Row, ratio_of
+from benchmarks.reading_rows import Goal, Row, ratio_of
 from benchmarks.servers import NotHere, Server, all_running, running
 
 UNIT = "readings/s"

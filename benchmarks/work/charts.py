@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 from benchmarks import client, fleet
 from benchmarks.bench import Bench, median, percentile
 from benchmarks.client import Refused
+from benchmarks.dataset import KEYS, TYPE, Stored
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_most
+from benchmarks.reading_rows import Row, at_most
 from benchmarks.servers import running
-from benchmarks.stored import KEYS, TYPE, Stored
 
 RANGES = {
     "1 hour": timedelta(hours=1),

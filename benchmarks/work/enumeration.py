@@ -15,9 +15,9 @@ from uuid import uuid4
 from benchmarks import database, fleet
 from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
-from benchmarks.places import HOST
+from benchmarks.paths import HOST
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_most
+from benchmarks.reading_rows import Row, at_most
 from benchmarks.servers import running
 
 PAIRS = 500

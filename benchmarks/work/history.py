@@ -6,10 +6,10 @@ from typing import Any
 
 from benchmarks import bodies, client, database, fleet
 from benchmarks.bench import Bench, median
+from benchmarks.dataset import STEP, Stored
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_most, ratio_of
+from benchmarks.reading_rows import Row, at_most, ratio_of
 from benchmarks.servers import all_running, running
-from benchmarks.stored import STEP, Stored
 
 TIMES = 50
 DEPTHS = (1, 10_000, 1_000_000)
@@ -19,18 +19,18 @@ PAGE = 100
 def newest(bench: Bench) -> Iterator[Row]:
     """The newest reading of each type of 50 devices, in one statement; the time in SQL."""
     from devices.models import Device
-    from telemetry import history
+    from telemetry.queries import history
 
     devices = list(Device.objects.filter(pk__in=bench.large_stored.fleet[:50]))
     # As the list of devices asks for them.
-    taken = sql_milliseconds(lambda: history.latest(devices, depth=20, rare=False))
+    taken = sql_milliseconds(lambda: history.latest_readings(devices, depth=20, rare=False))
     yield Row("newest readings of 50 devices", "ms in SQL", taken, goal=at_most(2))
 
 
 def pages(bench: Bench) -> Iterator[Row]:
     """A page of 100 readings behind so many others: the time in SQL, and over HTTP."""
     from devices.models import Device
-    from telemetry import history
+    from telemetry.queries import history
 
     stored, ours = bench.large_stored, fleet.ours(bench.large)
     device = Device.objects.get(pk=stored.device)
@@ -76,7 +76,7 @@ def thousand(bench: Bench) -> Iterator[Row]:
 
 def cursor_at(device: Any, stored: Stored, depth: int) -> str:
     """The cursor behind the device's newest `depth` readings."""
-    from telemetry import history
+    from telemetry.queries import history
 
     end = stored.end - STEP * (depth - 1)
     cursor = history.page(device, limit=1, end=end).next

@@ -10,7 +10,7 @@ from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
 from benchmarks.database import Connection
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_most, ratio_of
+from benchmarks.reading_rows import Row, at_most, ratio_of
 from benchmarks.servers import all_running, memory, running
 from benchmarks.work.exports import watched
 
@@ -58,7 +58,7 @@ def drop_month(bench: Bench) -> Iterator[Row]:
     """Drop a month as large as the others while batches come in over two connections: how long
     that takes, how long a sender has to wait meanwhile, and that no request fails.
     """
-    from telemetry import partitions
+    from telemetry.retention import partitions
 
     ours, cast = fleet.ours(bench.large), bench.large_cast
     durations: list[float] = []
@@ -66,10 +66,10 @@ def drop_month(bench: Bench) -> Iterator[Row]:
     with running(ours), database.connect(bench.large) as connection:
         for _ in range(bench.rounds):
             # One that was interrupted has left it.
-            for partition in partitions.existing():
+            for partition in partitions.list_months():
                 if partition.first == SACRIFICE:
                     partitions.drop(partition, agreed=lambda: True)
-            (sacrificed,) = partitions.ensure([SACRIFICE], now=partitions.starts(SACRIFICE))
+            (sacrificed,) = partitions.ensure([SACRIFICE], now=partitions.month_start(SACRIFICE))
             fill(connection, bench)
             forget_senders(connection, bench, bench.large)
             sent = bodies.batches(

@@ -7,7 +7,7 @@ from benchmarks.bench import Bench, median
 from benchmarks.client import Refused
 from benchmarks.database import Connection
 from benchmarks.progress import say
-from benchmarks.rows import Goal, Row, ratio_of
+from benchmarks.reading_rows import Goal, Row, ratio_of
 from benchmarks.servers import NotHere, Server, all_running
 
 WORK = "single POST"

@@ -10,7 +10,7 @@ from benchmarks.bench import Bench, median, percentile
 from benchmarks.client import Refused
 from benchmarks.database import Connection
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_most
+from benchmarks.reading_rows import Row, at_most
 from benchmarks.servers import running
 
 DEVICES, COMMANDS = 5_000, 200_000
@@ -182,11 +182,11 @@ def addresses(device: str) -> dict[str, str]:
 def leaving(connection: Connection, count: int) -> list[str]:
     """Devices with so many readings together, to be purged."""
     from accounts.models import User
-    from devices import enrolment
+    from devices import services as device_services
 
     user = User.objects.get(username="bench")
     chosen = [
-        str(enrolment.register(user, name=f"leaving {number:03}")[0].pk)
+        str(device_services.create_device(user, name=f"leaving {number:03}")[0].pk)
         for number in range(LEAVING)
     ]
     start = bodies.now()

@@ -14,7 +14,7 @@ from benchmarks.client import Refused
 from benchmarks.database import Connection
 from benchmarks.pollers import Pollers, waiting
 from benchmarks.progress import say
-from benchmarks.rows import Row, at_most, ratio_of
+from benchmarks.reading_rows import Row, at_most, ratio_of
 from benchmarks.servers import Server, running
 from benchmarks.work import singles
 

@@ -11,8 +11,8 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audited import RecordingAdmin
-from commands import schemas
+from accounts.audit.admin_base import AutoAuditedAdmin
+from commands import payload_schema
 from commands.forms import CommandForm
 from commands.models import CommandType
 from devices.forms import JSONObjectField
@@ -37,14 +37,14 @@ class CommandTypeForm(forms.ModelForm[CommandType]):
     def clean_payload_schema(self) -> Any:
         schema = self.cleaned_data["payload_schema"]
         try:
-            schemas.check_schema(schema)
-        except schemas.InvalidSchema as error:
+            payload_schema.check_schema(schema)
+        except payload_schema.InvalidSchema as error:
             raise forms.ValidationError(str(error)) from None
         return schema
 
 
 @admin.register(CommandType)
-class CommandTypeAdmin(RecordingAdmin[CommandType]):
+class CommandTypeAdmin(AutoAuditedAdmin[CommandType]):
     """The catalogue: what a type of device can be asked to do."""
 
     subject = "catalogue"

@@ -16,16 +16,16 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audited import AuditedAdmin
-from accounts.autocomplete import CheckedAutocomplete
-from accounts.filters import AutocompleteFilter, media_of
-from accounts.guarded import staff_of
-from accounts.keyset import KeysetAdmin
-from commands import lifecycle
+from accounts.audit.admin_base import AuditedAdmin
+from accounts.users.staff import get_staff_user
+from commands import services as command_services
 from commands.models import Command
-from devices import distinct
+from common.admin.filters import AutocompleteFilter, autocomplete_media
+from common.admin.keyset_pagination import KeysetAdmin
+from common.admin.widgets import SafeAutocompleteSelect
+from common.db import loose_index_scan
+from common.strict_json import InvalidJSONValue
 from devices.forms import JSONObjectField
-from devices.free_json import InvalidJSON
 from devices.models import Device
 
 TIMES = (
@@ -53,8 +53,10 @@ class CommandForm(forms.ModelForm[Command]):
         values = self.cleaned_data
         if not self.errors:
             try:
-                lifecycle.check(values["device"], values["command_name"], values["payload"])
-            except InvalidJSON as error:
+                command_services.validate_command(
+                    values["device"], values["command_name"], values["payload"]
+                )
+            except InvalidJSONValue as error:
                 for fault in error.faults:
                     field, _slash, rest = fault.pointer.removeprefix("/").partition("/")
                     self.add_error(field, f"{rest} {fault.detail}".strip())
@@ -82,7 +84,7 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
 
     @property
     def media(self) -> forms.Media:
-        return super().media + media_of(self)
+        return super().media + autocomplete_media(self)
 
     def get_fieldsets(self, request: HttpRequest, obj: Command | None = None) -> Any:
         if obj is None:
@@ -111,7 +113,7 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         except ValueError:
             # Looked up beforehand: of values that it is told the database knows how rare they are,
             # and need not go through every command to find none.
-            names = distinct.values(Command, "command_name", limit=NAMES_SEARCHED)
+            names = loose_index_scan.distinct_values(Command, "command_name", limit=NAMES_SEARCHED)
             names = [name for name in names if name.lower().startswith(text.lower())]
             named = Device.objects.filter(name__icontains=text).values_list("pk", flat=True)
             found = Q(command_name__in=names) | Q(device__in=list(named[:DEVICES_SEARCHED]))
@@ -151,7 +153,7 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "device":
             kwargs["queryset"] = Device.objects.filter(deleted_at=None)
-            kwargs["widget"] = CheckedAutocomplete(db_field, self.admin_site)
+            kwargs["widget"] = SafeAutocompleteSelect(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -168,14 +170,16 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
     ) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
-        except lifecycle.QueueFull:
+        except command_services.QueueFull:
             words = gettext("Too many commands wait for this device.")
             self.message_user(request, words, level=messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Command, form: Any, change: bool) -> None:
         now = timezone.now()
-        issued = lifecycle.issue(**form.cleaned_data, issued_by=staff_of(request), now=now)
+        issued = command_services.create_command(
+            **form.cleaned_data, issued_by=get_staff_user(request), now=now
+        )
         obj.pk, obj._state.adding = issued.pk, False
 
     @admin.action(description=_("Cancel those that wait"), permissions=["add"])
@@ -183,8 +187,8 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         cancelled = 0
         for command in queryset:
             try:
-                lifecycle.cancel(command, now=timezone.now())
-            except lifecycle.AlreadyFinished:
+                command_services.cancel(command, now=timezone.now())
+            except command_services.AlreadyFinished:
                 continue
             cancelled += 1
         words = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
@@ -195,8 +199,15 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         sent, commands = 0, list(queryset.select_related("device"))
         for command in commands:
             try:
-                lifecycle.retry(command, issued_by=staff_of(request), now=timezone.now())
-            except (lifecycle.StillPending, lifecycle.QueueFull, InvalidJSON, Device.DoesNotExist):
+                command_services.resend(
+                    command, issued_by=get_staff_user(request), now=timezone.now()
+                )
+            except (
+                command_services.StillPending,
+                command_services.QueueFull,
+                InvalidJSONValue,
+                Device.DoesNotExist,
+            ):
                 continue
             sent += 1
         level = messages.SUCCESS if sent == len(commands) else messages.WARNING

@@ -23,7 +23,7 @@ function tick(now) {
   }
 }
 
-// The stream of events (docs/api.md), of the page's one device or of all. Each is sent on as
+// The stream of events (docs/api/users.md), of the page's one device or of all. Each is sent on as
 // `telemetry:event` at the document: {kind, device_id, command_id}, where the kind is "reading",
 // "status", "command", or "ready" when whatever the page knows may be old. A hidden page closes it.
 const live = {

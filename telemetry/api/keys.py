@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.strict import StrictSerializer
-from devices import times
-from devices.authentication import reachable_device
-from devices.fields import TimeField
-from telemetry import keys
+from common import timestamps
+from common.api.fields import StrictDateTimeField
+from common.api.serializers import StrictSerializer
+from devices.authentication import get_accessible_device
+from telemetry.keys import registry as keys
 from telemetry.models import MOST_DECIMALS, Key
 
 
@@ -28,8 +28,8 @@ class KeyAnswer(ShownAnswer):
     key = serializers.CharField()
     telemetry_type = serializers.CharField()
     path = serializers.CharField()
-    since = TimeField(help_text="The hour of its oldest reading.")
-    last_hour = TimeField(
+    since = StrictDateTimeField(help_text="The hour of its oldest reading.")
+    last_hour = StrictDateTimeField(
         allow_null=True, help_text="The newest hour with it; hours count once they are over."
     )
     defaults = ShownAnswer(help_text="What the name tells.")
@@ -55,8 +55,10 @@ class KeysOfDevice(APIView):
 
     @extend_schema(operation_id="devices_keys_list", responses=KeyList)
     def get(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
-        return Response({"results": [answer(key) for key in keys.of(device)], "next": None})
+        device = get_accessible_device(request, device_id)
+        return Response(
+            {"results": [serialize_key(key) for key in keys.list_for_device(device)], "next": None}
+        )
 
 
 class KeyDetail(APIView):
@@ -72,19 +74,19 @@ class KeyDetail(APIView):
         responses=KeyAnswer,
     )
     def patch(self, request: Request, device_id: UUID, key: str) -> Response:
-        found = keys.get(reachable_device(request, device_id), key)
+        found = keys.get(get_accessible_device(request, device_id), key)
         body = KeyBody(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
-        return Response(answer(keys.change(found, **body.validated_data)))
+        return Response(serialize_key(keys.change(found, **body.validated_data)))
 
 
-def answer(key: Key) -> dict[str, Any]:
+def serialize_key(key: Key) -> dict[str, Any]:
     return {
         "key": str(key),
         "telemetry_type": key.telemetry_type,
         "path": key.key,
-        "since": times.show(key.since),
-        "last_hour": times.show(key.last_hour) if key.last_hour else None,
-        **keys.shown(key)._asdict(),
-        "defaults": keys.default(key.key)._asdict(),
+        "since": timestamps.format_timestamp(key.since),
+        "last_hour": timestamps.format_timestamp(key.last_hour) if key.last_hour else None,
+        **keys.display_format(key)._asdict(),
+        "defaults": keys.guess_format(key.key)._asdict(),
     }

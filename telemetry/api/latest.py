@@ -9,11 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from devices import times
-from devices.authentication import reachable_device
-from devices.fields import TimeField
-from telemetry import history, keys, readings
+from common import timestamps
+from common.api.fields import StrictDateTimeField
+from devices.authentication import get_accessible_device
 from telemetry.api.keys import ShownAnswer
+from telemetry.ingest import validation
+from telemetry.keys import registry as keys
+from telemetry.queries import history
 
 
 class LatestValue(ShownAnswer):
@@ -24,7 +26,7 @@ class LatestValue(ShownAnswer):
 
 class LatestAnswer(serializers.Serializer[Any]):
     telemetry_type = serializers.CharField()
-    recorded_at = TimeField()
+    recorded_at = StrictDateTimeField()
     values = LatestValue(many=True)
 
 
@@ -37,12 +39,12 @@ class Latest(APIView):
 
     @extend_schema(responses=LatestList)
     def get(self, request: Request, device_id: UUID) -> Response:
-        device = reachable_device(request, device_id)
-        display = keys.displays([device])[device.pk]
+        device = get_accessible_device(request, device_id)
+        display = keys.display_formats_for([device])[device.pk]
         results = [
             {
                 "telemetry_type": reading.telemetry_type,
-                "recorded_at": times.show(reading.recorded_at),
+                "recorded_at": timestamps.format_timestamp(reading.recorded_at),
                 "values": [
                     {
                         "key": f"{reading.telemetry_type}.{path}",
@@ -50,9 +52,9 @@ class Latest(APIView):
                         "value": value,
                         **display[reading.telemetry_type, path].of(value)._asdict(),
                     }
-                    for path, value in readings.values(reading.payload)
+                    for path, value in validation.iter_values(reading.payload)
                 ],
             }
-            for reading in history.latest([device])[device.pk]
+            for reading in history.latest_readings([device])[device.pk]
         ]
         return Response({"results": results})

@@ -22,37 +22,39 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import IsUser
-from accounts.strict import StrictQuery, StrictSerializer
-from devices import presence, times
-from devices.authentication import IsDevice, reachable_device, speaking_device
-from devices.fields import ObjectField, TimeField
-from devices.free_json import Fault
+from accounts.authentication.drf import IsAuthenticatedUser
+from common import timestamps
+from common.api.fields import JSONObjectField, StrictDateTimeField
+from common.api.parsers import NDJSONParser, RawBodyParser
+from common.api.serializers import StrictQuerySerializer, StrictSerializer
+from common.strict_json import JSONError
+from devices import presence
+from devices.authentication import IsDevice, get_accessible_device, request_device
 from devices.models import Device
-from devices.parsers import BytesParser, LinesParser
-from telemetry import bodies, deliveries, history, ingest, readings, retention
-from telemetry.api import outcome
-from telemetry.api.queries import time_range
+from telemetry.api.query_params import time_range
+from telemetry.ingest import decoding, idempotency, outcome, storage, validation
+from telemetry.queries import history
+from telemetry.retention import rules as retention
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}, "minProperties": 1})
-class PayloadField(ObjectField):
+class PayloadField(JSONObjectField):
     """A free JSON object that says something."""
 
 
 class ReadingBody(StrictSerializer):
-    telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE)
+    telemetry_type = serializers.RegexField(validation.TELEMETRY_TYPE)
     payload = PayloadField()
-    recorded_at = TimeField(required=False, help_text="Without it, the server's time.")
+    recorded_at = StrictDateTimeField(required=False, help_text="Without it, the server's time.")
 
 
 class ReadingAnswer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     device_id = serializers.UUIDField()
     telemetry_type = serializers.CharField()
-    payload = ObjectField()
-    recorded_at = TimeField()
-    created_at = TimeField()
+    payload = JSONObjectField()
+    recorded_at = StrictDateTimeField()
+    created_at = StrictDateTimeField()
 
 
 class StoredReadingAnswer(ReadingAnswer):
@@ -82,8 +84,8 @@ class BatchAnswer(serializers.Serializer[Any]):
     pending_commands = serializers.IntegerField(help_text="How many wait to be fetched.")
 
 
-class HistoryQuery(StrictQuery):
-    telemetry_type = serializers.RegexField(readings.TELEMETRY_TYPE, required=False)
+class HistoryQuery(StrictQuerySerializer):
+    telemetry_type = serializers.RegexField(validation.TELEMETRY_TYPE, required=False)
     order = serializers.ChoiceField(["asc", "desc"], default="desc")
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
     cursor = serializers.CharField(required=False, max_length=64)
@@ -105,7 +107,7 @@ STORED = PolymorphicProxySerializer(
     many=False,
 )
 INGEST = extend_schema(
-    request={BytesParser.media_type: SENT, LinesParser.media_type: OpenApiTypes.STR},
+    request={RawBodyParser.media_type: SENT, NDJSONParser.media_type: OpenApiTypes.STR},
     parameters=[
         OpenApiParameter(
             "Idempotency-Key",
@@ -126,29 +128,29 @@ INGEST = extend_schema(
 class DeviceTelemetry(APIView):
     """A device's own readings."""
 
-    parser_classes = (BytesParser, LinesParser)
+    parser_classes = (RawBodyParser, NDJSONParser)
     permission_classes = (IsDevice,)
 
     @INGEST
     def post(self, request: Request) -> HttpResponse:
-        return accept(speaking_device(request), request)
+        return ingest_request(request_device(request), request)
 
 
 class TelemetryList(APIView):
     """The readings of one device."""
 
-    parser_classes = (BytesParser, LinesParser)
-    permission_classes = (IsUser | IsDevice,)
+    parser_classes = (RawBodyParser, NDJSONParser)
+    permission_classes = (IsAuthenticatedUser | IsDevice,)
 
     @INGEST
     def post(self, request: Request, device_id: UUID) -> HttpResponse:
-        return accept(reachable_device(request, device_id), request)
+        return ingest_request(get_accessible_device(request, device_id), request)
 
     @extend_schema(
         operation_id="devices_telemetry_list", parameters=[HistoryQuery], responses=ReadingPage
     )
     def get(self, request: Request, device_id: UUID) -> HttpResponse:
-        device = reachable_device(request, device_id)
+        device = get_accessible_device(request, device_id)
         query = HistoryQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
@@ -171,11 +173,11 @@ class TelemetryDetail(APIView):
 
     @extend_schema(responses=ReadingAnswer)
     def get(self, request: Request, device_id: UUID, reading_id: UUID) -> Response:
-        reading = history.get(reachable_device(request, device_id), reading_id)
+        reading = history.get(get_accessible_device(request, device_id), reading_id)
         return Response(ReadingAnswer(reading).data)
 
 
-def accept(device: Device, request: Request) -> HttpResponse:
+def ingest_request(device: Device, request: Request) -> HttpResponse:
     """Store what was sent, one reading or many, and say what became of each.
 
     Raises NotJSON, InvalidReadings when not one of them is valid, TooManyReadings, DeviceGone.
@@ -184,29 +186,31 @@ def accept(device: Device, request: Request) -> HttpResponse:
     raw: Any = request.data or b""
     # When it has come, not when it began to: the worker counts on what is late being marked.
     now = timezone.now()
-    body = bodies.decode(raw, by_lines=_media_type(request) == LinesParser.media_type)
+    body = decoding.decode(raw, by_lines=_media_type(request) == NDJSONParser.media_type)
     named = now
     if (key := request.headers.get("Idempotency-Key")) is not None:
-        named = deliveries.first_received(device, key, raw, now=now)
-    valid, rejected = readings.parse_all(
+        named = idempotency.get_or_record_receipt(device, key, raw, now=now)
+    valid, rejected = validation.parse_all(
         body.values,
         device_id=device.pk,
         now=named,
         at=body.at,
         is_list=body.is_list,
-        earliest=retention.earliest(device, now),
+        earliest=retention.earliest_allowed(device, now),
     )
     if rejected and not valid:
         presence.mark_seen(device, now=now)
-        raise readings.InvalidReadings([fault for faults in rejected.values() for fault in faults])
-    stored = ingest.store(device, valid, now=now)
+        raise validation.InvalidReadings(
+            [fault for faults in rejected.values() for fault in faults]
+        )
+    stored = storage.store(device, valid, now=now)
     if body.is_list:
-        return of_many(stored, rejected)
-    return of_one(device, valid[0], stored, now)
+        return batch_response(stored, rejected)
+    return single_response(device, valid[0], stored, now)
 
 
-def of_one(
-    device: Device, reading: readings.Reading, stored: ingest.Stored, now: datetime
+def single_response(
+    device: Device, reading: validation.Reading, stored: storage.StoreResult, now: datetime
 ) -> HttpResponse:
     """The answer to a reading that was sent alone."""
     created_at = now if stored.accepted else history.get(device, reading.id).created_at
@@ -215,18 +219,18 @@ def of_one(
         "device_id": device.pk,
         "telemetry_type": reading.telemetry_type,
         "payload": reading.payload,
-        "recorded_at": times.show(reading.recorded_at),
-        "created_at": times.show(created_at),
+        "recorded_at": timestamps.format_timestamp(reading.recorded_at),
+        "created_at": timestamps.format_timestamp(created_at),
         "pending_commands": stored.pending_commands,
     }
     code = status.HTTP_201_CREATED if stored.accepted else status.HTTP_200_OK
     made = _json(answer, code)
-    outcome.attach(made, accepted=stored.accepted, duplicates=stored.duplicates)
+    outcome.attach_outcome(made, accepted=stored.accepted, duplicates=stored.duplicates)
     return made
 
 
-def of_many(
-    stored: ingest.Stored, rejected: Mapping[int, list[Fault]] = MappingProxyType({})
+def batch_response(
+    stored: storage.StoreResult, rejected: Mapping[int, list[JSONError]] = MappingProxyType({})
 ) -> HttpResponse:
     """The answer to readings that were sent together; `rejected` has the faults of some."""
     answer = {
@@ -240,7 +244,7 @@ def of_many(
         "pending_commands": stored.pending_commands,
     }
     made = _json(answer, status.HTTP_201_CREATED)
-    outcome.attach(
+    outcome.attach_outcome(
         made,
         accepted=stored.accepted,
         duplicates=stored.duplicates,
@@ -252,7 +256,7 @@ def of_many(
 
 def _json(answer: Any, code: int) -> HttpResponse:
     # The framework's renderer takes ten times as long.
-    return HttpResponse(readings.to_json(answer), status=code, content_type="application/json")
+    return HttpResponse(validation.to_json(answer), status=code, content_type="application/json")
 
 
 def _media_type(request: Request) -> str:

@@ -14,12 +14,12 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import validate_time_zone
-from accounts.strict import StrictQuery
-from devices.authentication import reachable_device
+from common.api.serializers import StrictQuerySerializer
+from devices.authentication import get_accessible_device
 from devices.models import Device
-from telemetry import series
-from telemetry.api.queries import time_range
-from telemetry.rollups import Kept
+from telemetry.api.query_params import time_range
+from telemetry.queries import series
+from telemetry.rollups.build import AvailableFrom
 
 
 class SeriesColumns(serializers.Serializer[Any]):
@@ -44,7 +44,7 @@ class SeriesAnswer(serializers.Serializer[Any]):
     )
 
 
-class SeriesQuery(StrictQuery):
+class SeriesQuery(StrictQuerySerializer):
     key = serializers.ListField(
         child=serializers.RegexField(series.KEY),
         max_length=series.KEYS_LIMIT,
@@ -76,10 +76,10 @@ class Series(APIView):
 
     @extend_schema(parameters=[SeriesQuery], responses=SeriesAnswer)
     def get(self, request: Request, device_id: UUID) -> HttpResponse:
-        return answer(reachable_device(request, device_id), request.query_params)
+        return series_response(get_accessible_device(request, device_id), request.query_params)
 
 
-def answer(device: Device, asked_for: Mapping[str, Any]) -> HttpResponse:
+def series_response(device: Device, asked_for: Mapping[str, Any]) -> HttpResponse:
     """The columns of this device's chart, to whoever may see it.
 
     Raises the framework's ValidationError.
@@ -87,7 +87,7 @@ def answer(device: Device, asked_for: Mapping[str, Any]) -> HttpResponse:
     query = SeriesQuery(data=asked_for)
     query.is_valid(raise_exception=True)
     asked = query.validated_data
-    found = series.series(
+    found = series.query_series(
         device,
         keys=asked["key"],
         start=asked["from"],
@@ -95,7 +95,7 @@ def answer(device: Device, asked_for: Mapping[str, Any]) -> HttpResponse:
         points=asked["points"],
         zone=ZoneInfo(asked["time_zone"]),
         now=timezone.now(),
-        kept=Kept.of(device),
+        kept=AvailableFrom.of(device),
     )
     told = {
         "resolution": found.resolution,

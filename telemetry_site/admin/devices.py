@@ -20,17 +20,19 @@ from django.utils.translation import gettext_lazy as _
 from procrastinate.exceptions import AlreadyEnqueued
 from rest_framework.exceptions import ValidationError
 
-from accounts.guarded import TitledChangeList
 from accounts.models import AuditEvent
-from commands.admin import batches
+from commands.batches import admin as batches_admin
 from commands.models import Command
+from common.admin.base import TitledChangeList
 from devices.admin import DeviceAdmin
 from devices.models import Device
-from telemetry import history, keys, purge
 from telemetry.api import series
+from telemetry.keys import registry as keys
+from telemetry.queries import history
+from telemetry.retention import purge
 from telemetry.tasks import purge_deleted_devices
-from telemetry_site import charts, history_page
-from telemetry_site.templatetags.shown import moment
+from telemetry_site.dashboard import charts, history_page
+from telemetry_site.templatetags.display import time_ago
 
 COMMANDS_SHOWN = EVENTS_SHOWN = 10
 PURGES_SHOWN = 100
@@ -78,7 +80,7 @@ class SiteDeviceAdmin(DeviceAdmin):
 
     @admin.display(description=_("last seen"), ordering="last_seen_at")
     def last_seen(self, device: Device) -> Any:
-        return moment(device.last_seen_at) if device.last_seen_at else None
+        return time_ago(device.last_seen_at) if device.last_seen_at else None
 
     @admin.display(description=_("commands"))
     def waiting(self, device: Any) -> Any:
@@ -89,7 +91,7 @@ class SiteDeviceAdmin(DeviceAdmin):
 
     @admin.action(description=_("Send a command …"), permissions=["send"])
     def send_command(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
-        return batches.send(self, request, queryset)
+        return batches_admin.send(self, request, queryset)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
         """Whoever may send commands may send them to many."""
@@ -108,7 +110,7 @@ class SiteDeviceAdmin(DeviceAdmin):
         _require(request, "devices.view_device", "telemetry.view_telemetry")
         device = get_object_or_404(Device, pk=device_id, deleted_at=None)
         try:
-            return series.answer(device, request.GET)
+            return series.series_response(device, request.GET)
         except ValidationError as error:
             return HttpResponse(str(error.detail), status=422, content_type="text/plain")
 
@@ -117,18 +119,18 @@ class SiteDeviceAdmin(DeviceAdmin):
         _require(request, "devices.view_device", "telemetry.view_telemetry")
         device = get_object_or_404(Device, pk=device_id, deleted_at=None)
         here = [device.pk]
-        place = history_page.Place(
+        place = history_page.PageUrls(
             page=reverse("admin:devices_device_charts", args=here),
             series=reverse("admin:devices_device_series", args=here),
             above=reverse("admin:devices_device_change", args=here),
             files=False,
         )
-        return history_page.answer(request, device, place)
+        return history_page.render_history(request, device, place)
 
     def purging(self, request: HttpRequest) -> HttpResponse:
         """How far the worker is with what was purged."""
         _require(request, "devices.view_device")
-        count, devices = purge.under_way(PURGES_SHOWN)
+        count, devices = purge.in_progress(PURGES_SHOWN)
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Being purged"),
@@ -151,8 +153,8 @@ class SiteDeviceAdmin(DeviceAdmin):
         now = timezone.now()
         panels: dict[str, Any] = {"device": device, "now": now}
         if request.user.has_perm("telemetry.view_telemetry"):
-            newest = history.latest([device])[device.pk]
-            groups = charts.groups(newest, keys.displays([device])[device.pk])
+            newest = history.latest_readings([device])[device.pk]
+            groups = charts.groups(newest, keys.display_formats_for([device])[device.pk])
             panels |= {
                 "groups": groups,
                 "charts": charts.charts(

@@ -10,8 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from accounts.keyset import KeysetAdmin
-from accounts.read_only import ReadOnlyAdmin
+from accounts.audit.read_only_admin import ReadOnlyAdmin
+from common.admin.keyset_pagination import KeysetAdmin
 
 STATES = {"succeeded": "executed", "failed": "failed", "aborted": "failed", "doing": "delivered"}
 """The colours and shapes that states of jobs share with those of commands."""

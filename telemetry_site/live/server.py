@@ -16,7 +16,7 @@ from django.conf import settings
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    from telemetry_site.live.application import Live
+    from telemetry_site.live.asgi import LiveApplication
 
 SPARE = 500
 """Connections beside those that wait: of requests that are not authenticated yet, and idle ones."""
@@ -39,7 +39,7 @@ FULL = (
 class Config(uvicorn.Config):
     """How the live process serves, and its connections without a request, the oldest first."""
 
-    def __init__(self, live: "Live", **options: Any) -> None:
+    def __init__(self, live: "LiveApplication", **options: Any) -> None:
         super().__init__(
             live,
             loop="asyncio",
@@ -62,7 +62,7 @@ class Config(uvicorn.Config):
 class Server(uvicorn.Server):
     """Closes connections that do nothing, and answers everybody before the end."""
 
-    def __init__(self, live: "Live", **options: Any) -> None:
+    def __init__(self, live: "LiveApplication", **options: Any) -> None:
         super().__init__(Config(live, **options))
         self.live = live
 

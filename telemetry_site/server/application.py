@@ -8,7 +8,7 @@ from typing import IO
 from django.http import HttpResponseBase
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
-from accounts.request_pools import note_device
+from common.request_pools import note_device
 from telemetry_site.server import django_handler, refusals, routes
 from telemetry_site.server.clients import Clients, TooManyRequests
 from telemetry_site.server.downloads import Downloads, TooManyDownloads

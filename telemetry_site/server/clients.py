@@ -10,10 +10,10 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import parse_cookie
 
-from accounts import addresses
 from accounts.models import Token, User
-from accounts.random_cache import RandomCache
-from accounts.throttles import network
+from accounts.throttling import client_network
+from common import client_ip
+from common.random_cache import RandomCache
 from telemetry_site.server.environ import Environ
 
 DEVICE_API = "/api/v1/device/"
@@ -78,7 +78,9 @@ class Clients:
         """Return the client that has sent a request: of several credentials a user's counts."""
         found = [known for one in _credentials(environ) if (known := self.known.get(one))]
         users = [known for known in found if isinstance(known, UUID)]
-        return next(iter(users + found), None) or network(addresses.of_environ(environ))
+        return next(iter(users + found), None) or client_network(
+            client_ip.client_ip_from_environ(environ)
+        )
 
     def learn(self, environ: Environ, request: WSGIRequest, status: int) -> bool:
         """Remember whose token or session it is, from a request that has been answered.

@@ -12,8 +12,9 @@ from django.utils import translation
 from django.utils.translation import gettext_noop as _noop
 from granian.rsgi import HTTPProtocol
 
-from telemetry_site import errors, observed
-from telemetry_site.middleware import HEADERS
+from telemetry_site.api import problems
+from telemetry_site.middleware import request_metrics
+from telemetry_site.middleware.http import HEADERS
 from telemetry_site.server.django_handler import send
 from telemetry_site.server.environ import Environ
 
@@ -36,7 +37,7 @@ def send_too_many(
 ) -> None:
     """Answer 429: the client sends more than it may."""
     headers = {"Retry-After": str(retry_after)}
-    _send(protocol, environ, 429, errors.SENTENCES[429], headers, started)
+    _send(protocol, environ, 429, problems.DETAILS[429], headers, started)
 
 
 def send_disk_full(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
@@ -83,13 +84,13 @@ def _send(
         response.setdefault(name, value)
     response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
     response["Content-Length"] = str(len(response.content))
-    observed.note(request, response, seconds=time.perf_counter() - started)
+    request_metrics.record_request(request, response, seconds=time.perf_counter() - started)
     send(protocol, response)
 
 
 def _response(request: WSGIRequest, status: int, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return errors.answer(request, status, detail=detail)
+        return problems.error_response(request, status, detail=detail)
     return HttpResponse(
         _page(translation.get_language_from_request(request), status, detail), status=status
     )
@@ -103,4 +104,4 @@ def _page(language: str, status: int, detail: str) -> bytes:
     )
     request.user = AnonymousUser()
     with translation.override(language):
-        return errors.answer(request, status, detail=detail).content
+        return problems.error_response(request, status, detail=detail).content

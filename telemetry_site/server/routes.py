@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
-from accounts.request_pools import PASSWORDS, TRANSFERS
-from telemetry_site import health, metrics
+from common.request_pools import PASSWORDS, TRANSFERS
+from telemetry_site.operations import health, metrics
 from telemetry_site.server.clients import DEVICE_API
 from telemetry_site.server.environ import Environ
 from telemetry_site.server.thread_pools import Limits

@@ -15,7 +15,7 @@ from threading import Thread
 
 from django.db import connections
 
-from accounts.request_pools import REST, are_devices_sending
+from common.request_pools import REST, are_devices_sending
 
 Work = Callable[[], object]
 

@@ -5,16 +5,16 @@ from uuid import UUID
 import pytest
 
 from benchmarks import bodies
-from telemetry import readings
+from telemetry.ingest import validation
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DEVICES = [UUID(int=number) for number in range(3)]
 
 
-def parsed(size: int, number: int) -> list[readings.Reading]:
+def parsed(size: int, number: int) -> list[validation.Reading]:
     found = []
     for batch in bodies.batches(size, number, devices=3, start=NOW):
-        valid, rejected = readings.parse_all(
+        valid, rejected = validation.parse_all(
             json.loads(batch.body), device_id=DEVICES[batch.device], now=NOW
         )
         assert not rejected

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks import report, wrk
 from benchmarks.bench import median, percentile
-from benchmarks.rows import Goal, Row, at_least, at_most, ratio_of
+from benchmarks.reading_rows import Goal, Row, at_least, at_most, ratio_of
 from benchmarks.work import MEASUREMENTS
 
 

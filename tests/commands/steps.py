@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from commands import lifecycle
+from commands import services as command_services
 from tests.factories import NOW
 
 SECOND = timedelta(seconds=1)
@@ -12,11 +12,11 @@ HOUR = timedelta(hours=1)
 
 def issue(device, now=NOW, **given):
     asked = {"command_name": "reboot", "payload": {}, "issued_by": None, **given}
-    return lifecycle.issue(device, now=now, **asked)
+    return command_services.create_command(device, now=now, **asked)
 
 
 def claim(device, now=NOW, **given):
-    return lifecycle.claim(device, now=now, **given)
+    return command_services.claim(device, now=now, **given)
 
 
 def ending(command):

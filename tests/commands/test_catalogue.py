@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError
 
-from commands import lifecycle
+from commands import services as command_services
 from commands.models import Command, CommandType
-from devices.free_json import InvalidJSON
+from common.strict_json import InvalidJSONValue
 from tests.factories import NOW, CommandTypeFactory, DeviceFactory
 
 SCHEMA = {
@@ -33,7 +33,7 @@ def thermostat(db):
     [("set", {"target": 20}), ("set", {"target": 5, "rooms": ["north"]}), ("reboot", {"any": [1]})],
 )
 def test_what_fits_the_catalogue_is_let_through(thermostat, name, payload):
-    lifecycle.check(thermostat, name, payload)
+    command_services.validate_command(thermostat, name, payload)
 
 
 @pytest.mark.parametrize(
@@ -48,27 +48,29 @@ def test_what_fits_the_catalogue_is_let_through(thermostat, name, payload):
     ],
 )  # fmt: skip
 def test_each_fault_of_a_payload_is_pointed_at(thermostat, payload, found):
-    with pytest.raises(InvalidJSON) as caught:
-        lifecycle.check(thermostat, "set", payload)
+    with pytest.raises(InvalidJSONValue) as caught:
+        command_services.validate_command(thermostat, "set", payload)
     assert {(fault.pointer, fault.code) for fault in caught.value.faults} == found
 
 
 @pytest.mark.parametrize("name", ["blink", "Set", "", "sett"])
 def test_a_command_that_is_not_in_the_catalogue_is_unknown(thermostat, name):
-    with pytest.raises(InvalidJSON) as caught:
-        lifecycle.check(thermostat, name, {})
+    with pytest.raises(InvalidJSONValue) as caught:
+        command_services.validate_command(thermostat, name, {})
     (fault,) = caught.value.faults
     assert (fault.pointer, fault.code) == ("/command_name", "unknown-command")
     assert "reboot, set" in fault.detail
 
 
 def test_a_type_without_a_catalogue_takes_anything(thermostat):
-    lifecycle.check(DeviceFactory.create(device_type="pump"), "whatever", {"a": 1})
+    command_services.validate_command(
+        DeviceFactory.create(device_type="pump"), "whatever", {"a": 1}
+    )
 
 
 def test_nothing_is_issued_that_does_not_fit(thermostat):
-    with pytest.raises(InvalidJSON):
-        lifecycle.issue(
+    with pytest.raises(InvalidJSONValue):
+        command_services.create_command(
             thermostat, command_name="set", payload={"target": 99}, issued_by=None, now=NOW
         )
     assert not Command.objects.exists()
@@ -91,15 +93,17 @@ def test_the_catalogue_is_in_order_and_readable(thermostat):
 def test_a_reference_that_only_a_payload_reaches_is_no_failure_of_the_site(thermostat):
     broken = {"properties": {"target": {"$ref": "#/$defs/none"}}}
     CommandType.objects.filter(command_name="set").update(payload_schema=broken)
-    with pytest.raises(InvalidJSON, match="staff can mend it"):
-        lifecycle.check(thermostat, "set", {"target": 5})
+    with pytest.raises(InvalidJSONValue, match="staff can mend it"):
+        command_services.validate_command(thermostat, "set", {"target": 5})
 
 
 def test_a_command_waits_as_long_as_the_catalogue_says_unless_its_sender_does(thermostat):
     CommandType.objects.filter(command_name="reboot").update(default_expiry=60)
     asked = {"command_name": "reboot", "payload": {}, "issued_by": None, "now": NOW}
-    assert lifecycle.issue(thermostat, **asked).expires_at == NOW + timedelta(seconds=60)
-    said = lifecycle.issue(thermostat, **asked, expires_in=timedelta(seconds=5))
+    assert command_services.create_command(thermostat, **asked).expires_at == NOW + timedelta(
+        seconds=60
+    )
+    said = command_services.create_command(thermostat, **asked, expires_in=timedelta(seconds=5))
     assert said.expires_at == NOW + timedelta(seconds=5)
 
 

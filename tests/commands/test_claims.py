@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from commands import lifecycle
-from commands.lifecycle import ATTEMPTS, LEASE, Reason, Status
+from commands import services as command_services
 from commands.models import Command
+from commands.services import LEASE, MAX_ATTEMPTS, Reason, Status
 from tests.commands.steps import MICROSECOND, SECOND, claim, ending, issue
 from tests.concurrency import at_once
 from tests.factories import NOW, CommandFactory, DeviceFactory
@@ -52,12 +52,12 @@ class TestClaiming:
 
     def test_after_ten_attempts_it_has_failed(self, device):
         command = issue(device, expires_in=timedelta(days=1))
-        for attempt in range(ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             assert claim(device, now=NOW + attempt * LEASE) == [command]
-            assert lifecycle.expire(now=NOW + attempt * LEASE) == 0
-        end = NOW + ATTEMPTS * LEASE
+            assert command_services.expire_overdue(now=NOW + attempt * LEASE) == 0
+        end = NOW + MAX_ATTEMPTS * LEASE
         assert claim(device, now=end) == []
-        assert lifecycle.expire(now=end) == 1
+        assert command_services.expire_overdue(now=end) == 1
         assert ending(command) == (Status.FAILED, Reason.ATTEMPTS)
 
     def test_an_expired_one_is_never_handed_out(self, device):
@@ -71,8 +71,10 @@ class TestClaiming:
 
     def test_what_is_finished_is_not_handed_out(self, device):
         for number, end in enumerate((Status.EXECUTED, Status.FAILED)):
-            lifecycle.finish(issue(device, now=NOW + number * SECOND), status=end, now=NOW)
-        lifecycle.cancel(issue(device), now=NOW)
+            command_services.record_result(
+                issue(device, now=NOW + number * SECOND), status=end, now=NOW
+            )
+        command_services.cancel(issue(device), now=NOW)
         assert claim(device, now=NOW + LEASE) == []
 
     @pytest.mark.django_db(transaction=True)
@@ -117,7 +119,7 @@ def test_a_command_that_somebody_is_claiming_is_passed_over(elsewhere: Any) -> N
         # Who waits all the same fails soon.
         ours.execute("SET lock_timeout = 100")
         try:
-            claimed = lifecycle.claim(device, now=NOW)
+            claimed = command_services.claim(device, now=NOW)
         finally:
             ours.execute("SET lock_timeout = 2000")
     assert claimed == [free]

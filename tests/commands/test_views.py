@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from commands import lifecycle
+from commands import services as command_services
 from commands.models import Command, CommandBatch
 from devices.models import Device
 from tests.factories import (
@@ -170,13 +170,13 @@ class TestTimeline:
 
     def test_each_step_is_told(self, owner_client: Client, owner: User, device: Device) -> None:
         now = timezone.now()
-        command = lifecycle.issue(
+        command = command_services.create_command(
             device, command_name="a", payload={"b": 1}, issued_by=owner, now=now
         )
         assert "owner" in self.show(owner_client, command)
-        lifecycle.claim(device, now=now)
+        command_services.claim(device, now=now)
         assert "attempt 1 of 10" in self.show(owner_client, command)
-        lifecycle.finish(command, status="executed", now=now, result={"took": 5})
+        command_services.record_result(command, status="executed", now=now, result={"took": 5})
         page = self.show(owner_client, command, **PARTIAL)
         assert "<html" not in page
         assert "&quot;took&quot;: 5" in page
@@ -185,7 +185,7 @@ class TestTimeline:
 
     def test_a_late_answer_is_marked(self, owner_client: Client, device: Device) -> None:
         command = CommandFactory.create(device=device, created_at=NOW)
-        lifecycle.finish(command, status="executed", now=timezone.now())
+        command_services.record_result(command, status="executed", now=timezone.now())
         assert "came late" in self.show(owner_client, command)
         assert "came late" in text(owner_client.get(f"/devices/{device.pk}"))
 
@@ -328,7 +328,9 @@ class TestMany:
         settings.PENDING_COMMANDS_PER_DEVICE = 1
         CommandFactory.create(device=fleet[0])
         batch = send_to_many(*fleet, unknown=[uuid4()])
-        lifecycle.finish(fleet[1].commands.get(), status="executed", now=timezone.now())
+        command_services.record_result(
+            fleet[1].commands.get(), status="executed", now=timezone.now()
+        )
         page = text(owner_client.get(f"/commands/batches/{batch.pk}"))
         assert re.findall(r"<dd>(\d+)</dd>", page) == ["1", "1", "0", "2"]
         assert "1 commands wait for it already." in page

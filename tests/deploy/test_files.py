@@ -101,7 +101,7 @@ def test_the_image_runs_what_the_procfile_runs() -> None:
 def test_as_many_processes_serve_wherever_it_runs() -> None:
     for name in ("systemd/telemetry-site.service", "Dockerfile"):
         assert re.findall(r"\bGRANIAN_WORKERS=(\d+)", (DEPLOY / name).read_text()) == ["2"]
-    assert settings.WORKERS == 2
+    assert settings.WEB_WORKERS == 2
 
 
 def test_a_crash_does_not_migrate_and_a_database_away_at_boot_is_waited_for() -> None:

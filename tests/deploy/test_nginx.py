@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.fire.proxy import Nginx
-from tests.fire.slow import HEAD, begin
-from tests.journeys.sites import PATIENCE, Site, free_port
+from resilience.proxy import Nginx
+from resilience.slow_clients import HEAD, begin
+from tests.e2e.sites import PATIENCE, Site, free_port
 
 READING = {"telemetry_type": "deploy", "payload": {"a": 1}}
 

@@ -10,11 +10,12 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
-from devices import enrolment, events
+from devices import events
+from devices import services as device_services
 from devices.events import Event
 from devices.models import Device, Watch
 from tests.factories import DeviceFactory, UserFactory, many_devices
-from tests.site.plans import reads
+from tests.telemetry_site.plans import reads
 
 # The same in every process of the tests.
 DEVICE, COMMAND, USER = (UUID(int=number) for number in (1, 2, 3))
@@ -41,19 +42,19 @@ def test_an_event_names_its_device_its_command_and_the_user_who_watches(text, ev
     ],
 )
 def test_what_is_no_event_is_refused(text) -> None:
-    with pytest.raises(events.NotAnEvent):
+    with pytest.raises(events.InvalidEvent):
         Event.parse(text)
 
 
 def test_nobody_is_told_by_a_process_that_serves_no_requests(monkeypatch) -> None:
-    monkeypatch.setattr(events, "_teller", lambda: pytest.fail("a thread was started"))
-    events.note("reading", device_id=uuid4())
+    monkeypatch.setattr(events, "_publisher", lambda: pytest.fail("a thread was started"))
+    events.publish_later("reading", device_id=uuid4())
 
 
 def test_a_teller_outlives_what_it_cannot_tell(monkeypatch, transactional_db, caplog) -> None:
-    teller = events.Teller()
-    monkeypatch.setattr(events, "PAUSE", 0)
-    monkeypatch.setattr(events, "TELL_WATCHED", "SELECT 1 / 0")
+    teller = events.EventPublisher()
+    monkeypatch.setattr(events, "PUBLISH_INTERVAL", 0)
+    monkeypatch.setattr(events, "NOTIFY_SQL", "SELECT 1 / 0")
     teller.start()
     teller.note(Event("reading", uuid4()))
     while not caplog.records:
@@ -75,43 +76,43 @@ class TestWatching:
     def test_events_of_a_device_are_for_the_user_who_may_see_it(self, owner, device) -> None:
         other = UserFactory.create()
         theirs, gone = DeviceFactory.create(user=other), DeviceFactory.create(user=owner)
-        enrolment.decommission(gone, now=timezone.now())
-        events.watch(owner.pk)
+        device_services.soft_delete(gone, now=timezone.now())
+        events.mark_watched(owner.pk)
         assert watchers(device, theirs, gone) == {(device.pk, owner.pk)}
         visible = Device.objects.visible_to(owner).values_list("pk", flat=True)
         assert {pk for pk, _ in watchers(device, theirs, gone)} == set(visible)
 
     def test_they_follow_the_device_to_another_owner(self, owner, device) -> None:
         other = UserFactory.create()
-        events.watch(owner.pk)
-        events.watch(other.pk)
+        events.mark_watched(owner.pk)
+        events.mark_watched(other.pk)
         Device.objects.update(user=other)
         assert watchers(device) == {(device.pk, other.pk)}
 
     def test_they_are_for_nobody_when_the_watch_is_over(self, owner, device) -> None:
-        events.watch(owner.pk)
+        events.mark_watched(owner.pk)
         Watch.objects.update(until=timezone.now() - timedelta(seconds=1))
         assert watchers(device) == set()
 
     def test_a_watch_is_one_row_that_is_written_again_when_half_its_time_is_over(
         self, owner: User
     ) -> None:
-        events.watch(owner.pk)
+        events.mark_watched(owner.pk)
         first = Watch.objects.get().until
         with rows_locked() as locked:
-            events.watch(owner.pk)
+            events.mark_watched(owner.pk)
         assert not locked
         assert Watch.objects.get().until == first
         Watch.objects.update(until=timezone.now() + timedelta(seconds=events.WATCH_SECONDS / 3))
-        events.watch(owner.pk)
+        events.mark_watched(owner.pk)
         assert Watch.objects.get().until >= first
 
     def test_an_event_reads_its_device_and_not_all_of_its_owner(self, owner: User) -> None:
         many_devices(owner, 20_000)
-        events.watch(owner.pk)
+        events.mark_watched(owner.pk)
         some = Device.objects.order_by("pk")[:3]
         with reads() as read:
-            events.tell([Event("reading", device.pk) for device in some])
+            events.publish([Event("reading", device.pk) for device in some])
         assert read.rows["devices"] <= 6
 
 

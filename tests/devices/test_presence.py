@@ -96,7 +96,7 @@ def test_who_speaks_while_silence_is_being_announced_stays_online():
     elsewhere = connection.copy()
     elsewhere.set_autocommit(False)
     with elsewhere.cursor() as cursor:
-        cursor.execute(presence.MARK_SEEN, presence.contact_arguments(device, now=NOW))
+        cursor.execute(presence.MARK_SEEN, presence.mark_seen_params(device, now=NOW))
     assert presence.announce_offline(now=NOW) == [other]
     elsewhere.commit()
     elsewhere.close()
@@ -108,7 +108,7 @@ def test_who_speaks_while_silence_is_being_announced_stays_online():
 def test_a_whole_fleet_that_falls_silent_takes_few_statements(
     db, monkeypatch, django_assert_max_num_queries
 ):
-    monkeypatch.setattr(presence, "ANNOUNCED_AT_ONCE", 10)
+    monkeypatch.setattr(presence, "BATCH_SIZE", 10)
     fleet = [seen(91 * SECOND) for _ in range(15)]
     with django_assert_max_num_queries(3 * 5):
         announced = presence.announce_offline(now=NOW)

@@ -13,7 +13,8 @@ from urllib.request import Request, urlopen
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from devices import enrolment, snippets
+from devices import services as device_services
+from devices import snippets
 from devices.models import Device
 from telemetry.models import Telemetry
 from tests.factories import DeviceFactory, UserFactory
@@ -30,8 +31,8 @@ def sender(transactional_db: None) -> Device:
 def pasted(sender: Device, live_server: LiveServer, settings: Any) -> dict[str, str]:
     """By language, what the page shows to the owner of a device."""
     settings.PUBLIC_URL = live_server.url
-    _token, secret = enrolment.issue_token(sender)
-    return {snippet.name: snippet.text for snippet in snippets.of(sender, secret.text)}
+    _token, secret = device_services.issue_token(sender)
+    return {snippet.name: snippet.text for snippet in snippets.render_snippets(sender, secret.text)}
 
 
 def arrived(device: Device) -> list[dict[str, Any]]:
@@ -95,7 +96,7 @@ def test_every_language_names_the_site_and_the_token(pasted: dict[str, str], set
 
 
 def test_a_qr_code_is_a_drawing_without_a_style_of_its_own() -> None:
-    drawn = snippets.qr("tsd_" + "a" * 49)
+    drawn = snippets.token_qr_svg("tsd_" + "a" * 49)
     assert drawn.startswith("<svg ")
     assert "style" not in drawn
     assert "<script" not in drawn

@@ -8,10 +8,10 @@ from django.conf import settings as site_settings
 from django.test import Client
 from django.utils import timezone
 
-from accounts import secrets
 from accounts.models import Session
-from accounts.sessions import SessionStore
-from devices import enrolment
+from accounts.sessions.store import SessionStore
+from accounts.tokens import format as token_format
+from devices import services as device_services
 from devices.models import Device, DeviceToken
 from tests.conftest import Api
 
@@ -29,7 +29,7 @@ def test_a_device_is_added_and_its_token_shown_once(owner_client: Client) -> Non
     token = token_in(answer.content.decode())
     device = Device.objects.get(user__username="owner")
     assert (device.name, device.device_type, device.expected_interval) == ("mast", "weather", 30)
-    assert DeviceToken.objects.get().token_hash == secrets.Secret(token).digest
+    assert DeviceToken.objects.get().token_hash == token_format.PlaintextToken(token).digest
     assert token not in owner_client.get(f"/devices/{device.pk}").content.decode()
 
 
@@ -108,13 +108,13 @@ class TestConnecting:
         assert "YOUR_TOKEN" in page
         assert not device.tokens.exists()
         page = owner_client.post(path).content.decode()
-        assert device.tokens.get().token_hash == secrets.Secret(token_in(page)).digest
+        assert device.tokens.get().token_hash == token_format.PlaintextToken(token_in(page)).digest
         assert 'class="qr"' in page
         assert "YOUR_TOKEN" not in page
 
     def test_no_more_tokens_than_there_may_be(self, owner_client: Client, device: Device) -> None:
         for _ in range(site_settings.TOKENS_PER_DEVICE):
-            enrolment.issue_token(device)
+            device_services.issue_token(device)
         answer = owner_client.post(f"/devices/{device.pk}/connect")
         assert answer.status_code == 422
         assert "may have no more" in answer.content.decode()

@@ -7,7 +7,7 @@ import json
 from gzip import compress
 from typing import NamedTuple
 
-from devices.bodies import zstd
+from common.api.content_encoding import zstd
 
 
 class Case(NamedTuple):

@@ -1,14 +1,14 @@
 """A series as it is drawn: asked for in steps, read by the bucket."""
 
-from telemetry import series
-from telemetry.rollups import HOUR
+from telemetry.queries import series
+from telemetry.rollups.build import HOUR
 from tests.factories import NOW
 
 HOURS, DAYS = 3600, 24 * 3600
 
 
 def ask(device, key="environment.t", start=NOW, end=NOW + HOUR, step=HOURS, **how):
-    return series.in_steps(device, keys=[key], start=start, end=end, step=step, **how)
+    return series.query_series_by_step(device, keys=[key], start=start, end=end, step=step, **how)
 
 
 def columns(device, key="environment.t", **how):

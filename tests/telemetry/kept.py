@@ -6,8 +6,8 @@ from typing import Any
 from django.db import connection
 
 from devices.models import Device
-from telemetry import retention
 from telemetry.models import RetentionRule
+from telemetry.retention import rules as retention
 
 
 def keep(
@@ -15,7 +15,7 @@ def keep(
 ) -> RetentionRule:
     """A rule that is gone by at once; of a `device` or a `device_type`, else of all."""
     rule = RetentionRule.objects.create(raw_days=raw, hour_days=hour, day_days=day, **of)
-    retention.go_by(retention.Rules.read())
+    retention.cache_rules(retention.RuleSet.read())
     return rule
 
 

@@ -2,14 +2,14 @@
 
 from datetime import UTC, date, datetime
 
-from telemetry import partitions
+from telemetry.retention import partitions
 
 LONG_AGO = date(2010, 1, 1)
 
 
 def drop_old_partitions():
     """Drop those of the years in which only such tests store readings."""
-    for partition in partitions.existing():
+    for partition in partitions.list_months():
         if partition.first < LONG_AGO:
             assert partitions.drop(partition, agreed=lambda: True)
 

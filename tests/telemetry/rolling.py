@@ -5,7 +5,7 @@ from collections import defaultdict
 from django.db import connection
 
 from telemetry.models import Key
-from telemetry.rollups import HOUR, floor
+from telemetry.rollups.build import HOUR, floor
 from tests.factories import NOW
 
 

@@ -5,7 +5,7 @@ from datetime import UTC
 
 from django.db import connection
 
-from telemetry import import_file, importing
+from telemetry.transfer import import_batches, import_parser
 from tests.factories import NOW
 
 FORMATS = ["csv", "ndjson"]
@@ -13,15 +13,15 @@ FORMATS = ["csv", "ndjson"]
 
 def import_into(device, content):
     file = io.BytesIO(content)
-    rows = import_file.rows(
+    rows = import_parser.parse_rows(
         file,
-        layout=import_file.layout_of(file),
+        layout=import_parser.detect_layout(file),
         device_id=device.pk,
         telemetry_type="",
         zone=UTC,
         now=NOW,
     )
-    return importing.bring_in(device, rows)
+    return import_batches.import_rows(device, rows)
 
 
 def stored(device):

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from devices import times
+from common import timestamps
 from tests.factories import NOW
 
 OWN = "/api/v1/device/telemetry"
@@ -18,4 +18,4 @@ def of(device, rest=""):
 
 
 def one_more(number):
-    return {**READING, "recorded_at": times.show(NOW + timedelta(seconds=number))}
+    return {**READING, "recorded_at": timestamps.format_timestamp(NOW + timedelta(seconds=number))}

@@ -13,10 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from devices import enrolment
-from telemetry import expiry, export, history, ingest, partitions, purge, rollups, volume
+from devices import services as device_services
+from telemetry.ingest import storage
 from telemetry.models import DayRollup, HourRollup, Telemetry
-from telemetry.partitions import Partition
+from telemetry.queries import history, storage_stats
+from telemetry.retention import apply as expiry
+from telemetry.retention import partitions, purge
+from telemetry.retention.partitions import Partition
+from telemetry.rollups import build as rollups
+from telemetry.transfer import export
 from tests.factories import DeviceFactory, make_reading
 from tests.telemetry.drawn import DAYS, HOURS, ask
 from tests.telemetry.kept import keep, rolled_up
@@ -48,7 +53,7 @@ def make_a_month_of_2003():
 
 
 def store(device, given):
-    ingest.store(
+    storage.store(
         device,
         [make_reading(device, recorded_at=at, payload={"t": value}) for at, value in given],
         now=NOW,
@@ -103,7 +108,7 @@ class TestBothKinds(TestCase):
         expected = by_sql(device, unit, start, end)
         for done in (False, True):
             if done:
-                rollups.drain()
+                rollups.process_queue()
                 set_rolled_until(NOW - 3 * HOUR)
                 rollups.roll_up_closed_hours(NOW + HOUR)
             found = ask(device, start=start, end=end, step=step)
@@ -126,7 +131,7 @@ class TestBothKinds(TestCase):
         assert read == inside
         newest_first = [one.recorded_at for one in pages(device, start=start, end=end)]
         assert newest_first == [at for at, _ in reversed(inside)]
-        (latest,) = history.latest([device])[device.pk]
+        (latest,) = history.latest_readings([device])[device.pk]
         assert (latest.recorded_at, latest.payload["t"]) == rows(device)[-1]
         assert history.get(device, latest.pk).recorded_at == latest.recorded_at
 
@@ -140,12 +145,16 @@ class TestBothKinds(TestCase):
         keep(age, device=device)
         cutoff = NOW.replace(hour=0) - age * DAY
         kept = [row for row in rows(device) if row[0] >= cutoff]
-        there, untouched, going = partitions.existing(), rows(other), len(rows(device)) - len(kept)
+        there, untouched, going = (
+            partitions.list_months(),
+            rows(other),
+            len(rows(device)) - len(kept),
+        )
         with mock.patch.object(purge, "BATCH", batch):
             assert sum(gone.rows for gone in expiry.apply(NOW)) == going
         assert (rows(device), rows(other)) == (kept, untouched)
         # Another device keeps all that is older: no partition goes by its age.
-        assert partitions.existing() == there
+        assert partitions.list_months() == there
         partitions.drop_empty(NOW)
         assert (rows(device), rows(other)) == (kept, untouched)
 
@@ -157,14 +166,14 @@ class TestBothKinds(TestCase):
         rolled_up(NOW)
         keep(age)
         cutoff = NOW.replace(hour=0) - age * DAY
-        before, kept = partitions.existing(), [row for row in rows(device) if row[0] >= cutoff]
+        before, kept = partitions.list_months(), [row for row in rows(device) if row[0] >= cutoff]
         going = [one for one in before if one.end <= cutoff]
         assert expiry.preview(NOW).partitions == going
         with mock.patch.object(partitions, "PAUSES", ()):
             gone = sum((Counter({one.table: one.rows}) for one in expiry.apply(NOW)), Counter())
         assert gone["telemetry"] == len(set(given)) - len(kept)
         assert rows(device) == kept
-        assert partitions.existing() == [one for one in before if one not in going]
+        assert partitions.list_months() == [one for one in before if one not in going]
 
     @settings(max_examples=15)
     @given(sent)
@@ -172,7 +181,7 @@ class TestBothKinds(TestCase):
         device, other = DeviceFactory.create_batch(2)
         store(device, given)
         store(other, given[:1])
-        enrolment.decommission(device, now=NOW)
+        device_services.soft_delete(device, now=NOW)
         with mock.patch.object(purge, "BATCH", 2):
             list(purge.purge(device))
         assert list(Telemetry.objects.values_list("device", flat=True)) == [other.pk]
@@ -187,27 +196,27 @@ def test_a_year_is_kept_until_all_of_it_is_over_its_age(device):
     assert YEAR not in expiry.preview(NOW).partitions
     list(expiry.apply(NOW))
     assert [at for at, _ in rows(device)] == times[1:]
-    assert YEAR in partitions.existing()
+    assert YEAR in partitions.list_months()
     rule.raw_days -= 1
     rule.save()
     assert YEAR in expiry.preview(NOW).partitions
     list(expiry.apply(NOW))
-    assert YEAR not in partitions.existing()
+    assert YEAR not in partitions.list_months()
 
 
 def test_bytes_are_counted_by_partition_and_growth_by_months_alone(device):
     may = Partition(date(2005, 5, 1), date(2005, 6, 1))
     for start in (datetime(2005, 5, 1, tzinfo=UTC), YEAR.start):
         store(device, [(start + timedelta(seconds=n), n) for n in range(2000)])
-    sizes = volume.sizes()
+    sizes = storage_stats.sizes()
     stored = dict(sizes.partitions)
     assert stored[YEAR] > 200_000
     assert dict(sizes.tables)["telemetry"] == sum(stored.values())
     assert not [name for name, _ in sizes.tables if name.startswith("telemetry_2")]
-    assert [one for one, _ in sizes.partitions] == sorted(partitions.existing(), reverse=True)
-    assert volume.growth(sizes, NOW) == stored[may] / 31
+    assert [one for one, _ in sizes.partitions] == sorted(partitions.list_months(), reverse=True)
+    assert storage_stats.daily_growth(sizes, NOW) == stored[may] / 31
     only_years = sizes._replace(partitions=[(YEAR, 10**9)])
-    assert volume.growth(only_years, datetime(2002, 2, 10, tzinfo=UTC)) is None
+    assert storage_stats.daily_growth(only_years, datetime(2002, 2, 10, tzinfo=UTC)) is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -217,7 +226,9 @@ def test_an_export_has_all_of_both_kinds_in_order():
         device = DeviceFactory.create()
         times = sorted(edge + shift * MICROSECOND for edge in EDGES for shift in (-1, 0, 1))
         store(device, [(at, n) for n, at in enumerate(reversed(times))])
-        lines = b"".join(export.readings(export.Selection(device), format="ndjson")).splitlines()
+        lines = b"".join(
+            export.export_readings(export.Selection(device), format="ndjson")
+        ).splitlines()
         assert [json.loads(line)["payload"]["t"] for line in lines] == [
             *reversed(range(len(times)))
         ]

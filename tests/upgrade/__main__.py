@@ -1,8 +1,9 @@
 """Make tests/upgrade/NAME.tar.xz with the code as it is: `.venv/bin/python -m tests.upgrade NAME`.
 
 It is a backup of a small site that has rows in every table, and NAME.json holds what a client of
-that site knows: tokens, a session cookie, the answers it got. tests/site/test_upgrade.py restores
-each of these backups and migrates it. Make one for each release, and never change an old one.
+that site knows: tokens, a session cookie, the answers it got.
+tests/telemetry_site/operations/test_upgrade.py restores each of these backups and migrates it. Make
+one for each release, and never change an old one.
 """
 
 import json

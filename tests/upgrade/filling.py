@@ -15,8 +15,8 @@ from accounts.models import Archive, Session, Throttle, User
 from commands.models import CommandType
 from devices import events
 from devices.models import Device
-from telemetry import rollups
 from telemetry.models import Horizon, Purge, RetentionRule
+from telemetry.rollups import build as rollups
 from tests.factories import PASSWORD, StaffFactory, UserFactory, second_factor_of
 
 FAR = datetime(2999, 1, 1, tzinfo=UTC)
@@ -106,7 +106,7 @@ def fill_devices(api: Client, known: dict[str, Any]) -> None:
     known["idempotency_key"] = "first-press"
     known["receipt"] = post(sender, path, known["body"], **{"Idempotency-Key": "first-press"})
     sender.post(path, {"telemetry_type": "environment"}, "application/json")
-    rollups.drain()
+    rollups.process_queue()
     rollups.roll_up_closed_hours(timezone.now())
     # One reading of an hour that was rolled up: its mark stays.
     late = {**readings[0], "payload": {"temperature": 1}}
@@ -114,7 +114,7 @@ def fill_devices(api: Client, known: dict[str, Any]) -> None:
     post(sender, path, late)
     RetentionRule.objects.create(device_type="camera", raw_days=30, hour_days=90)
     Horizon.objects.create(device_id=other["id"], raw=READ_AT - timedelta(days=1))
-    events.watch([Device.objects.get(pk=other["id"]).pk])
+    events.mark_watched([Device.objects.get(pk=other["id"]).pk])
     history = answered(api.get(f"/api/v1/devices/{device['id']}/telemetry", {"limit": 20}))
     known["history"] = history["results"]
     known["chart"] = answered(api.get(f"/api/v1/devices/{device['id']}/telemetry/series", CHART))

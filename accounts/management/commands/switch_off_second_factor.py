@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import second_factor
+from accounts.mfa import services as mfa
 from accounts.models import User
 
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         user = User.objects.called(username)
         if user is None:
             raise CommandError(f"There is no user called {username}.")
-        if not second_factor.is_on(user):
+        if not mfa.is_enabled(user):
             raise CommandError(f"{user} has no second factor.")
-        second_factor.switch_off(user)
+        mfa.disable(user)
         return f"{user} signs in without a code."

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from telemetry import expiry
+from telemetry.retention import apply as expiry
 
 HELP = """
 Remove the readings and rollups that the rules of retention no longer keep.

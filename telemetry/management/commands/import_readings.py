@@ -18,14 +18,22 @@ from django.db.models import Q
 from django.utils import timezone
 from tqdm import tqdm
 
-from accounts import quotas
 from accounts.models import User, validate_time_zone
-from devices import enrolment
+from common import quotas
+from devices import services as device_services
 from devices.models import LONGEST_INTERVAL, Device
-from telemetry import ingest, retention
-from telemetry.import_file import Exported, Layout, NotReadable, delimiter_called, layout_of, rows
-from telemetry.importing import Tally, bring_in
-from telemetry.readings import TELEMETRY_TYPE
+from telemetry.ingest import storage
+from telemetry.ingest.validation import TELEMETRY_TYPE
+from telemetry.retention import rules as retention
+from telemetry.transfer.import_batches import ImportResult, import_rows
+from telemetry.transfer.import_parser import (
+    ColumnLayout,
+    ExportFormat,
+    UnreadableFile,
+    detect_layout,
+    parse_delimiter,
+    parse_rows,
+)
 
 SHOWN = 20
 """Refused rows that a summary names; devices and users that an error does."""
@@ -118,31 +126,33 @@ class Command(BaseCommand):
         now = timezone.now()
         try:
             with path.open("rb") as file:
-                layout = layout_of(file, time_column=wishes.time_column, delimiter=wishes.delimiter)
+                layout = detect_layout(
+                    file, time_column=wishes.time_column, delimiter=wishes.delimiter
+                )
                 device, is_new = find_or_register(name, layout, wishes)
                 with self.progress(name, path.stat().st_size) as bar:
-                    found = rows(
+                    found = parse_rows(
                         file,
                         layout=layout,
                         device_id=device.pk,
                         telemetry_type=wishes.telemetry_type,
                         zone=wishes.zone,
                         now=now,
-                        earliest=retention.earliest(device, now),
+                        earliest=retention.earliest_allowed(device, now),
                     )
-                    tally = bring_in(
+                    tally = import_rows(
                         device,
                         found,
                         dry_run=wishes.dry_run,
                         after_batch=lambda: bar.update(file.tell() - bar.n),
                     )
-        except ingest.DeviceGone:
+        except storage.DeviceDeleted:
             self.stderr.write(f"{name.name}: The device was deleted meanwhile.")
             return False
         except quotas.DiskFull:
             self.stderr.write(f"{name.name}: The disk has less room than DISK_RESERVE.")
             return False
-        except (OSError, NotReadable, CommandError) as error:
+        except (OSError, UnreadableFile, CommandError) as error:
             reason = getattr(error, "strerror", None) or error
             self.stderr.write(f"{name.name}: {reason}")
             return False
@@ -170,7 +180,7 @@ class Command(BaseCommand):
 
 
 def find_or_register(
-    file: PurePath, layout: Layout | Exported, wishes: Wishes
+    file: PurePath, layout: ColumnLayout | ExportFormat, wishes: Wishes
 ) -> tuple[Device, bool]:
     """The owner's device of this id or name, and whether it is new; a dry run stores none.
 
@@ -193,13 +203,13 @@ def find_or_register(
     return register(name, file, layout, wishes.owner), True
 
 
-def register(name: str, file: PurePath, layout: Layout | Exported, owner: User) -> Device:
+def register(name: str, file: PurePath, layout: ColumnLayout | ExportFormat, owner: User) -> Device:
     """Store a new device for the readings of a file. Raises CommandError."""
     fields: dict[str, Any] = {"metadata": {"imported_from": file.name}}
-    if isinstance(layout, Layout) and layout.interval:
+    if isinstance(layout, ColumnLayout) and layout.interval:
         fields["expected_interval"] = min(layout.interval, LONGEST_INTERVAL)
     try:
-        return enrolment.register(owner, name=name, **fields)[0]
+        return device_services.create_device(owner, name=name, **fields)[0]
     except ValidationError as error:
         raise CommandError(f"No device {name!r}: {' '.join(error.messages)}") from None
     except quotas.QuotaReached as error:
@@ -207,13 +217,13 @@ def register(name: str, file: PurePath, layout: Layout | Exported, owner: User) 
         raise CommandError(f"No device {name!r}: {reason}") from None
 
 
-def summary(tally: Tally, wishes: Wishes) -> str:
+def summary(tally: ImportResult, wishes: Wishes) -> str:
     stored = "can be stored, none is (dry run)" if wishes.dry_run else "stored"
     there, refused = f"{tally.duplicates:,} already there", f"{tally.refused:,} refused"
     return f"{tally.accepted:,} {stored}, {there}, {refused}"
 
 
-def problems(tally: Tally) -> Iterator[str]:
+def problems(tally: ImportResult) -> Iterator[str]:
     for refused in tally.shown[:SHOWN]:
         yield f"refused line {refused.line:,}: {refused.reason}"
     if tally.refused > SHOWN:
@@ -222,9 +232,9 @@ def problems(tally: Tally) -> Iterator[str]:
         yield f"not read to its end: {tally.stopped}"
 
 
-def described(layout: Layout | Exported, wishes: Wishes) -> Iterator[str]:
+def described(layout: ColumnLayout | ExportFormat, wishes: Wishes) -> Iterator[str]:
     """How the columns were read."""
-    if isinstance(layout, Exported):
+    if isinstance(layout, ExportFormat):
         yield f"as readings that were exported: {layout.value}"
         return
     time = layout.names[layout.time]
@@ -268,6 +278,6 @@ def checked_zone(name: str) -> ZoneInfo:
 
 def checked_delimiter(name: str) -> str:
     try:
-        return delimiter_called(name)
+        return parse_delimiter(name)
     except ValueError:
         raise CommandError('--delimiter takes one character, or "tab"') from None

@@ -11,8 +11,8 @@ from django.db import reset_queries
 from tqdm import tqdm
 
 from devices.models import Device
-from telemetry import rollups
-from telemetry.rollups import DAY
+from telemetry.rollups import build as rollups
+from telemetry.rollups.build import DAY
 
 HELP = """
 Make the hours and days that charts are drawn from anew from the readings, and register the keys
@@ -59,5 +59,5 @@ class Command(BaseCommand):
 
 def span(device: Device, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
     """What there is to be made anew of what was asked for."""
-    first, last = rollups.span_of(device)
+    first, last = rollups.covered_span(device)
     return max(first, start or first), min(last, end or last)

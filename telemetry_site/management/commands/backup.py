@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from telemetry_site import backup
+from telemetry_site.operations import backup
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         now = timezone.now()
         file = file.with_name(file.name.replace("{date}", f"{now:%Y-%m-%d}"))
         try:
-            backup.back_up(file, now=now)
+            backup.create_backup(file, now=now)
         except (backup.BackupFailed, OSError) as error:
             raise CommandError(str(error)) from error
         return f"{file} holds everything, the site's key included: keep it safe."

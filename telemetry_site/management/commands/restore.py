@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from telemetry_site import backup
+from telemetry_site.operations import backup
 
 
 class Command(BaseCommand):

@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils import timezone
 
-from telemetry import partitions
-from telemetry_site import first_start
-from telemetry_site.supervisor import supervise
+from telemetry.retention import partitions
+from telemetry_site.operations import first_start
+from telemetry_site.operations.supervisor import supervise
 
 ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         self.check(databases=["default"])
         self.step("months", lambda: partitions.ensure_ahead(timezone.now()))
         self.step("pages", lambda: call_command("collectstatic", interactive=False, verbosity=0))
-        first_start.welcome(data_dir=settings.DATA_DIR, now=timezone.now())
+        first_start.bootstrap(data_dir=settings.DATA_DIR, now=timezone.now())
         link = self.link()
         connection.close()
         settings.DRAINING_FILE.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
     def link(self) -> str:
         """The page to open: a one-time link as long as there is no other way in."""
-        user = first_start.who_needs_a_link()
+        user = first_start.admin_without_password()
         if user is None:
             return f"{settings.PUBLIC_URL}/"
         return first_start.sign_in_link(user, now=timezone.now())
@@ -85,7 +85,7 @@ def environment() -> dict[str, str]:
         "BIND": settings.BIND,
         "PORT": str(settings.PORT),
         "LIVE_PORT": str(settings.LIVE_PORT),
-        "GRANIAN_WORKERS": str(settings.WORKERS),
+        "GRANIAN_WORKERS": str(settings.WEB_WORKERS),
         "DATA_DIR": str(settings.DATA_DIR),
         "TELEMETRY_URL": f"http://{reachable_host()}:{settings.PORT}",
         "DEVICE_TOKEN_FILE": str(first_start.device_token_file(settings.DATA_DIR)),

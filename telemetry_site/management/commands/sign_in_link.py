@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from accounts.models import User
-from telemetry_site.first_start import ADMINISTRATOR, sign_in_link
+from telemetry_site.operations.first_start import ADMINISTRATOR, sign_in_link
 
 
 class Command(BaseCommand):

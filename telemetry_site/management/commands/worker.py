@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from telemetry_site import worker
+from telemetry_site.operations import worker
 
 
 class Command(BaseCommand):

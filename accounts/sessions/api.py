@@ -1,0 +1,63 @@
+"""A user's sessions, over the API."""
+
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Session
+from accounts.sessions import services as sessions
+from accounts.tokens.api import _user
+
+
+class SessionAnswer(serializers.ModelSerializer[Session]):
+    current = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Session
+        fields = (
+            "id",
+            "current",
+            "address",
+            "user_agent",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
+        )
+
+    def get_current(self, session: Session) -> bool:
+        """Whether it is the one that asks."""
+        asking = sessions.get_session_store(self.context["request"]._request)
+        return bytes(session.key_hash) == asking.key_hash
+
+
+class SessionList(GenericAPIView[Session]):
+    """Where the user is signed in with a browser."""
+
+    serializer_class = SessionAnswer
+
+    def get_queryset(self) -> QuerySet[Session]:
+        if isinstance(self.request.user, AnonymousUser):
+            return Session.objects.none()
+        return sessions.active_for_user(_user(self.request), now=timezone.now())
+
+    @extend_schema(operation_id="sessions_list")
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class SessionDetail(APIView):
+    """One session of the user's."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, session_id: UUID) -> Response:
+        sessions.end_session(_user(request), session_id)
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,89 @@
+"""Middleware for sessions, the audit actor, rate limits and the user's preferences."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone, translation
+
+from accounts.audit import log as audit
+from accounts.authentication.drf import requires_mfa
+from accounts.sessions import services as sessions
+from common import client_ip
+from telemetry_site.api import problems
+from telemetry_site.middleware.http import Handler
+
+OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
+
+
+def session_origin(get_response: Handler) -> Handler:
+    """Tell the session where its browser is, for whoever looks at the list of their sessions."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        session = sessions.get_session_store(request)
+        session.address = client_ip.get_client_ip(request)
+        session.user_agent = request.headers.get("User-Agent", "").replace("\0", "")
+        return get_response(request)
+
+    return middleware
+
+
+def audit_actor(get_response: Handler) -> Handler:
+    """Tell the audit trail whose session this is, and from where; a token tells more, later."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        address = client_ip.get_client_ip(request)
+        with audit.audit_context(lambda: request.user, means=audit.Means.SESSION, address=address):
+            return get_response(request)
+
+    return middleware
+
+
+def rate_limit_errors(get_response: Handler) -> Handler:
+    """Tell people what was not even tried: too often, or too much at once. The API maps these
+    errors itself.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return problems.rate_limit_response(request, error)
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]
+    return middleware
+
+
+def enforce_staff_mfa(get_response: Handler) -> Handler:
+    """Where it is demanded of them, staff without a second factor see only how to set it up. The
+    API, where most have tokens, asks for itself (accounts.authentication).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if (
+            settings.REQUIRE_STAFF_MFA
+            and not request.path_info.startswith("/api/")
+            and request.path_info not in map(reverse, OPEN_WITHOUT_SECOND_FACTOR)
+            and requires_mfa(request)
+        ):
+            return redirect("second-factor")
+        return get_response(request)
+
+    return middleware
+
+
+def user_preferences(get_response: Handler) -> Handler:
+    """Show people times in their own zone, and words in the language they have chosen; the API
+    speaks UTC and English.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/") or not request.user.is_authenticated:
+            return get_response(request)
+        if request.user.language:
+            # Until the end of `language`, so that it tells which it was.
+            translation.activate(request.user.language)
+        with timezone.override(request.user.time_zone):
+            return get_response(request)
+
+    return middleware

@@ -1,0 +1,54 @@
+"""Sessions name the path of the backend that signed their user in, and queued jobs that of their
+task. Both have moved.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import migrations
+
+BACKEND = "accounts.backends.UsernameOrEmailBackend"
+TASKS = {
+    "accounts.tasks.deliver": "accounts.tasks.send_mail",
+    "accounts.tasks.forget_ended": "accounts.tasks.delete_expired_registrations_and_counters",
+}
+
+
+class SessionStore(SessionBase):
+    """Encodes and decodes sessions. The name of the class is part of the signature."""
+
+
+def move_backend(apps: Any, schema_editor: Any) -> None:
+    """Name the backend's new path in each session that still has the old one."""
+    store = SessionStore()
+    for session in apps.get_model("accounts", "Session").objects.exclude(user=None).iterator():
+        content = store.decode(session.data)
+        if content.get(BACKEND_SESSION_KEY) == BACKEND:
+            content[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+            session.data = store.encode(content)
+            session.save(update_fields=["data"])
+
+
+def move_tasks(apps: Any, schema_editor: Any) -> None:
+    """Name the new path in each job that waits, and in the record of the periodic ones."""
+    with schema_editor.connection.cursor() as cursor:
+        for table in ("procrastinate_jobs", "procrastinate_periodic_defers"):
+            for old, new in TASKS.items():
+                cursor.execute(
+                    f"UPDATE {table} SET task_name = %s WHERE task_name = %s",  # noqa: S608
+                    [new, old],
+                )
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("telemetry_site", "0001_groups"),
+        ("accounts", "0018_codes_counted_by_throttles"),
+        ("procrastinate", "0041_post_retry_failed_job"),
+    ]
+    operations = [
+        migrations.RunPython(move_backend, migrations.RunPython.noop),
+        migrations.RunPython(move_tasks, migrations.RunPython.noop),
+    ]

@@ -1,6 +1,0 @@
-"""What is installed for `make resilience` alone, beside what the tests need."""
-
-from tests.journeys.sites import ROOT
-
-BIN = ROOT / "var" / "fire" / "venv" / "bin"
-PYTHON = str(BIN / "python")

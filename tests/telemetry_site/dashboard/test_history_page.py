@@ -1,0 +1,90 @@
+"""The history of a device, as it comes from the site: what there is without JavaScript."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from devices.models import Device
+from telemetry.rollups import build as rollups
+from tests.factories import NOW, store_reading, store_readings
+
+RANGE = "from=2025-06-15T11:00:00Z&to=2025-06-15T13:00:00Z"
+
+
+def text(answer: HttpResponse) -> str:
+    return answer.content.decode()
+
+
+@pytest.fixture
+def path(device: Device) -> str:
+    """Of a device with three readings of two values."""
+    payloads = [{"a": 1, "b": 10}, {"a": 2, "b": 20}, {"a": 6, "b": 30}]
+    store_readings(device, payloads=payloads)
+    # Whatever hours some other test has left as rolled up.
+    rollups.process_queue()
+    return f"/devices/{device.pk}/history"
+
+
+def test_a_summary_and_the_readings_of_the_range_are_on_the_page(
+    owner_client: Client, device: Device, path: str
+) -> None:
+    store_reading(device, recorded_at=NOW - timedelta(hours=3), payload={"a": 100})
+    page = text(owner_client.get(f"{path}?{RANGE}"))
+    stats = re.findall(r'data-stat="(\w+)">([^<]+)<', page)
+    assert stats[:4] == [("min", "1"), ("mean", "3"), ("max", "6"), ("count", "3")]
+    assert page.count("<tr id=") == 3
+    assert "15 Jun 2025, 11:00 to 13:00 UTC" in page
+
+
+def test_chips_add_a_chart_and_take_one_away(owner_client: Client, path: str) -> None:
+    page = text(owner_client.get(f"{path}?{RANGE}&key=environment.b"))
+    assert re.findall(r'<figure class="chart card" data-key="([^"]+)"', page) == [
+        "environment.b",
+    ]
+    chips = re.findall(r'class="chip" href="[^"]*\?([^"]+)" data-key="([^"]+)"', page)
+    assert chips == [
+        (f"{RANGE}&key=environment.b&key=environment.a".replace("&", "&amp;"), "environment.a"),
+        (f"{RANGE}&key=environment.b".replace("&", "&amp;"), "environment.b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["key=made.up", "key=%00", "key=environment.a&key=environment.a", "range=x", "from=x&to=y"],
+)
+def test_what_is_made_up_does_no_harm(owner_client: Client, path: str, query: str) -> None:
+    page = text(owner_client.get(f"{path}?{query}"))
+    assert 'data-key="environment.a"' in page
+
+
+def test_downloads_are_of_the_same_range_and_values(owner_client: Client, path: str) -> None:
+    page = text(owner_client.get(f"{path}?{RANGE}&key=environment.a"))
+    files = re.findall(r'href="(/api/v1/[^"]+export\?[^"]+)"', page)
+    assert len(files) == 6
+    for file in files:
+        address = file.replace("&amp;", "&")
+        assert RANGE in address
+        answer = owner_client.get(address)
+        assert answer.status_code == 200
+        # To its end, or the next one would have to wait.
+        list(answer.streaming_content)
+
+
+def test_a_stranger_finds_nothing(stranger_client: Client, path: str) -> None:
+    assert stranger_client.get(path).status_code == 404
+
+
+def test_a_device_without_numbers_has_a_page_that_says_so(
+    owner_client: Client, device: Device
+) -> None:
+    page = text(owner_client.get(f"/devices/{device.pk}/history"))
+    assert "No readings yet that a chart could be drawn of." in page
+
+
+def test_times_of_a_form_lead_to_an_address_for_everyone(owner_client: Client, path: str) -> None:
+    typed = f"{path}?from=2025-06-15T11:00&to=2025-06-15T13:00&key=environment.a"
+    answer = owner_client.get(typed)
+    assert answer.headers["Location"] == f"{path}?{RANGE}&key=environment.a"
