@@ -1,4 +1,4 @@
-# The commands of this project. Each target installs what it needs.
+# The commands of this project. Each target installs the packages that it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,7 @@ check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Check formatting, types, im
 	$(BIN)/djade --check $(shell find templates -name '*.html')
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.words
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 	PUBLIC_URL=https://telemetry.example $(BIN)/python manage.py check --deploy --fail-level WARNING
@@ -32,13 +33,13 @@ check: $(VENV)/develop.stamp $(CHECK)/check.stamp ## Check formatting, types, im
 	$(CHECK)/bin/python -m tests.audit
 	$(CHECK)/bin/cyclonedx-py requirements requirements.txt --output-reproducible --output-file var/sbom.json
 
-bench: $(BENCH)/bench.stamp ## Measure the site and its peers; FULL=1 with 50 M readings, NAMES="singles copy" only some
+bench: $(BENCH)/bench.stamp ## Run the benchmarks of the site and its peers; FULL=1: with 50 M readings; NAMES="singles copy": only these
 	@$(BENCH)/bin/python -m benchmarks $(if $(FULL),--full) $(NAMES)
 
-resilience: $(VENV)/develop.stamp $(RESILIENCE)/resilience.stamp ## Test the site under faults, overload and attacks; NAMES="database_outage crash" only some
+resilience: $(VENV)/develop.stamp $(RESILIENCE)/resilience.stamp ## Test the site under faults, overload and attacks; NAMES="database_outage crash": only these
 	@$(BIN)/python -m resilience $(NAMES)
 
-fix: $(VENV)/develop.stamp ## Format, and fix what can be fixed automatically
+fix: $(VENV)/develop.stamp ## Format the code and apply automatic fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/djade $(shell find templates -name '*.html')
@@ -51,11 +52,11 @@ schema: $(VENV)/develop.stamp ## Write docs/openapi.yaml, docs/limits.md and doc
 messages: $(VENV)/develop.stamp ## Update locale/*/LC_MESSAGES/django.po from the sources and compile them
 	$(BIN)/python -m tests.messages
 
-screenshots: $(VENV)/develop.stamp ## Take pictures of every page (var/screenshots) and those of the README
+screenshots: $(VENV)/develop.stamp ## Take screenshots of all pages (var/screenshots) and those of the README
 	$(BIN)/python -m tests.browser
 	$(BIN)/python -m tests.screenshots
 
-clean: ## Remove everything that was installed; keep the data in var/
+clean: ## Remove all installed packages and caches; keep the data in var/
 	rm -rf $(VENV) .coverage* .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:

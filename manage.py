@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, for this site."""
+"""The command line of this site (Django)."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Form fields that several forms share."""
+"""Form fields that are used by several forms."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -28,6 +28,15 @@ def new_password_field() -> forms.CharField:
         label=_("Password"),
         strip=False,
         max_length=validators.MAX_PASSWORD_LENGTH,
-        help_text=_("At least 12 characters; a few words in a row are good."),
+        help_text=_("At least 12 characters; a few random words work well."),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+def current_password_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        max_length=validators.MAX_PASSWORD_LENGTH,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )

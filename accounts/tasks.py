@@ -1,4 +1,4 @@
-"""What the worker does about accounts: it sends their mail and forgets what is over."""
+"""Tasks of the worker: send mails, delete expired rows."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,25 +14,25 @@ from accounts.audit import log as audit
 from accounts.email import verification
 from accounts.mfa import services as mfa
 from accounts.passwords import services as passwords
-from accounts.registration import services as registrations
+from accounts.registration import pending
 
 MAIL_HANDLERS: dict[str, Callable[[UUID, datetime], None]] = {
-    "registration": lambda subject, now: registrations.send_registration_mail(subject, now=now),
-    "verification": lambda subject, now: verification.send_verification(subject, now=now),
-    "new-address": lambda subject, now: verification.send_change_link(subject, now=now),
-    "address-change": lambda subject, now: verification.send_change_notice(subject),
-    "password-reset": lambda subject, now: passwords.send_resets(subject, now=now),
-    "password-changed": lambda subject, now: passwords.send_password_changed(subject),
-    "wrong-codes": lambda subject, now: mfa.send_notice(subject),
+    "registration": lambda id, now: pending.send_registration_mail(id, now=now),
+    "verification": lambda id, now: verification.send_verification(id, now=now),
+    "new-address": lambda id, now: verification.send_change_link(id, now=now),
+    "address-change": lambda id, now: verification.send_change_notice(id),
+    "password-reset": lambda id, now: passwords.send_resets(id, now=now),
+    "password-changed": lambda id, now: passwords.send_password_changed(id),
+    "wrong-codes": lambda id, now: mfa.send_notice(id),
 }
-"""Each kind of mail, and who writes it."""
+"""The function that sends each type of mail."""
 
 
 @app.task(queue="mail", retry=RetryStrategy(max_attempts=7, exponential_wait=4))
 def send_mail(kind: str, subject: str, language: str = settings.LANGUAGE_CODE) -> None:
-    """Send a mail; when no server takes it, again after 4, 16, 64 … seconds, for some six hours.
+    """Send a mail. Retry failures after 4, 16, 64 … seconds, for about six hours.
 
-    A mail that is being sent when its worker ends is sent again: it may arrive twice.
+    If the worker ends while it sends a mail, the mail is sent again and may arrive twice.
     """
     with translation.override(language):
         MAIL_HANDLERS[kind](UUID(subject), timezone.now())
@@ -41,14 +41,14 @@ def send_mail(kind: str, subject: str, language: str = settings.LANGUAGE_CODE) -
 @app.periodic(cron="37 * * * *")
 @app.task(queueing_lock="forget_ended")
 def delete_expired_registrations_and_counters(timestamp: int) -> None:
-    """Every hour: forget registrations that nobody completed, and tries that no longer count."""
+    """Delete expired registrations and rate-limit counters, every hour."""
     now = timezone.now()
-    registrations.delete_expired(now)
+    pending.delete_expired(now)
     throttling.delete_expired(now)
 
 
 @app.periodic(cron="37 3 * * *")
 @app.task(queue="long", queueing_lock="forget_old_audit_events", lock="apply_retention")
 def forget_old_audit_events(timestamp: int) -> None:
-    """Every night: remove what is over its age from the audit trail."""
+    """Delete expired audit events, every night."""
     audit.delete_expired(now=timezone.now())

@@ -1,6 +1,6 @@
-"""How often something may be tried: counters in the database, shared by all processes.
+"""Rate limits: counters in the database, shared by all processes.
 
-A window begins with the first try and ends by itself. What is counted is stored as a digest only.
+A window begins with the first attempt and expires. Usernames and addresses are stored as digests.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ DECREMENT_SQL = "UPDATE throttles SET tries = tries - 1 WHERE key = %(key)s AND 
 
 
 class RateLimitExceeded(Exception):
-    """A limit is used up for now; `limit` is its name, `retry_after` the seconds until its end."""
+    """A rate limit is exceeded: its name, and the seconds until its window ends."""
 
     def __init__(self, limit: str, retry_after: int) -> None:
         super().__init__(f"{limit}: again in {retry_after} s")
@@ -37,246 +37,253 @@ class RateLimitExceeded(Exception):
 
 
 class RateLimit(NamedTuple):
-    """One limit (a name in settings.RATE_LIMITS) of whoever or whatever `of` is; `about` is whom it
-    keeps out, if it is somebody who can be let in again. `factor` is how many times the limit of
-    one client a network of many may use up. `slowed` counts instead once this one is used up.
+    """A rate limit of one subject.
+
+    `limit` is the name of the limit in settings.RATE_LIMITS. `key_parts` identify the subject.
+    `protects` is the user or e-mail address that the limit protects; `clear_lockout` finds the
+    counter by it. `factor` multiplies the limit for a network of many clients. `fallback` is
+    consumed instead if this limit is exceeded.
     """
 
     limit: str
-    of: tuple[str, ...]
-    about: str | None = None
+    key_parts: tuple[str, ...]
+    protects: str | None = None
     factor: int = 1
-    slowed: "RateLimit | None" = None
+    fallback: "RateLimit | None" = None
 
     @property
     def key(self) -> bytes:
-        """32 bytes; nobody reads a name or an address out of them."""
-        return _digest(self.limit, *self.of)
+        """A keyed digest (32 bytes), which does not reveal usernames or addresses."""
+        return _digest(self.limit, *self.key_parts)
 
 
 def consume(counters: Sequence[RateLimit], *, now: datetime) -> None:
-    """Count a try. It is counted before it is made, so that none of many at once slips through.
+    """Count an attempt, before it is made, so that concurrent attempts cannot exceed the limit.
 
-    Where strangers can use a counter up, it names another one, `slowed`, that only one client
-    uses. Raises TooManyTries for the first counter that is used up; the ones after it are not
-    counted.
+    A limit that unknown clients can exhaust has a `fallback` per client. Raises RateLimitExceeded
+    for the first exceeded limit; the limits after it are not counted.
     """
     for counter in counters:
         try:
             _count(counter, now)
         except RateLimitExceeded:
-            if counter.slowed is None:
+            if counter.fallback is None:
                 raise
-            _count(counter.slowed, now)
+            _count(counter.fallback, now)
 
 
 def _count(counter: RateLimit, now: datetime) -> None:
     times, seconds = settings.RATE_LIMITS[counter.limit]
-    given: dict[str, Any] = {
+    params: dict[str, Any] = {
         "key": counter.key,
-        "about": counter.about and _digest(counter.about),
+        "about": counter.protects and _digest(counter.protects),
         "now": now,
         "ends_at": now + timedelta(seconds=seconds),
     }
     with connection.cursor() as cursor:
-        cursor.execute(INCREMENT_SQL, given)
+        cursor.execute(INCREMENT_SQL, params)
         tries, ends_at = cursor.fetchone()
     if tries > times * counter.factor:
         raise RateLimitExceeded(counter.limit, max(1, ceil((ends_at - now).total_seconds())))
 
 
 def refund(counters: Sequence[RateLimit]) -> None:
-    """Uncount a try that turned out to be somebody who may."""
+    """Subtract an attempt that has succeeded."""
     with connection.cursor() as cursor:
         for counter in counters:
             cursor.execute(DECREMENT_SQL, {"key": counter.key})
 
 
 def reset(counters: Sequence[RateLimit]) -> None:
-    """Begin anew for these."""
+    """Delete these counters."""
     Throttle.objects.filter(key__in=[counter.key for counter in counters]).delete()
 
 
-def is_used_up(counter: RateLimit, *, now: datetime) -> bool:
-    """Return whether the next try would be refused."""
-    return Throttle.objects.filter(_used_up(counter), ends_at__gt=now).exists()
+def is_exhausted(counter: RateLimit, *, now: datetime) -> bool:
+    """Return whether the next attempt would be rejected."""
+    return Throttle.objects.filter(_exhausted(counter), ends_at__gt=now).exists()
 
 
-def give_back_sign_in(counters: Sequence[RateLimit]) -> None:
-    """Uncount a try to sign in that succeeded: this client's tries begin anew."""
-    first, *of_networks, of_name = counters
-    reset([first, *filter(None, [of_name.slowed])])
-    refund([*of_networks, of_name])
+def refund_login(counters: Sequence[RateLimit]) -> None:
+    """Subtract a successful sign-in, and reset the counter of this client and name."""
+    first, *network_limits, name_limit = counters
+    reset([first, *filter(None, [name_limit.fallback])])
+    refund([*network_limits, name_limit])
 
 
 def is_locked_out(user: User, *, now: datetime) -> bool:
-    """Whether the user has tried too often to sign in, or to give their password or a code, and
-    from where that was has to wait now. Somebody else may have tried in their name.
+    """Return whether a limit of sign-ins, passwords or codes of the user is exhausted.
+
+    Another client may have exhausted it with the user's name.
     """
     names = Q(about__in=[_digest(user.username), _digest(user.email)])
-    used_up = names & Q(tries__gte=settings.RATE_LIMITS["sign-in"][0])
-    for counter in [*password_limits(user.pk), of_password_check(user.pk), *of_codes(user.pk)]:
-        used_up |= _used_up(counter)
-    return Throttle.objects.filter(used_up, ends_at__gt=now).exists()
+    exhausted = names & Q(tries__gte=settings.RATE_LIMITS["sign-in"][0])
+    for counter in [
+        *password_limits(user.pk),
+        password_check_limit(user.pk),
+        *code_limits(user.pk),
+    ]:
+        exhausted |= _exhausted(counter)
+    return Throttle.objects.filter(exhausted, ends_at__gt=now).exists()
 
 
 def clear_lockout(user: User) -> None:
-    """Let the user try again, wherever they come from, and be mailed to again."""
+    """Delete the counters of the user for all clients, including those of mails."""
     names = (user.username, user.email)
-    addresses = [user.email, *filter(None, [user.pending_email])]
-    about = [*names, *map(_of_all_clients, names), *map(_mail_to, addresses)]
-    counters = [*password_limits(user.pk), of_password_check(user.pk)]
-    counters += [*of_codes(user.pk), of_recovery_code(user.pk)]
+    emails = [user.email, *filter(None, [user.pending_email])]
+    subjects = [*names, *map(_login_subject, names), *map(_mail_subject, emails)]
+    counters = [*password_limits(user.pk), password_check_limit(user.pk)]
+    counters += [*code_limits(user.pk), recovery_code_limit(user.pk)]
     keys = [counter.key for counter in counters]
-    Throttle.objects.filter(Q(about__in=map(_digest, about)) | Q(key__in=keys)).delete()
+    Throttle.objects.filter(Q(about__in=map(_digest, subjects)) | Q(key__in=keys)).delete()
 
 
 def delete_expired(now: datetime) -> int:
-    """Remove the windows that are over; how many there were."""
+    """Delete expired counters; return the number."""
     return Throttle.objects.filter(ends_at__lte=now).delete()[0]
 
 
-def networks(address: str | None) -> dict[str, int]:
-    """Return the networks that a client is counted by, the narrowest first, and how many times the
-    limit of one client each may use up.
+def networks(ip: str | None) -> dict[str, int]:
+    """Return the networks of a client, the narrowest first, each with the factor of its limit.
 
-    An IPv4 address is one client. An IPv6 client is given a /64 whole, and often a /56 or a /48.
+    An IPv4 address is one client. Providers assign an IPv6 client at least a /64, often a /56 or a
+    /48.
     """
-    if address is None:
+    if ip is None:
         return {"": 1}
-    ip = ip_address(address)
-    if isinstance(ip, IPv6Address) and not ip.ipv4_mapped:
+    address = ip_address(ip)
+    if isinstance(address, IPv6Address) and not address.ipv4_mapped:
         factors = {64: 1, 56: settings.IPV6_56_FACTOR, 48: settings.IPV6_48_FACTOR}
-        return {str(IPv6Network((ip, bits), strict=False)): n for bits, n in factors.items()}
-    return {str(getattr(ip, "ipv4_mapped", None) or ip): 1}
+        return {str(IPv6Network((address, bits), strict=False)): n for bits, n in factors.items()}
+    return {str(getattr(address, "ipv4_mapped", None) or address): 1}
 
 
-def client_network(address: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or an IPv6 /64."""
-    return next(iter(networks(address)))
+def client_network(ip: str | None) -> str:
+    """Return the network that counts as one client: an IPv4 address or an IPv6 /64."""
+    return next(iter(networks(ip)))
 
 
-def customer_network(address: str | None) -> str:
-    """Return what one customer of a provider has: an IPv4 address, or an IPv6 /56. A /48 often
-    belongs to many customers.
+def customer_network(ip: str | None) -> str:
+    """Return the network of one customer of a provider: an IPv4 address or an IPv6 /56.
+
+    A /48 is often shared by many customers.
     """
-    return list(networks(address))[:2][-1]
+    return list(networks(ip))[:2][-1]
 
 
-def of_client(limit: str, address: str | None) -> list[RateLimit]:
-    """What is counted of a client, whoever it names."""
-    return [RateLimit(limit, (net,), factor=factor) for net, factor in networks(address).items()]
+def client_limits(limit: str, ip: str | None) -> list[RateLimit]:
+    """Return the limits of a client for its networks, independent of usernames."""
+    return [RateLimit(limit, (net,), factor=factor) for net, factor in networks(ip).items()]
 
 
-def login_limits(name: str, address: str | None) -> list[RateLimit]:
-    """What a try to sign in is counted by: the name with the client, the client alone, the name
-    alone.
+def login_limits(name: str, ip: str | None) -> list[RateLimit]:
+    """Return the limits of a sign-in attempt: per name and client, per client, per name.
 
-    Once the tries for a name from all clients together are used up, each client still has one try
-    in a while. That slows down a guesser with many addresses, and the owner, who knows the
+    If the limit of a name for all clients is exhausted, each client still has one attempt in a
+    longer window. That slows down an attacker with many IP addresses, and the owner, who knows the
     password, can still sign in.
     """
-    about = _of_all_clients(name)
-    slowed = RateLimit("sign-in-slowed", (name, customer_network(address)), about)
+    subject = _login_subject(name)
+    fallback = RateLimit("sign-in-slowed", (name, customer_network(ip)), subject)
     return [
-        RateLimit("sign-in", (name, client_network(address)), about=name),
-        *of_client("sign-in-address", address),
-        RateLimit("sign-in-name", (name,), about, slowed=slowed),
+        RateLimit("sign-in", (name, client_network(ip)), protects=name),
+        *client_limits("sign-in-address", ip),
+        RateLimit("sign-in-name", (name,), subject, fallback=fallback),
     ]
 
 
-def _of_all_clients(name: str) -> str:
+def _login_subject(name: str) -> str:
     return f"{name} from all clients"
 
 
-def registration_limits(email: str, address: str | None) -> list[RateLimit]:
-    """What a try to register is counted by: the client's address, the hash of the password, and
-    what is mailed.
-    """
+def registration_limits(email: str, ip: str | None) -> list[RateLimit]:
+    """Return the limits of a registration: per client, of password hashing, and of mails."""
     return [
-        *of_client("register", address),
-        *of_client("password-check-address", address),
-        *mail_limits(email, address),
+        *client_limits("register", ip),
+        *client_limits("password-check-address", ip),
+        *mail_limits(email, ip),
     ]
 
 
-def mail_limits(email: str, address: str | None) -> list[RateLimit]:
-    """What a mail that anybody may cause is counted by. An address gets few of them from one
-    client, so that nobody is flooded, and more from all. Once those are used up, each client still
-    has one in a while, so that no stranger keeps the owner from getting any.
+def mail_limits(email: str, ip: str | None) -> list[RateLimit]:
+    """Return the limits of a mail that clients can request without authentication.
+
+    An e-mail address gets few mails per client, and more from all clients. If the latter limit is
+    exhausted, each client can still request one mail in a longer window. Otherwise an attacker
+    could prevent the owner from receiving any.
     """
-    about = _mail_to(email)
+    subject = _mail_subject(email)
     return [
-        *(RateLimit("mail", (email, net), about, n) for net, n in networks(address).items()),
-        *of_client("mail-client", address),
-        _of_mailbox(email, customer_network(address)),
+        *(RateLimit("mail", (email, net), subject, n) for net, n in networks(ip).items()),
+        *client_limits("mail-client", ip),
+        _mailbox_limit(email, customer_network(ip)),
     ]
 
 
 def staff_mail_limits(email: str, staff_id: object) -> list[RateLimit]:
-    """What a mail that only staff may cause is counted by."""
-    return [_of_mailbox(email, str(staff_id))]
+    """Return the limits of a mail that only staff can request."""
+    return [_mailbox_limit(email, str(staff_id))]
 
 
-def _of_mailbox(email: str, sender: str) -> RateLimit:
-    about = _mail_to(email)
-    slowed = RateLimit("mail-slowed", (email, sender), about)
-    return RateLimit("mail-address", (email,), about, slowed=slowed)
+def _mailbox_limit(email: str, sender: str) -> RateLimit:
+    subject = _mail_subject(email)
+    fallback = RateLimit("mail-slowed", (email, sender), subject)
+    return RateLimit("mail-address", (email,), subject, fallback=fallback)
 
 
-def _mail_to(email: str) -> str:
+def _mail_subject(email: str) -> str:
     return f"mail to {email}"
 
 
 def password_limits(user_id: object) -> list[RateLimit]:
-    """What asking somebody who is signed in for their password is counted by."""
+    """Return the limits of password confirmations of a signed-in user."""
     return [RateLimit("password", (str(user_id),))]
 
 
-def of_registered_password(email: str) -> list[RateLimit]:
-    """What asking for the password of a registration with this address is counted by."""
+def registration_password_limits(email: str) -> list[RateLimit]:
+    """Return the limits of password checks for a registration with this e-mail address."""
     return [RateLimit("password", ("registration", email))]
 
 
-def of_password_check(user_id: object) -> RateLimit:
-    """What the right passwords of a user are counted by."""
+def password_check_limit(user_id: object) -> RateLimit:
+    """Return the limit of correct passwords of a user."""
     return RateLimit("password-check", (str(user_id),))
 
 
-def of_codes(user_id: object) -> list[RateLimit]:
-    """What the codes of a user's authenticator are counted by: in a short time, and a day."""
+def code_limits(user_id: object) -> list[RateLimit]:
+    """Return the limits of authenticator codes of a user: in a short window and per day."""
     return [
         RateLimit("second-factor", (str(user_id),)),
         RateLimit("second-factor-day", (str(user_id),)),
     ]
 
 
-def of_recovery_code(user_id: object) -> RateLimit:
-    """What the recovery codes of a user are counted by."""
+def recovery_code_limit(user_id: object) -> RateLimit:
+    """Return the limit of recovery codes of a user."""
     return RateLimit("recovery-code", (str(user_id),))
 
 
-def of_mail_about_codes(user_id: object) -> list[RateLimit]:
-    """What the mails that tell a user of wrong codes are counted by."""
+def code_mail_limits(user_id: object) -> list[RateLimit]:
+    """Return the limits of mails about wrong codes."""
     return [RateLimit("second-factor-mail", (str(user_id),))]
 
 
-def of_idempotency_key(device_id: object) -> list[RateLimit]:
-    """Return what counts the requests of a device that bring an Idempotency-Key."""
+def idempotency_key_limits(device_id: object) -> list[RateLimit]:
+    """Return the limits of requests of a device with an Idempotency-Key."""
     return [RateLimit("idempotency-key", (str(device_id),))]
 
 
 def invitation_limits(user_id: object) -> list[RateLimit]:
-    """What the invitations of a member of staff are counted by."""
+    """Return the limits of invitations by a staff user."""
     return [RateLimit("invitation", (str(user_id),))]
 
 
-def _used_up(counter: RateLimit) -> Q:
-    most = settings.RATE_LIMITS[counter.limit][0] * counter.factor
-    return Q(key=counter.key, tries__gte=most)
+def _exhausted(counter: RateLimit) -> Q:
+    maximum = settings.RATE_LIMITS[counter.limit][0] * counter.factor
+    return Q(key=counter.key, tries__gte=maximum)
 
 
 def _digest(*parts: str) -> bytes:
     text = "\0".join(fold(part) for part in parts)
-    secret = settings.SECRET_KEY.encode()[:64]
-    return blake2b(text.encode("utf-8", "replace"), digest_size=32, key=secret).digest()
+    key = settings.SECRET_KEY.encode()[:64]
+    return blake2b(text.encode("utf-8", "replace"), digest_size=32, key=key).digest()

@@ -2,7 +2,7 @@ from django.urls import path
 
 from accounts.audit import api as audit_api
 from accounts.audit import views as audit_views
-from accounts.authentication import api as doors
+from accounts.authentication import api as authentication_api
 from accounts.authentication import login
 from accounts.authentication import views as authentication_views
 from accounts.mfa import views as mfa_views
@@ -16,22 +16,22 @@ from accounts.sessions import views as session_views
 from accounts.tokens import api as tokens_api
 
 api = [
-    path("auth/login", doors.Login.as_view()),
-    path("auth/logout", doors.Logout.as_view()),
+    path("auth/login", authentication_api.LoginView.as_view()),
+    path("auth/logout", authentication_api.LogoutView.as_view()),
     path("auth/register", registration_api.RegisterView.as_view()),
-    path("auth/verify-email", registration_api.VerifyEmail.as_view()),
-    path("auth/verify-email/resend", registration_api.ResendVerification.as_view()),
-    path("auth/password-reset", registration_api.PasswordReset.as_view()),
-    path("auth/password-reset/confirm", registration_api.ConfirmPasswordReset.as_view()),
-    path("auth/address/resend", profile_api.ResendLink.as_view()),
-    path("auth/password", profile_api.ChangePassword.as_view()),
+    path("auth/verify-email", registration_api.VerifyEmailView.as_view()),
+    path("auth/verify-email/resend", registration_api.ResendVerificationView.as_view()),
+    path("auth/password-reset", registration_api.PasswordResetView.as_view()),
+    path("auth/password-reset/confirm", registration_api.PasswordResetConfirmView.as_view()),
+    path("auth/address/resend", profile_api.ResendLinkView.as_view()),
+    path("auth/password", profile_api.ChangePasswordView.as_view()),
     path("auth/join", registration_api.AcceptInvitationView.as_view()),
     path("invitations", registration_api.InvitationListView.as_view()),
-    path("tokens", tokens_api.TokenList.as_view()),
-    path("tokens/<uuid:token_id>", tokens_api.TokenDetail.as_view()),
-    path("sessions", sessions_api.SessionList.as_view()),
-    path("sessions/<uuid:session_id>", sessions_api.SessionDetail.as_view()),
-    path("audit", audit_api.AuditTrail.as_view()),
+    path("tokens", tokens_api.TokenListView.as_view()),
+    path("tokens/<uuid:token_id>", tokens_api.TokenDetailView.as_view()),
+    path("sessions", sessions_api.SessionListView.as_view()),
+    path("sessions/<uuid:session_id>", sessions_api.SessionDetailView.as_view()),
+    path("audit", audit_api.AuditEventListView.as_view()),
 ]
 pages = [
     path("sign-in", authentication_views.sign_in, name="sign-in"),
@@ -56,9 +56,9 @@ pages = [
         name="password-reset-link",
     ),
     path("account", profile_views.account, name="account"),
-    path("account/address", profile_views.change_address, name="change-address"),
+    path("account/address", profile_views.change_email, name="change-address"),
     path("account/address/resend", profile_views.resend_link, name="resend-link"),
-    path("account/address/keep", profile_views.keep_address, name="keep-address"),
+    path("account/address/keep", profile_views.cancel_email_change, name="keep-address"),
     path("account/second-factor", mfa_views.second_factor_page, name="second-factor"),
     path("account/second-factor/set-up", mfa_views.set_up, name="second-factor-set-up"),
     path(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from telemetry.ingest.validation import Reading, build_reading
+from telemetry.ingest.validation import ParsedReading, build_reading
 
 MINUTE_MS = 60_000
 
@@ -84,7 +84,7 @@ def rows(size: int, number: int, *, devices: Sequence[UUID], start: datetime) ->
     return made
 
 
-def as_row(reading: Reading, created_at: int) -> Row:
+def as_row(reading: ParsedReading, created_at: int) -> Row:
     """A reading as the columns of its row."""
     kind = reading.telemetry_type.encode()
     return (

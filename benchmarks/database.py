@@ -59,7 +59,7 @@ def prepare(name: str) -> None:
 
 
 def environment(name: str) -> dict[str, str]:
-    """What a process is told that is to work on this database."""
+    """Return the environment of a process that uses this database."""
     return os.environ | {
         "DATABASE_URL": url(name),
         "DATA_DIR": str(FOLDER / name),

@@ -21,7 +21,7 @@ from benchmarks.bodies import as_row
 from benchmarks.database import Connection
 from benchmarks.peers import raw_copy
 from benchmarks.progress import say
-from telemetry.ingest.validation import EPOCH, Reading, canonicalize, to_json
+from telemetry.ingest.validation import EPOCH, ParsedReading, canonicalize, to_json
 
 DEVICES = 1_000
 STEP = timedelta(seconds=10)
@@ -111,7 +111,7 @@ def _pieces(month: Month) -> Iterator[list[bytes]]:
     for device, time_, number in _arrivals(month):
         which = number % PAYLOADS
         moment = EPOCH + timedelta(microseconds=time_)
-        reading = Reading(device, TYPE, payloads[which], texts[which], moment, time_)
+        reading = ParsedReading(device, TYPE, payloads[which], texts[which], moment, time_)
         piece.append(raw_copy.row(*as_row(reading, created_at=time_)))
         if len(piece) == PIECE:
             yield piece

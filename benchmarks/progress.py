@@ -1,4 +1,4 @@
-"""What is told to whoever waits; the table comes last, and alone on standard output."""
+"""Prints progress to standard error; only the table at the end goes to standard output."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a type of device can be asked to do, and whether a payload fits."""
+"""The catalogue of command types, and the validation of commands against it."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -13,29 +13,30 @@ from devices.models import Device
 
 
 def for_device(device: Device) -> list[CommandType]:
-    """What this device can be asked; empty means anything, as the payload is free."""
+    """Return the command types of this device. If there are none, it accepts any command."""
     return for_types([device.device_type])[device.device_type]
 
 
 def for_types(device_types: Iterable[str]) -> dict[str, list[CommandType]]:
-    """What each of these types can be asked."""
-    known: dict[str, list[CommandType]] = {name: [] for name in device_types}
-    for kind in CommandType.objects.filter(device_type__in=known):
-        known[kind.device_type].append(kind)
-    return known
+    """Return the command types of each of these device types."""
+    found: dict[str, list[CommandType]] = {name: [] for name in device_types}
+    for command_type in CommandType.objects.filter(device_type__in=found):
+        found[command_type.device_type].append(command_type)
+    return found
 
 
-def check(kinds: list[CommandType], command_name: str, payload: Any) -> timedelta:
-    """Compare a command with the catalogue of a type; returns how long one waits by default.
+def check(command_types: list[CommandType], command_name: str, payload: Any) -> timedelta:
+    """Validate a command against the command types of a device, and return the default expiry.
 
-    A type without a catalogue takes any command. Raises InvalidJSON with a pointer to each fault.
+    A device without command types accepts any command. Raises InvalidJSONValue with a pointer to
+    each error.
     """
-    if not kinds:
+    if not command_types:
         return timedelta(seconds=DEFAULT_TTL)
-    known = {kind.command_name: kind for kind in kinds}
+    known = {command_type.command_name: command_type for command_type in command_types}
     if command_name not in known:
-        detail = _("This type of device knows %(names)s.") % {"names": ", ".join(known)}
+        detail = _("This device type accepts the commands %(names)s.") % {"names": ", ".join(known)}
         raise InvalidJSONValue([JSONError("/command_name", "unknown-command", detail)])
-    if found := payload_schema.validation_errors(known[command_name].payload_schema, payload):
-        raise InvalidJSONValue(found)
+    if errors := payload_schema.validation_errors(known[command_name].payload_schema, payload):
+        raise InvalidJSONValue(errors)
     return timedelta(seconds=known[command_name].default_expiry)

@@ -1,4 +1,4 @@
-"""What devices are told to do, and what came of it."""
+"""Commands to devices and their results, the catalogue of command types, and batches."""
 
 import uuid
 from datetime import datetime
@@ -14,15 +14,15 @@ from accounts.models import User
 from devices.models import Device
 
 MAX_ATTEMPTS = 10
-"""How often a command is handed out; elsewhere a lost answer cycles for ever."""
+"""How often a command is delivered. Without a limit, lost results would repeat it forever."""
 COMMAND_NAME = r"^[A-Za-z0-9_.:-]{1,64}\Z"
 DEFAULT_TTL = 3600
-"""Seconds that a command waits where nobody says otherwise."""
+"""Seconds until a command expires by default."""
 MAX_TTL = 30 * 24 * 3600
 
 
 class CommandType(models.Model):
-    """One thing a type of device can be asked to do."""
+    """A command that devices of one type accept."""
 
     id = models.BigAutoField(primary_key=True)
     device_type = models.CharField(_("device type"), max_length=64)
@@ -66,7 +66,7 @@ class CommandType(models.Model):
 
 
 class CommandBatch(models.Model):
-    """One command that was sent to many devices at once."""
+    """A command that was sent to several devices at once."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     issued_by = models.ForeignKey(
@@ -119,10 +119,10 @@ class CommandBatch(models.Model):
 
 
 class CommandQuerySet(models.QuerySet["Command"]):
-    """What is still to be done."""
+    """Queries on commands."""
 
-    def waiting(self, now: datetime) -> Self:
-        """Neither finished nor out of time or of attempts, oldest first."""
+    def pending_at(self, now: datetime) -> Self:
+        """Return the commands that are not finished, expired or out of attempts, oldest first."""
         answerable = Q(attempts__lt=MAX_ATTEMPTS) | Q(lease_until__gt=now)
         return self.filter(answerable, status="pending", expires_at__gt=now).order_by(
             "created_at", "id"
@@ -231,7 +231,7 @@ class Command(models.Model):
             models.Index(
                 fields=["expires_at"], condition=Q(status="pending"), name="commands_expiring"
             ),
-            # A command that goes is looked for here.
+            # Deleting a command looks up its retries.
             models.Index(
                 fields=["retry_of"], condition=Q(retry_of__isnull=False), name="commands_retries"
             ),
@@ -277,11 +277,11 @@ class Command(models.Model):
         return f"{self.command_name} ({self.status})"
 
     def as_of(self, now: datetime) -> "Command":
-        """This command as it stands at `now`, whether or not the worker has noted its end."""
+        """Return this command with its status at `now`, even if the worker has not stored it."""
         if self.status == self.Status.PENDING:
-            given_up = self.lease_until if self.attempts >= MAX_ATTEMPTS else None
-            if given_up and given_up <= min(now, self.expires_at):
-                self._end(self.Reason.ATTEMPTS, given_up)
+            exhausted_at = self.lease_until if self.attempts >= MAX_ATTEMPTS else None
+            if exhausted_at and exhausted_at <= min(now, self.expires_at):
+                self._end(self.Reason.ATTEMPTS, exhausted_at)
             elif self.expires_at <= now:
                 self._end(self.Reason.EXPIRED, self.expires_at)
         return self

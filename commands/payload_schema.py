@@ -1,8 +1,8 @@
-"""JSON Schemas of payloads: which are taken into the catalogue, and what does not fit one.
+"""JSON Schemas of payloads: validation of schemas, and of payloads against them.
 
-A schema is data of the staff's, and a payload of any user's: together they must not cost more
-than a moment. So a schema is bounded once its references are followed, refers to nothing outside
-itself and never in a circle, and its patterns are read by RE2, whose time is linear.
+Staff write schemas and any user sends payloads, so the time of a validation must be bounded. The
+size of a schema is limited with its references resolved. References must point into the schema and
+must not be circular. RE2 evaluates the patterns, in linear time.
 """
 
 import json
@@ -27,48 +27,48 @@ SCHEMA_LIMIT = 32 * 1024
 """Bytes."""
 VALUES_LIMIT = 2000
 SUBSCHEMAS_LIMIT = 300
-"""Schemas inside a schema, each counted as often as it is referred to."""
+"""Subschemas of a schema, each counted once for every reference to it."""
 MESSAGE_LIMIT = 500
 BROKEN = "broken-schema"
-# What would move the base of references, or judge the same value again and again.
-NOT_TAKEN = {
+# Keywords that change the base of references, or that validate the same value repeatedly.
+UNSUPPORTED_KEYWORDS = {
     "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef",
     "unevaluatedItems", "unevaluatedProperties",
 }  # fmt: skip
 
 
 class InvalidSchema(ValueError):
-    """Not a JSON Schema that can be used here; the message says why."""
+    """The schema is invalid or uses unsupported features; the message says which."""
 
 
 def check_schema(schema: Any) -> None:
-    """Raises InvalidSchema for what is no JSON Schema of ours."""
+    """Raise InvalidSchema if the schema is invalid or not supported."""
     _check_size(schema)
     _check_by_dialect(schema)
     if isinstance(schema, dict) and schema.get("$schema", DIALECT).rstrip("#") != DIALECT:
-        raise InvalidSchema(_("Only the dialect %(dialect)s is known.") % {"dialect": DIALECT})
-    for count, inner in enumerate(_all(schema), 1):
+        raise InvalidSchema(_("Only the dialect %(dialect)s is supported.") % {"dialect": DIALECT})
+    for count, subschema in enumerate(_iter_subschemas(schema), 1):
         if count > SUBSCHEMAS_LIMIT:
-            detail = _("More than %(limit)s schemas inside it, references followed.")
+            detail = _("More than %(limit)s subschemas, including referenced ones.")
             raise InvalidSchema(detail % {"limit": SUBSCHEMAS_LIMIT})
-        _check_patterns(inner)
+        _check_patterns(subschema)
 
 
 def validation_errors(schema: Any, payload: Any) -> list[JSONError]:
-    """Everything in a payload that does not fit, each with its pointer below /payload."""
+    """Return all errors of a payload, each with its pointer below /payload."""
     try:
         validator = _validator(json.dumps(schema))
     except InvalidSchema:
-        # It came into the table on some other way.
-        detail = _("The catalogue's schema for this command is broken; staff can mend it.")
+        # The admin form would have rejected it: it was written to the table in another way.
+        detail = _("The schema of this command type is invalid. An administrator can fix it.")
         return [JSONError("/payload", BROKEN, detail)]
-    # Missing properties come once each, with all of them in the error: told once, where they go.
-    found = (fault for error in validator.iter_errors(payload) for fault in _faults_of(error))
-    return list(dict.fromkeys(found))
+    # jsonschema yields one error per missing property, each of which lists all: drop duplicates.
+    errors = (item for error in validator.iter_errors(payload) for item in _to_json_errors(error))
+    return list(dict.fromkeys(errors))
 
 
 def is_valid_schema(schema: Any) -> bool:
-    """Whether `check_schema` lets it through; asked again it costs nothing."""
+    """Return whether `check_schema` accepts the schema. The result is cached."""
     try:
         _validator(json.dumps(schema))
     except InvalidSchema:
@@ -77,67 +77,67 @@ def is_valid_schema(schema: Any) -> bool:
 
 
 def resolve(schema: Any, root: Any) -> Any:
-    """A schema without its own `$ref`: what that names, with what stands beside it."""
-    seen = 0
-    while isinstance(schema, dict) and "$ref" in schema and seen < SUBSCHEMAS_LIMIT:
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
+    """Return the schema with its `$ref` replaced by the target. Sibling keywords are kept."""
+    count = 0
+    while isinstance(schema, dict) and "$ref" in schema and count < SUBSCHEMAS_LIMIT:
+        siblings = {key: value for key, value in schema.items() if key != "$ref"}
         target = _target(schema["$ref"], root)
         if not isinstance(target, dict):
             return target
-        schema, seen = {**target, **beside}, seen + 1
+        schema, count = {**target, **siblings}, count + 1
     return schema
 
 
 def re2_matches(pattern: str, text: str) -> bool:
-    """Whether the pattern is found anywhere in the text."""
+    """Return whether the pattern matches anywhere in the text."""
     return bool(_compiled(pattern).search(text))
 
 
 def _check_size(schema: Any) -> None:
     if not isinstance(schema, dict | bool):
-        raise InvalidSchema(_("A schema is a JSON object, or true or false."))
-    if found := strict_json.validate(schema, leaf_limit=VALUES_LIMIT):
-        raise InvalidSchema("; ".join(f"{fault.pointer} {fault.detail}" for fault in found[:5]))
+        raise InvalidSchema(_("A schema must be a JSON object, true or false."))
+    if errors := strict_json.validate(schema, leaf_limit=VALUES_LIMIT):
+        raise InvalidSchema("; ".join(f"{fault.pointer} {fault.detail}" for fault in errors[:5]))
     if len(json.dumps(schema)) > SCHEMA_LIMIT:
         raise InvalidSchema(_("Larger than %(limit)s bytes.") % {"limit": SCHEMA_LIMIT})
 
 
 def _check_by_dialect(schema: Any) -> None:
     try:
-        # Without its own idea of regular expressions: RE2 judges those.
+        # Without the format check of regular expressions: RE2 checks them.
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
         raise InvalidSchema(error.message[:MESSAGE_LIMIT]) from None
 
 
-def _all(root: Any) -> Iterator[Any]:
-    """The schema and every one inside it, those behind references once for each of these.
+def _iter_subschemas(root: Any) -> Iterator[Any]:
+    """Yield the schema and all its subschemas. Targets of references are yielded per reference.
 
-    Raises InvalidSchema for a reference or a keyword that is not taken.
+    Raises InvalidSchema for an invalid reference or an unsupported keyword.
     """
 
-    def walk(schema: Any, way: tuple[str, ...]) -> Iterator[Any]:
+    def walk(schema: Any, refs: tuple[str, ...]) -> Iterator[Any]:
         yield schema
         if not isinstance(schema, dict):
             return
         _check_keywords(schema, is_root=schema is root)
         if (ref := schema.get("$ref")) is not None:
-            if ref in way:
-                raise InvalidSchema(_("A $ref leads in a circle."))
+            if ref in refs:
+                raise InvalidSchema(_("A $ref is circular."))
             target = _target(ref, root)
             _check_by_dialect(target)
-            yield from walk(target, (*way, ref))
-        used = {key: value for key, value in schema.items() if way == () or key != "$defs"}
-        for inner in DRAFT202012.subresources_of(used):
-            yield from walk(inner, way)
+            yield from walk(target, (*refs, ref))
+        used = {key: value for key, value in schema.items() if refs == () or key != "$defs"}
+        for subschema in DRAFT202012.subresources_of(used):
+            yield from walk(subschema, refs)
 
     return walk(root, ())
 
 
 def _check_keywords(schema: dict[str, Any], *, is_root: bool) -> None:
-    refused = NOT_TAKEN if is_root else {*NOT_TAKEN, "$id", "$schema"}
-    if found := sorted(refused & schema.keys()):
-        raise InvalidSchema(_("%(keyword)s is not taken here.") % {"keyword": ", ".join(found)})
+    unsupported = UNSUPPORTED_KEYWORDS if is_root else {*UNSUPPORTED_KEYWORDS, "$id", "$schema"}
+    if found := sorted(unsupported & schema.keys()):
+        raise InvalidSchema(_("%(keyword)s is not supported.") % {"keyword": ", ".join(found)})
 
 
 def _check_patterns(schema: Any) -> None:
@@ -148,24 +148,24 @@ def _check_patterns(schema: Any) -> None:
         try:
             _compiled(pattern)
         except re2.error as error:
-            why = error.args[0].decode() if error.args else ""
-            detail = _("The pattern %(pattern)s cannot be used (RE2: %(why)s).")
-            raise InvalidSchema(detail % {"pattern": pattern[:100], "why": why[:200]}) from None
+            reason = error.args[0].decode() if error.args else ""
+            detail = _("The pattern %(pattern)s is not valid (RE2: %(why)s).")
+            raise InvalidSchema(detail % {"pattern": pattern[:100], "why": reason[:200]}) from None
 
 
 def _target(ref: str, root: Any) -> Any:
     if ref != "#" and not ref.startswith("#/"):
-        raise InvalidSchema(_("A $ref may only point into the schema itself (#/…)."))
-    found = root
+        raise InvalidSchema(_("A $ref can only point into the same schema (#/…)."))
+    target = root
     for part in unquote(ref).split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and key.isascii() and key.isdigit():
-            found = found[int(key)] if len(key) < 6 and int(key) < len(found) else None
+        if isinstance(target, list) and key.isascii() and key.isdigit():
+            target = target[int(key)] if len(key) < 6 and int(key) < len(target) else None
         else:
-            found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict | bool):
-        raise InvalidSchema(_("A $ref leads nowhere."))
-    return found
+            target = target.get(key) if isinstance(target, dict) else None
+    if not isinstance(target, dict | bool):
+        raise InvalidSchema(_("A $ref points to nothing."))
+    return target
 
 
 @lru_cache(maxsize=512)
@@ -214,7 +214,7 @@ def _additional_properties(
 
 
 def _multiple_of(validator: Any, unit: Any, instance: Any, schema: Any) -> Iterator[Any]:
-    # As it is written: 0.3 is a multiple of 0.1, which it is not as a double.
+    # Exact decimals: 0.3 is a multiple of 0.1, but the remainder of the doubles is not 0.
     if not validator.is_type(instance, "number"):
         return
     if (Fraction(repr(instance)) / Fraction(repr(unit))).denominator != 1:
@@ -240,46 +240,46 @@ FORMATS = FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
 FORMATS.checks("date-time", raises=timestamps.InvalidTimestamp)(_is_time)
 
 
-def _faults_of(error: Any) -> Iterable[JSONError]:
-    place = json_pointer("payload", *error.absolute_path)
+def _to_json_errors(error: Any) -> Iterable[JSONError]:
+    pointer = json_pointer("payload", *error.absolute_path)
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         return [
-            JSONError(place + json_pointer(key), "required", _("This is needed."))
+            JSONError(pointer + json_pointer(key), "required", _("This field is required."))
             for key in missing
         ]
-    return [JSONError(place, str(error.validator), _error_message(error)[:MESSAGE_LIMIT])]
+    return [JSONError(pointer, str(error.validator), _error_message(error)[:MESSAGE_LIMIT])]
 
 
 def _error_message(error: Any) -> str:
     limit = error.validator_value
-    shown = {"limit": limit if isinstance(limit, str) else json.dumps(limit, ensure_ascii=False)}
+    params = {"limit": limit if isinstance(limit, str) else json.dumps(limit, ensure_ascii=False)}
     match error.validator:
         case "maximum":
-            return _("At most %(limit)s.") % shown
+            return _("Must be at most %(limit)s.") % params
         case "minimum":
-            return _("At least %(limit)s.") % shown
+            return _("Must be at least %(limit)s.") % params
         case "exclusiveMaximum":
-            return _("Less than %(limit)s.") % shown
+            return _("Must be less than %(limit)s.") % params
         case "exclusiveMinimum":
-            return _("More than %(limit)s.") % shown
+            return _("Must be greater than %(limit)s.") % params
         case "multipleOf":
-            return _("A multiple of %(limit)s.") % shown
+            return _("Must be a multiple of %(limit)s.") % params
         case "minLength":
-            return _("At least %(limit)s characters.") % shown
+            return _("At least %(limit)s characters.") % params
         case "maxLength":
-            return _("At most %(limit)s characters.") % shown
+            return _("At most %(limit)s characters.") % params
         case "pattern":
-            return _("It does not match the pattern %(limit)s.") % shown
+            return _("Does not match the pattern %(limit)s.") % params
         case "format":
-            return _("This is no %(limit)s.") % shown
+            return _("Not a valid %(limit)s.") % params
         case "enum":
-            return _("One of %(limit)s.") % {"limit": shown["limit"].strip("[]")}
+            return _("Must be one of %(limit)s.") % {"limit": params["limit"].strip("[]")}
         case "const":
-            return _("Only %(limit)s.") % shown
+            return _("Must be %(limit)s.") % params
         case "additionalProperties":
-            return _("This is not known here.")
+            return _("Unknown field.")
         case "type":
             names = [limit] if isinstance(limit, str) else limit
-            return _("It must be of type %(limit)s.") % {"limit": ", ".join(names)}
+            return _("Must be of type %(limit)s.") % {"limit": ", ".join(names)}
     return str(error.message)

@@ -1,10 +1,10 @@
-"""The life of a command: issued, claimed, finished, cancelled, expired, sent again.
+"""Create, claim, finish, cancel, expire and resend commands.
 
-With `batches` the only writer of the table. Every step is one conditional UPDATE, so that of two
-at once one wins; the public status is pending, then executed or failed for good.
+Only this module and `batches` write to the table. Each step is one conditional UPDATE, so that
+only one of two concurrent requests succeeds. The public status is pending, then executed or failed.
 
-Who locks more than one row waits for none (SKIP LOCKED) or takes them in the order of their ids,
-and devices before commands: so nobody waits in a circle.
+A transaction that locks several rows skips locked rows (SKIP LOCKED), or locks them ordered by id
+and devices before commands. This avoids deadlocks.
 """
 
 import json
@@ -29,24 +29,24 @@ from devices.models import Device
 
 Status, Reason = Command.Status, Command.Reason
 
-LONGEST_LIFE = timedelta(seconds=models.MAX_TTL)
+MAX_TTL = timedelta(seconds=models.MAX_TTL)
 LEASE = timedelta(seconds=60)
-"""How long a device has to answer before its command is handed out again."""
+"""How long a device has to report a result before its command is delivered again."""
 CLAIM_LIMIT = 50
 EXPIRE_LIMIT = 10_000
-"""Commands that one run of the worker ends; the next comes in half a minute."""
+"""Commands that one run of the worker ends. The next run starts within 30 seconds."""
 
 
 class QueueFull(Exception):
-    """As many commands as may wait for one device do."""
+    """The device has reached the limit of pending commands."""
 
 
 class AlreadyFinished(Exception):
-    """The command has ended, and not with this result."""
+    """The command has already ended with another result."""
 
 
 class StillPending(Exception):
-    """The command has not ended, so there is nothing to send again."""
+    """The command is pending and so cannot be sent again."""
 
 
 def create_command(
@@ -60,10 +60,11 @@ def create_command(
     retry_of: Command | None = None,
     idempotency_key: str = "",
 ) -> Command:
-    """Store a command for the device to fetch, or return the one that this key brought before.
+    """Store a command for the device, or return the command already created with this key.
 
-    Without `expires_in` it waits as long as the catalogue says. Raises QueueFull, InvalidJSON,
-    ValidationError, InvalidIdempotencyKey, IdempotencyKeyReused, Device.DoesNotExist.
+    The default of `expires_in` is the default expiry of the command type. Raises QueueFull,
+    InvalidJSONValue, ValidationError, InvalidIdempotencyKey, IdempotencyKeyReused,
+    Device.DoesNotExist.
     """
     command = Command(
         device=device,
@@ -75,13 +76,13 @@ def create_command(
         idempotency_key=idempotency_key,
     )
     if idempotency_key:
-        asked = [command_name, payload, expires_in, retry_of and retry_of.pk]
-        command.request_digest = request_digest(idempotency_key, asked)
-        # Asked before the catalogue is, which may have changed since.
-        if earlier := _find_duplicate(command):
-            return earlier
-    life = validate_command(device, command_name, payload)
-    command.expires_at = now + (expires_in or life)
+        values = [command_name, payload, expires_in, retry_of and retry_of.pk]
+        command.request_digest = request_digest(idempotency_key, values)
+        # Before validation, because the catalogue may have changed since the first request.
+        if duplicate := _find_duplicate(command):
+            return duplicate
+    default_ttl = validate_command(device, command_name, payload)
+    command.expires_at = now + (expires_in or default_ttl)
     command.full_clean(
         exclude=["device", "issued_by", "retry_of"],
         validate_unique=False,
@@ -93,9 +94,9 @@ def create_command(
 def resend(
     command: Command, *, issued_by: User | None, now: datetime, idempotency_key: str = ""
 ) -> Command:
-    """Send a command that has ended again: a new one, which refers to it and lives as long.
+    """Create a new command from one that has ended. It refers to the old one and has the same TTL.
 
-    Raises StillPending and what `issue` raises.
+    Raises StillPending and the errors of `create_command`.
     """
     if command.as_of(now).status == Status.PENDING:
         raise StillPending
@@ -112,51 +113,56 @@ def resend(
 
 
 def validate_command(device: Device, command_name: str, payload: Any) -> timedelta:
-    """Whether this could be sent to the device, and how long it waits then by default.
-
-    Raises InvalidJSON.
-    """
+    """Validate a command for this device, and return its default TTL. Raises InvalidJSONValue."""
     check_object(payload, at="/payload")
     return catalogue.check(catalogue.for_device(device), command_name, payload)
 
 
 def check_object(value: Any, *, at: str) -> None:
-    """Raises InvalidJSON for what is no JSON object that can be stored."""
+    """Raise InvalidJSONValue unless the value is a JSON object that can be stored."""
     if faults := strict_json.validate_object(value, limit=settings.PAYLOAD_LIMIT, at=at):
         raise strict_json.InvalidJSONValue(faults)
 
 
 def lock_and_get_capacity(devices: Collection[UUID], *, now: datetime) -> dict[UUID, int]:
-    """Hold these devices until the end of the transaction; how many more commands each may get.
+    """Lock these devices until the end of the transaction, and return how many more pending
+    commands each may have.
 
-    Of two issues at once the second counts what the first has stored. A device that was deleted
-    is missing from the answer.
+    With the lock, concurrent requests cannot exceed the limit. The result contains no deleted
+    devices.
     """
-    held = list(
+    locked = list(
         Device.objects.filter(pk__in=devices, deleted_at=None)
         .order_by("pk")
         .select_for_update(no_key=True)
         .values_list("pk", flat=True)
     )
-    waiting = Command.objects.waiting(now).filter(device__in=held).order_by()
-    counts = dict(waiting.values_list("device").annotate(Count("pk")))
-    return {device: settings.PENDING_COMMANDS_PER_DEVICE - counts.get(device, 0) for device in held}
+    pending = Command.objects.pending_at(now).filter(device__in=locked).order_by()
+    counts = dict(pending.values_list("device").annotate(Count("pk")))
+    return {
+        device: settings.PENDING_COMMANDS_PER_DEVICE - counts.get(device, 0) for device in locked
+    }
 
 
-def request_digest(idempotency_key: str, asked: list[Any]) -> bytes:
-    """What tells one request from another with the same key. Raises InvalidIdempotencyKey."""
+def request_digest(idempotency_key: str, values: list[Any]) -> bytes:
+    """Return a digest of the values of a request, to compare it with another that has the same key.
+
+    Raises InvalidIdempotencyKey.
+    """
     idempotency_keys.validate_key(idempotency_key)
-    return blake2b(json.dumps(asked, sort_keys=True, default=str).encode(), digest_size=16).digest()
+    return blake2b(
+        json.dumps(values, sort_keys=True, default=str).encode(), digest_size=16
+    ).digest()
 
 
 def _store(command: Command, *, now: datetime) -> Command:
     with transaction.atomic():
-        free = lock_and_get_capacity([command.device_id], now=now)
-        if command.device_id not in free:
+        capacity = lock_and_get_capacity([command.device_id], now=now)
+        if command.device_id not in capacity:
             raise Device.DoesNotExist
-        if command.idempotency_key and (earlier := _find_duplicate(command)):
-            return earlier
-        if free[command.device_id] < 1:
+        if command.idempotency_key and (duplicate := _find_duplicate(command)):
+            return duplicate
+        if capacity[command.device_id] < 1:
             raise QueueFull
         command.save(force_insert=True)
         audit.record(
@@ -170,28 +176,31 @@ def _store(command: Command, *, now: datetime) -> Command:
 
 
 def _find_duplicate(command: Command) -> Command | None:
-    """The command that the same issuer sent with the same key. Raises IdempotencyKeyReused."""
-    earlier = Command.objects.filter(
+    """Return the command of the same user and device with the same key, or None.
+
+    Raises IdempotencyKeyReused if its request was different.
+    """
+    duplicate = Command.objects.filter(
         device=command.device,
         issued_by=command.issued_by,
         idempotency_key=command.idempotency_key,
     ).first()
-    if earlier and bytes(earlier.request_digest or b"") != command.request_digest:
+    if duplicate and bytes(duplicate.request_digest or b"") != command.request_digest:
         raise idempotency_keys.IdempotencyKeyReused
-    return earlier
+    return duplicate
 
 
 def claim(device: Device, *, now: datetime, limit: int = CLAIM_LIMIT) -> list[Command]:
-    """Hand the device its waiting commands, oldest first, each for the time of a lease.
+    """Return pending commands of the device, oldest first, and lease them to it for LEASE.
 
-    A claimed command is handed out again when its lease ends without an answer, ATTEMPTS times
-    at the most. Of two claims at once each gets other commands; an expired one nobody gets.
+    A claimed command is delivered again if its lease ends without a result, at most MAX_ATTEMPTS
+    times. Concurrent claims return different commands. Expired commands are never returned.
     """
-    free = Q(lease_until=None) | Q(lease_until__lte=now)
+    unleased = Q(lease_until=None) | Q(lease_until__lte=now)
     with transaction.atomic():
         chosen = list(
-            Command.objects.waiting(now)
-            .filter(free, device=device, attempts__lt=MAX_ATTEMPTS)
+            Command.objects.pending_at(now)
+            .filter(unleased, device=device, attempts__lt=MAX_ATTEMPTS)
             .select_for_update(skip_locked=True, no_key=True)
             .values_list("pk", flat=True)[:limit]
         )
@@ -212,9 +221,11 @@ def record_result(
     result: Any = None,
     reason: Command.Reason | None = None,
 ) -> Command:
-    """Store a device's answer. The same answer twice is harmless, a late one is marked so.
+    """Store the result that a device reports. Repeating the same result is harmless. A late result
+    is marked as late.
 
-    Raises AlreadyFinished for another answer, InvalidJSON for a result that cannot be stored.
+    Raises AlreadyFinished if the command ended with another result, and InvalidJSONValue if the
+    result cannot be stored.
     """
     if result is not None:
         check_object(result, at="/result")
@@ -222,27 +233,27 @@ def record_result(
         ending = {"status": status, "reason": "", "executed_at": executed_at or now}
     else:
         ending = {"status": status, "reason": reason or Reason.DEVICE, "executed_at": executed_at}
-    # What was done was done: an answer that comes late replaces a failure that only time made.
-    open_to_answers = Q(status=Status.PENDING) | Q(reason__in=[Reason.EXPIRED, Reason.ATTEMPTS])
-    over = Q(status=Status.FAILED) | Q(expires_at__lte=now) | _attempts_exhausted(now)
-    answered = Command.objects.filter(open_to_answers, pk=command.pk).update(
+    # A late result replaces a failure that was caused only by time or attempts.
+    accepts_result = Q(status=Status.PENDING) | Q(reason__in=[Reason.EXPIRED, Reason.ATTEMPTS])
+    is_late = Q(status=Status.FAILED) | Q(expires_at__lte=now) | _attempts_exhausted(now)
+    updated = Command.objects.filter(accepts_result, pk=command.pk).update(
         result=result,
         lease_until=None,
         finished_at=now,
-        late=Case(When(over, then=Value(True)), default=Value(False)),
+        late=Case(When(is_late, then=Value(True)), default=Value(False)),
         **ending,
     )
     command.refresh_from_db()
-    if not answered and _is_different_result(command, result=result, **ending):
+    if not updated and _is_different_result(command, result=result, **ending):
         raise AlreadyFinished
     return command
 
 
 def cancel(command: Command, *, now: datetime) -> Command:
-    """Take back a command that still waits; twice is harmless. Raises AlreadyFinished."""
-    waiting = Command.objects.waiting(now).filter(pk=command.pk).order_by()
+    """Cancel a pending command. Repeating it is harmless. Raises AlreadyFinished."""
+    pending = Command.objects.pending_at(now).filter(pk=command.pk).order_by()
     with transaction.atomic():
-        if waiting.update(status=Status.FAILED, reason=Reason.CANCELLED, finished_at=now):
+        if pending.update(status=Status.FAILED, reason=Reason.CANCELLED, finished_at=now):
             audit.record(
                 "command.cancelled",
                 target=command,
@@ -257,11 +268,11 @@ def cancel(command: Command, *, now: datetime) -> Command:
 
 
 def expire_overdue(*, now: datetime) -> int:
-    """Mark failed what nobody carried out in time or answered in ATTEMPTS tries, and count it."""
-    # First what gave up first: the reason is the same whenever the worker comes.
-    given_up = _end(_attempts_exhausted(now), reason=Reason.ATTEMPTS, finished_at=F("lease_until"))
+    """Mark commands as failed that have expired or used all attempts; return their number."""
+    # Attempts first, so that the reason does not depend on when the worker runs.
+    exhausted = _end(_attempts_exhausted(now), reason=Reason.ATTEMPTS, finished_at=F("lease_until"))
     expired = _end(Q(expires_at__lte=now), reason=Reason.EXPIRED, finished_at=F("expires_at"))
-    return given_up + expired
+    return exhausted + expired
 
 
 def _attempts_exhausted(now: datetime) -> Q:
@@ -269,10 +280,10 @@ def _attempts_exhausted(now: datetime) -> Q:
     return Q(attempts__gte=MAX_ATTEMPTS) & last_lease_is_over
 
 
-def _end(which: Q, **ending: Any) -> int:
+def _end(condition: Q, **ending: Any) -> int:
     with transaction.atomic():
         chosen = list(
-            Command.objects.filter(which, status=Status.PENDING)
+            Command.objects.filter(condition, status=Status.PENDING)
             .order_by()
             .select_for_update(skip_locked=True, no_key=True)
             .values_list("pk", flat=True)[:EXPIRE_LIMIT]
@@ -281,6 +292,6 @@ def _end(which: Q, **ending: Any) -> int:
 
 
 def _is_different_result(command: Command, **ending: Any) -> bool:
-    """Whether a stored answer is another one; when it was carried out is no part of it."""
+    """Return whether the stored result differs; `executed_at` is not compared."""
     del ending["executed_at"]
     return any(getattr(command, field) != value for field, value in ending.items())

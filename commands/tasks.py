@@ -1,4 +1,4 @@
-"""What the worker does about commands."""
+"""Periodic tasks of the worker for commands."""
 
 from django.utils import timezone
 from procrastinate.contrib.django import app
@@ -9,5 +9,5 @@ from commands import services as command_services
 @app.periodic(cron="* * * * * */30")
 @app.task(queueing_lock="expire_commands")
 def expire_commands(timestamp: int) -> None:
-    """Every half minute: note which commands have run out of time or of attempts."""
+    """Mark commands as failed that have expired or used all attempts, every 30 seconds."""
     command_services.expire_overdue(now=timezone.now())

@@ -1,24 +1,34 @@
 from django.urls import path
 
-from commands import api as doors
+from commands import api as command_api
 from commands import views
 from commands.batches import api as batches_api
 from commands.batches import views as batches_views
 
 api = [
-    path("device/commands", doors.ClaimCommandsView.as_view()),
-    path("device/commands/<uuid:command_id>", doors.CommandResultView.as_view()),
-    path("devices/<uuid:device_id>/commands", doors.CommandList.as_view()),
-    path("devices/<uuid:device_id>/commands/<uuid:command_id>", doors.CommandDetail.as_view()),
+    path("device/commands", command_api.ClaimCommandsView.as_view()),
+    path("device/commands/<uuid:command_id>", command_api.CommandResultView.as_view()),
+    path("devices/<uuid:device_id>/commands", command_api.CommandListView.as_view()),
     path(
-        "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel", doors.CommandCancel.as_view()
+        "devices/<uuid:device_id>/commands/<uuid:command_id>",
+        command_api.CommandDetailView.as_view(),
     ),
-    path("devices/<uuid:device_id>/commands/<uuid:command_id>/retry", doors.CommandRetry.as_view()),
-    path("devices/<uuid:device_id>/command-types", doors.CommandTypes.as_view()),
-    path("command-batches", batches_api.BatchList.as_view()),
-    path("command-batches/<uuid:batch_id>", batches_api.BatchDetail.as_view()),
-    path("command-batches/<uuid:batch_id>/commands", batches_api.BatchCommands.as_view()),
-    path("command-batches/<uuid:batch_id>/cancel", batches_api.BatchCancel.as_view()),
+    path(
+        "devices/<uuid:device_id>/commands/<uuid:command_id>/cancel",
+        command_api.CommandCancelView.as_view(),
+    ),
+    path(
+        "devices/<uuid:device_id>/commands/<uuid:command_id>/retry",
+        command_api.CommandRetryView.as_view(),
+    ),
+    path("devices/<uuid:device_id>/command-types", command_api.CommandTypeListView.as_view()),
+    path("command-batches", batches_api.CommandBatchListView.as_view()),
+    path("command-batches/<uuid:batch_id>", batches_api.CommandBatchDetailView.as_view()),
+    path(
+        "command-batches/<uuid:batch_id>/commands",
+        batches_api.CommandBatchCommandListView.as_view(),
+    ),
+    path("command-batches/<uuid:batch_id>/cancel", batches_api.CommandBatchCancelView.as_view()),
 ]
 pages = [
     path("commands/many", batches_views.send_many, name="send-many"),

@@ -1,4 +1,4 @@
-"""The commands of one device: sending, watching, taking back, sending again."""
+"""Pages to send, watch, cancel and resend the commands of one device."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -23,21 +23,23 @@ from commands.models import MAX_ATTEMPTS, Command
 from common.strict_json import InvalidJSONValue
 from devices.models import Device
 
-SHOWN = 10
+MAX_DISPLAYED = 10
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def send(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """The form of a command; sent, a command. What is wrong with it is shown at its field."""
+    """Show the form of a command. A POST sends the command, or shows the errors at their fields."""
     device = _device(request.user, device_id)
-    kinds = catalogue.for_device(device)
+    command_types = catalogue.for_device(device)
     if request.method != "POST":
-        form = CommandForm(kinds, command_name=request.GET.get("command", ""))
+        form = CommandForm(command_types, command_name=request.GET.get("command", ""))
         return _form(request, device, form)
-    form = CommandForm(kinds, request.POST)
-    if form.is_valid() and form.asks and "confirmed" not in request.POST:
-        return _form(request, device, form, asked=confirmation(request, form, device.name))
+    form = CommandForm(command_types, request.POST)
+    if form.is_valid() and form.requires_confirmation and "confirmed" not in request.POST:
+        return _form(
+            request, device, form, confirm=confirmation_context(request, form, device.name)
+        )
     sent = form.send(device, issued_by=request.user) if form.is_valid() else None
     if not sent:
         return _form(request, device, form, status=422)
@@ -45,7 +47,7 @@ def send(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
         return redirect(reverse("device", args=[device.pk]) + "#commands")
     context = {
         **recent_commands_context(device, now=timezone.now()),
-        "form": CommandForm(kinds, command_name=sent.command_name if kinds else ""),
+        "form": CommandForm(command_types, command_name=sent.command_name if command_types else ""),
         "sent": sent,
     }
     return render(request, "commands/_sent.html", context)
@@ -54,7 +56,7 @@ def send(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def recent(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """The newest commands as they stand: asked for again and again while someone looks."""
+    """Show the newest commands with their status. The page polls this."""
     device = _device(request.user, device_id)
     return render(
         request, "commands/_list.html", recent_commands_context(device, now=timezone.now())
@@ -64,7 +66,7 @@ def recent(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def timeline(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
-    """What has become of one command; the part that changes is asked for again and again."""
+    """Show the timeline of one command. The page polls the part that changes."""
     device = _device(request.user, device_id)
     commands = device.commands.select_related("issued_by", "batch")
     command = get_object_or_404(commands, pk=command_id).as_of(timezone.now())
@@ -73,7 +75,7 @@ def timeline(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -
         "device": device,
         "command": command,
         "attempts_limit": MAX_ATTEMPTS,
-        "retries": list(command.retries.all()[:SHOWN]),
+        "retries": list(command.retries.all()[:MAX_DISPLAYED]),
         "own_batch": command.batch and command.batch.issued_by_id == request.user.pk,
     }
     return render(request, page, context)
@@ -82,7 +84,7 @@ def timeline(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -
 @login_required
 @require_POST
 def cancel(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
-    """Take a command back, unless it has ended: then what is shown tells how."""
+    """Cancel a command if it is pending. The page then shows its status."""
     device = _device(request.user, device_id)
     command = get_object_or_404(device.commands.all(), pk=command_id)
     with suppress(command_services.AlreadyFinished):
@@ -99,27 +101,29 @@ def cancel(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> 
 @login_required
 @require_POST
 def retry(request: AuthenticatedRequest, device_id: UUID, command_id: UUID) -> HttpResponse:
-    """Send a command again, and go on to the new one; of two clicks the second finds the first."""
+    """Resend a command and redirect to the new one. A second click redirects to the same one."""
     device = _device(request.user, device_id)
     old = get_object_or_404(device.commands.all(), pk=command_id)
-    once = f"retry-{old.pk}-{request.POST.get('retries', '')[:10]}"
+    idempotency_key = f"retry-{old.pk}-{request.POST.get('retries', '')[:10]}"
     try:
         new = command_services.resend(
-            old, issued_by=request.user, now=timezone.now(), idempotency_key=once
+            old, issued_by=request.user, now=timezone.now(), idempotency_key=idempotency_key
         )
     except command_services.StillPending:
         return redirect("device-command", device.pk, old.pk)
     except command_services.QueueFull:
-        messages.error(request, _("Too many commands wait for this device. Cancel one, or wait."))
+        messages.error(
+            request, _("Too many pending commands for this device. Cancel one, or wait.")
+        )
     except InvalidJSONValue as error:
-        messages.error(request, _("It no longer fits what this device can be asked: %s") % error)
+        messages.error(request, _("This device no longer accepts this command: %s") % error)
     else:
         return redirect("device-command", device.pk, new.pk)
     return redirect("device-command", device.pk, old.pk)
 
 
 def command_panel_context(device: Device, *, now: datetime) -> dict[str, Any]:
-    """What the form and the list of commands are rendered from."""
+    """Return the template context of the command form and the list of commands."""
     return {
         **recent_commands_context(device, now=now),
         "form": CommandForm(catalogue.for_device(device)),
@@ -127,26 +131,26 @@ def command_panel_context(device: Device, *, now: datetime) -> dict[str, Any]:
 
 
 def recent_commands_context(device: Device, *, now: datetime) -> dict[str, Any]:
-    """What the list of commands is rendered from."""
-    commands = [command.as_of(now) for command in device.commands.all()[:SHOWN]]
+    """Return the template context of the list of commands."""
+    commands = [command.as_of(now) for command in device.commands.all()[:MAX_DISPLAYED]]
     pending = any(command.status == Command.Status.PENDING for command in commands)
-    # Where something is about to change it is looked at more often.
+    # Poll more often while a command is pending.
     return {"device": device, "commands": commands, "seconds": 2 if pending else 5}
 
 
-def confirmation(request: HttpRequest, form: CommandForm, target: str) -> dict[str, Any]:
-    """What the question whether to send it is rendered from, and everything it sends again."""
-    again = [
+def confirmation_context(request: HttpRequest, form: CommandForm, target: str) -> dict[str, Any]:
+    """Return the template context of the confirmation. Its form submits all values again."""
+    fields = [
         (name, value)
         for name, values in request.POST.lists()
         for value in values
         if name != "csrfmiddlewaretoken"
     ]
-    return {"title": form.title, "target": target, "payload": form.payload, "again": again}
+    return {"title": form.title, "target": target, "payload": form.payload, "fields": fields}
 
 
 def is_htmx(request: HttpRequest) -> bool:
-    """Whether a part of the page is asked for, and not a page."""
+    """Return whether htmx requests a part of the page."""
     return "HX-Request" in request.headers
 
 
@@ -160,12 +164,16 @@ def _form(
     device: Device,
     form: CommandForm,
     *,
-    asked: dict[str, Any] | None = None,
+    confirm: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
     if is_htmx(request):
         page = "commands/_form.html"
     else:
-        page = "commands/confirm.html" if asked else "commands/send.html"
-    context = {**recent_commands_context(device, now=timezone.now()), "form": form, "asked": asked}
+        page = "commands/confirm.html" if confirm else "commands/send.html"
+    context = {
+        **recent_commands_context(device, now=timezone.now()),
+        "form": form,
+        "confirmation": confirm,
+    }
     return render(request, page, context, status=status)

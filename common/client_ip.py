@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""The IP address of the client of a request."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -11,24 +11,24 @@ from rest_framework.request import Request
 
 
 def get_client_ip(request: HttpRequest | Request) -> str | None:
-    """The address of whoever asks; of one of the TRUSTED_PROXIES, that of whoever asked it.
+    """Return the IP address of the client, or None if it is not a valid address.
 
-    X-Forwarded-For is read from its end, where our own proxies have written, and only as far as
-    they have: what stands before that anybody can make up. None where it is no address at all.
+    Behind TRUSTED_PROXIES it comes from X-Forwarded-For. The header is read from its end, and only
+    as far as trusted proxies wrote it, because clients can forge the part before.
     """
     return client_ip_from_environ(request.META)
 
 
 def client_ip_from_environ(environ: Mapping[str, Any]) -> str | None:
-    """Return the same of a WSGI environ."""
-    seen = environ.get("REMOTE_ADDR", "")
+    """Return the client IP address from a WSGI environ. See `get_client_ip`."""
+    client = environ.get("REMOTE_ADDR", "")
     trusted = _networks(tuple(settings.TRUSTED_PROXIES))
-    told = environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
-    hops = [hop.strip() for hop in told if hop.strip()]
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if trusted else []
+    hops = [hop.strip() for hop in forwarded if hop.strip()]
     try:
-        while hops and any(ip_address(seen) in one for one in trusted):
-            seen = hops.pop()
-        return str(ip_address(seen))
+        while hops and any(ip_address(client) in network for network in trusted):
+            client = hops.pop()
+        return str(ip_address(client))
     except ValueError:
         return None
 

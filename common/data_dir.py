@@ -1,4 +1,4 @@
-"""The folder of all that this installation keeps: the database, static files, its key."""
+"""The data directory of this installation: database, static files, secret key."""
 
 import os
 import secrets
@@ -6,9 +6,10 @@ from pathlib import Path
 
 
 def make_data_dir(path: Path) -> Path:
-    """Create the folder where it is missing, for its owner only, and return its absolute path.
+    """Create the directory if it is missing, readable by its owner only; return its absolute path.
 
-    Where root runs the site, the embedded PostgreSQL has a user of its own that passes through.
+    If root runs the site, the embedded PostgreSQL runs as another user, who needs the execute
+    permission to reach its files.
     """
     path = path.expanduser().resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -17,7 +18,7 @@ def make_data_dir(path: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file at once and whole, readable by its owner only."""
+    """Replace a file atomically. Only its owner can read it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     draft.touch(mode=0o600)
     draft.write_text(text, encoding="utf-8")
@@ -25,13 +26,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def secret_key(data_dir: Path) -> str:
-    """This installation's own key, made on the first start."""
+    """Return the secret key of this installation. The first start creates it."""
     path = data_dir / "secret_key"
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
         write_private(draft, secrets.token_urlsafe(64))
         try:
-            # Of two first starts at once one makes the key, and both read that one.
+            # Of two concurrent first starts only one creates the key, and both read it.
             os.link(draft, path)
         except FileExistsError:
             pass

@@ -1,4 +1,4 @@
-"""A cache of a fixed size that degrades gently."""
+"""A cache of a fixed size with random replacement."""
 
 import random
 from threading import Lock
@@ -9,12 +9,12 @@ Value = TypeVar("Value")
 
 
 class RandomCache(Generic[Key, Value]):
-    """Holds at most `size` values; a further one takes the place of one chosen at random.
+    """Holds at most `size` values. A further value replaces a random one.
 
-    Clients that come in turn defeat a cache that drops its oldest or its least recently used
-    value: with a tenth more clients than places nobody is found. Here nearly all of them are.
-    `cachetools.RRCache` (6.2) does the same, but readers need a lock: if one thread drops a value
-    that another asks for, that one gets a KeyError. Here readers take none.
+    If clients take turns and there are a tenth more of them than entries, every lookup in a cache
+    that drops the oldest or the least recently used value misses. Here most lookups hit.
+    `cachetools.RRCache` (6.2) does the same, but its readers need a lock: a reader gets a KeyError
+    if another thread drops the value. Here readers need no lock.
     """
 
     def __init__(self, size: int) -> None:
@@ -36,9 +36,9 @@ class RandomCache(Generic[Key, Value]):
                 if len(self._keys) < self.size:
                     self._keys.append(key)
                 else:
-                    place = random.randrange(self.size)  # noqa: S311 - no secret
-                    del self._values[self._keys[place]]
-                    self._keys[place] = key
+                    index = random.randrange(self.size)  # noqa: S311 - no secret
+                    del self._values[self._keys[index]]
+                    self._keys[index] = key
             self._values[key] = value
 
     def clear(self) -> None:

@@ -1,7 +1,7 @@
-"""Names of the thread pools that work on requests, and how a view chooses one.
+"""Names of the thread pools that handle requests, and how a view chooses one.
 
-A view that does not choose is in the pool of all others (telemetry_site.server.routes). While
-many devices send, what takes long gives way to them: it rests longer than it has worked.
+The server chooses the pool of all other views (telemetry_site.server.routes). While many devices
+send, long requests pause for longer than they have worked, so that devices get the CPU.
 """
 
 import time
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 PASSWORDS = "passwords"
-"""Requests that hash a password when they are sent (POST, PUT, PATCH, DELETE): much CPU, 64 MiB."""
+"""Requests whose unsafe methods (POST, PUT, PATCH, DELETE) hash a password: much CPU, 64 MiB."""
 TRANSFERS = "transfers"
-"""Requests that read or write a file of readings: many seconds."""
+"""Requests that import or export a file of readings: they take many seconds."""
 
 View = TypeVar("View", bound=Callable[..., object])
 
 
 def in_pool(name: str) -> Callable[[View], View]:
-    """Have requests to a view, a function or a class, worked on by this pool."""
+    """Decorate a view, a function or a class, so that this pool handles its requests."""
 
     def choose(view: View) -> View:
         view.request_pool = name  # type: ignore[attr-defined]
@@ -26,54 +26,54 @@ def in_pool(name: str) -> Callable[[View], View]:
     return choose
 
 
-WINDOW = 0.5
-"""Seconds in which requests of devices are counted together."""
-MANY, FEW = 25, 3
-"""Requests of devices in a window: from MANY on long work gives way to them, until there are fewer
-than FEW. With one limit for both, long work that once slows the devices down would then no longer
-give way to them.
+WINDOW_SECONDS = 0.5
+"""Seconds of the window in which requests of devices are counted."""
+BUSY_THRESHOLD, QUIET_THRESHOLD = 25, 3
+"""Requests of devices in a window. From BUSY_THRESHOLD on long requests pause, until a window has
+fewer than QUIET_THRESHOLD. With one threshold for both, long requests that slow the devices down
+would then no longer pause for them.
 """
-REST = 3
-"""Times as long as a part of long work has taken it rests."""
+PAUSE_FACTOR = 3
+"""A long request pauses for this many times the time that its last part took."""
 
 
-class _Devices:
-    """Requests of devices to this process in the current window, and whether they are many."""
+class _DeviceLoad:
+    """Requests of devices to this process in the current window."""
 
     window = 0
     count = 0
-    are_many = False
+    is_busy = False
 
 
-def _move_on() -> None:
-    window = int(time.monotonic() / WINDOW)
-    if window != _Devices.window:
-        if window > _Devices.window + 1 or _Devices.count < FEW:
-            _Devices.are_many = False
-        _Devices.window, _Devices.count = window, 0
+def _advance_window() -> None:
+    window = int(time.monotonic() / WINDOW_SECONDS)
+    if window != _DeviceLoad.window:
+        if window > _DeviceLoad.window + 1 or _DeviceLoad.count < QUIET_THRESHOLD:
+            _DeviceLoad.is_busy = False
+        _DeviceLoad.window, _DeviceLoad.count = window, 0
 
 
-def note_device() -> None:
+def record_device_request() -> None:
     """Count a request of a device."""
-    _move_on()
-    _Devices.count += 1
-    if _Devices.count >= MANY:
-        _Devices.are_many = True
+    _advance_window()
+    _DeviceLoad.count += 1
+    if _DeviceLoad.count >= BUSY_THRESHOLD:
+        _DeviceLoad.is_busy = True
 
 
 def are_devices_sending() -> bool:
-    """Return whether devices keep this process so busy that what takes long gives way to them."""
-    _move_on()
-    return _Devices.are_many
+    """Return whether devices send so many requests that long requests pause for them."""
+    _advance_window()
+    return _DeviceLoad.is_busy
 
 
-class Rests:
-    """Called between parts of long work: rests while devices keep the process busy."""
+class PauseForDevices:
+    """Call between the parts of a long request: it pauses while many devices send."""
 
     def __init__(self) -> None:
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
 
     def __call__(self) -> None:
         if are_devices_sending():
-            time.sleep(REST * (time.monotonic() - self.begun))
-        self.begun = time.monotonic()
+            time.sleep(PAUSE_FACTOR * (time.monotonic() - self.started))
+        self.started = time.monotonic()

@@ -1,7 +1,7 @@
-"""JSON from outside whose shape is the sender's own: payloads, metadata, commands, results.
+"""Strict validation of free-form JSON from clients: payloads, metadata, commands, results.
 
-`decode` reads it as strictly as PostgreSQL's jsonb and every other reader of it needs, and
-`check` names each fault with a pointer. Nothing here touches the database.
+`decode` parses the bytes. `validate` returns an error with a JSON pointer for each value that
+PostgreSQL's jsonb or another JSON reader cannot represent. Nothing here uses the database.
 """
 
 import json
@@ -17,17 +17,17 @@ DEPTH_LIMIT = 16
 LEAF_LIMIT = 256
 KEY_LIMIT = 128
 INTEGER_LIMIT = 2**53
-"""Beyond it a double, and so JavaScript, no longer holds every integer (RFC 7493, 2.2)."""
+"""Beyond it a double, and so JavaScript, cannot represent every integer (RFC 7493, 2.2)."""
 FLOAT_LIMIT = 1e30
-"""jsonb writes numbers out in full: 8 KB of `1e131071` would become 116 MB."""
+"""jsonb stores all digits of a number: 8 KB of `1e131071` would become 116 MB."""
 
 
 def gettext_noop(text: str) -> str:
-    """Mark a text for translators. Django's own asks for the settings, which reading needs not."""
+    """Mark a text for translation. Django's function needs the settings, which parsing does not."""
     return text
 
 
-PARSER_FAULTS = (
+PARSER_MESSAGES = (
     gettext_noop("Expecting value"),
     gettext_noop("Expecting ',' delimiter"),
     gettext_noop("Expecting ':' delimiter"),
@@ -40,14 +40,14 @@ PARSER_FAULTS = (
     gettext_noop("Illegal trailing comma before end of object"),
     gettext_noop("Illegal trailing comma before end of array"),
 )
-"""What Python's reader of JSON finds fault with, in its words."""
+"""The error messages of Python's JSON parser."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 KEY_END = re.compile(rb'"[ \t\r\n]*:')
 
 
 class JSONError(NamedTuple):
-    """What is wrong and where: an RFC 6901 pointer, a stable code, a sentence."""
+    """An error in a JSON document: an RFC 6901 pointer, a stable code, a sentence."""
 
     pointer: str
     code: str
@@ -55,11 +55,11 @@ class JSONError(NamedTuple):
 
 
 class JSONSyntaxError(ValueError):
-    """The bytes cannot be parsed; the message says where."""
+    """The bytes cannot be parsed; the message has the position."""
 
 
 class InvalidJSONValue(ValueError):
-    """Parsed, but not to be stored; `faults` says why."""
+    """The value was parsed but must not be stored; `faults` lists the errors."""
 
     def __init__(self, faults: list[JSONError]) -> None:
         super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults))
@@ -67,18 +67,18 @@ class InvalidJSONValue(ValueError):
 
 
 class _DuplicateKeys(dict[str, Any]):
-    """An object in which a key was given more than once."""
+    """An object with a duplicate key."""
 
 
 def decode(raw: bytes) -> Any:
-    """The value that these bytes are. Raises NotJSON.
+    """Return the parsed value. Raises JSONSyntaxError.
 
-    What JSON forbids but other writers emit (NaN, a key twice, half a surrogate pair) is kept
-    in the value, so that `check` can point at it.
+    The value keeps what JSON forbids but some writers emit (NaN, duplicate keys, lone surrogates),
+    so that `validate` can point at it.
     """
     try:
         value = msgspec.json.decode(raw)
-        # Every key ends in `":`, and a text may hold it too: equal counts prove no key came twice.
+        # Each key ends in `":`, which texts may contain too: equal counts prove unique keys.
         if len(KEY_END.findall(raw)) == count_keys(value):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -87,9 +87,9 @@ def decode(raw: bytes) -> Any:
 
 
 def validate(value: Any, *, at: str = "", leaf_limit: int = LEAF_LIMIT) -> list[JSONError]:
-    """Every reason why this value may not be stored, each with its pointer below `at`."""
+    """Return each reason why this value must not be stored, with its pointer below `at`."""
     faults: list[JSONError] = []
-    for leaves, (place, leaf, depth) in enumerate(_walk(value, at), 1):
+    for leaves, (pointer, leaf, depth) in enumerate(_walk(value, at), 1):
         if depth > DEPTH_LIMIT:
             faults.append(
                 JSONError(
@@ -107,12 +107,12 @@ def validate(value: Any, *, at: str = "", leaf_limit: int = LEAF_LIMIT) -> list[
             )
             break
         if fault := _fault(leaf):
-            faults.append(JSONError(place, *fault))
+            faults.append(JSONError(pointer, *fault))
     return faults
 
 
 def validate_object(value: Any, *, limit: int, at: str = "") -> list[JSONError]:
-    """Like `check`, for what must be an object of at most `limit` bytes."""
+    """Validate like `validate`; the value must also be an object of at most `limit` bytes."""
     if not isinstance(value, dict):
         return [JSONError(at, "not-an-object", _("Must be a JSON object."))]
     faults = validate(value, at=at)
@@ -122,7 +122,7 @@ def validate_object(value: Any, *, limit: int, at: str = "") -> list[JSONError]:
 
 
 def count_keys(value: Any) -> int:
-    """How many keys there are in all objects of a value."""
+    """Return the number of keys in all objects of a value."""
     items, count = value, 0
     if isinstance(value, dict):
         items, count = value.values(), len(value)
@@ -135,14 +135,14 @@ def count_keys(value: Any) -> int:
 
 
 def duplicate_key_error(value: Any, *, at: str) -> JSONError | None:
-    """The fault of an object, itself and not what is in it, in which a key came twice."""
+    """Return the error of an object with a duplicate key; nested objects are not checked."""
     if isinstance(value, _DuplicateKeys):
-        return JSONError(at, "duplicate-key", _("A key is given more than once."))
+        return JSONError(at, "duplicate-key", _("A key occurs more than once."))
     return None
 
 
 def json_pointer(*parts: str | int) -> str:
-    """An RFC 6901 JSON pointer; what could not be sent in an answer is escaped."""
+    """Return an RFC 6901 JSON pointer. Characters that a response cannot contain are escaped."""
     return "".join(
         "/" + _printable(str(part)).replace("~", "~0").replace("/", "~1") for part in parts
     )
@@ -154,9 +154,9 @@ class _BadKey(NamedTuple):
 
 
 def _walk(value: Any, at: str, depth: int = 1) -> Iterator[tuple[str, Any, int]]:
-    """Every leaf and every bad key: its pointer, itself, how many levels it is nested in.
+    """Yield the pointer, the value and the nesting depth of each leaf and each invalid key.
 
-    An object or an array with nothing in it is a leaf, too.
+    Empty objects and arrays are leaves, too.
     """
     if isinstance(value, dict | list) and (depth > DEPTH_LIMIT or not value):
         yield at, None, depth
@@ -192,36 +192,44 @@ def _fault(leaf: Any) -> tuple[str, str] | None:
             if "\0" in leaf:
                 return "nul-character", _("A NUL character cannot be stored.")
             if not leaf.isascii() and SURROGATE.search(leaf):
-                return "lone-surrogate", _("Half a surrogate pair is not a character.")
+                return "lone-surrogate", _("A lone surrogate is not a valid character.")
         case float():
             if not math.isfinite(leaf):
-                return "not-a-number", _("NaN, Infinity and numbers beyond a double are not JSON.")
+                return "not-a-number", _(
+                    "NaN, Infinity and numbers beyond the range of a double are not valid JSON."
+                )
             if abs(leaf) > FLOAT_LIMIT:
-                return "number-too-large", _("Beyond ±%(limit)s.") % {"limit": f"{FLOAT_LIMIT:g}"}
+                return "number-too-large", _("The number is outside ±%(limit)s.") % {
+                    "limit": f"{FLOAT_LIMIT:g}"
+                }
         case int() if abs(leaf) > INTEGER_LIMIT:
-            return "number-too-large", _("An integer beyond ±2^53 does not survive a double.")
+            return "number-too-large", _(
+                "An integer beyond ±2^53 cannot be stored exactly as a double."
+            )
     return None
 
 
 def _printable(text: str) -> str:
-    """Text as it can be sent in an answer, at a bearable length."""
+    """Return the text escaped for a response and limited to KEY_LIMIT characters."""
     return text[:KEY_LIMIT].replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
 def _decode_fallback(raw: bytes) -> Any:
-    """The standard library's reader: slower, but it reads on past what it should not."""
+    """Parse with the standard library: slower, but it accepts values that JSON forbids."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise JSONSyntaxError(_("Not UTF-8 at byte %(byte)s.") % {"byte": error.start}) from None
+        raise JSONSyntaxError(
+            _("Invalid UTF-8 at byte %(byte)s.") % {"byte": error.start}
+        ) from None
     try:
         return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except json.JSONDecodeError as error:
         offset = len(text[: error.pos].encode())
-        told = {"fault": _(error.msg), "byte": offset}
-        raise JSONSyntaxError(_("Not JSON: %(fault)s at byte %(byte)s.") % told) from None
+        params = {"fault": _(error.msg), "byte": offset}
+        raise JSONSyntaxError(_("Invalid JSON: %(fault)s at byte %(byte)s.") % params) from None
     except RecursionError:
-        # The value is lost to us; one that is certainly too deep stands for it.
+        # The value cannot be parsed. Return another one that `validate` rejects as too deep.
         return json.loads("[" * (DEPTH_LIMIT + 2) + "]" * (DEPTH_LIMIT + 2))
 
 
@@ -231,5 +239,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    # Python refuses to read integers of thousands of digits; any of them is beyond the limit.
+    # Python raises an error for integers of thousands of digits; all exceed INTEGER_LIMIT.
     return int(digits) if len(digits) < 40 else math.inf

@@ -1,4 +1,4 @@
-"""RFC 3339 times, read strictly."""
+"""Strict parsing of RFC 3339 timestamps."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,20 +13,20 @@ RFC_3339 = re.compile(
 FAST_FORMAT = re.compile(
     r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?Z", re.ASCII
 )
-"""The form that nearly every time comes in, and that Python itself reads."""
+"""The most common format, which `datetime.fromisoformat` parses."""
 
 MIN_TIMESTAMP = datetime(2000, 1, 1, tzinfo=UTC)
-"""A device whose clock was never set says 1970; nothing older than this is a measurement."""
+"""A device whose clock was never set sends 1970; older timestamps are not measurements."""
 
 
 class InvalidTimestamp(ValueError):
-    """Not RFC 3339 with an offset."""
+    """The text is not an RFC 3339 timestamp with an offset."""
 
 
 def parse(text: object) -> datetime:
-    """The instant in UTC, kept to the microsecond; a leap second is the second after it.
+    """Return the time in UTC, cut off at microseconds. A leap second becomes the next second.
 
-    Raises NotATime.
+    Raises InvalidTimestamp.
     """
     try:
         if isinstance(text, str) and FAST_FORMAT.fullmatch(text):
@@ -37,24 +37,24 @@ def parse(text: object) -> datetime:
 
 
 def max_timestamp(now: datetime) -> datetime:
-    """The last instant that a device may name: its clock may run ahead a little."""
+    """Return the latest timestamp that a device may send: its clock may be ahead a little."""
     return now + timedelta(seconds=settings.MAX_CLOCK_SKEW_SECONDS)
 
 
 def range_error(time: datetime, *, now: datetime, earliest: datetime = MIN_TIMESTAMP) -> str:
-    """Why an instant that a device names cannot be one; nothing if it can."""
+    """Return why a device's timestamp is out of range, or "" if it is in range."""
     if earliest <= time <= max_timestamp(now):
         return ""
     if earliest > MIN_TIMESTAMP:
         return (
-            f"Between {format_timestamp(earliest)}, before which nothing is kept,"
-            f" and now, {format_timestamp(now)}."
+            f"Must be between {format_timestamp(earliest)} and now, {format_timestamp(now)}."
+            " Older readings are not stored."
         )
-    return f"Between {MIN_TIMESTAMP.year} and now, which is {format_timestamp(now)}."
+    return f"Must be between {MIN_TIMESTAMP.year} and now, {format_timestamp(now)}."
 
 
 def format_timestamp(time: datetime) -> str:
-    """The form of every time in an answer: UTC, microseconds, Z."""
+    """Format a time for a response: UTC, microseconds, Z."""
     return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 

@@ -1,4 +1,4 @@
-"""Devices, for staff. The roof adds what other apps know of them, and registers it."""
+"""Admin of devices. telemetry_site extends and registers it with data of other apps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,17 +16,16 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.admin_base import AuditedAdmin
 from accounts.authentication.drf import lacks_code
-from accounts.authentication.login import sign_in_anew
+from accounts.authentication.login import restart_login
 from accounts.models import User
 from common.admin import confirmation
 from common.admin.filters import AutocompleteFilter, autocomplete_media
 from common.admin.widgets import SafeAutocompleteSelect
-from common.db import loose_index_scan
 from devices import services as device_services
+from devices.admin_filters import StatusFilter, TypeFilter
 from devices.forms import JSONObjectField
 from devices.models import Device
 
-MAX_TYPES_LISTED = 50
 MAX_ROTATED_TOKENS = 100
 
 
@@ -39,12 +38,12 @@ class DeviceForm(forms.ModelForm[Device]):
 
 
 class OwnerForm(forms.Form):
-    """Whom devices are given to."""
+    """Chooses the new owner of devices."""
 
-    user = forms.ModelChoiceField(User.objects.filter(is_active=True), label=_("New owner"))
+    user = forms.ModelChoiceField(User.objects.active(), label=_("New owner"))
     revoke_tokens = forms.BooleanField(
         label=_("Revoke all tokens of the devices"),
-        help_text=_("The devices can send nothing until they get new tokens."),
+        help_text=_("The devices cannot send until they get new tokens."),
         required=False,
     )
 
@@ -54,50 +53,8 @@ class OwnerForm(forms.Form):
         widget.choices = self.fields["user"].choices  # type: ignore[attr-defined]
 
 
-class StatusFilter(admin.SimpleListFilter):
-    """Worked out as everywhere, not as last announced."""
-
-    title = _("status")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("online", _("Online")),
-            ("offline", _("Offline")),
-            ("never", _("Never seen")),
-            ("deactivated", _("Deactivated")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        now = timezone.now()
-        match self.value():
-            case "online":
-                return queryset.online(now)
-            case "offline":
-                return queryset.offline(now).exclude(last_seen_at=None)
-            case "never":
-                return queryset.filter(last_seen_at=None)
-            case "deactivated":
-                return queryset.exclude(deactivated_at=None)
-        return queryset
-
-
-class TypeFilter(admin.SimpleListFilter):
-    title = _("type")
-    parameter_name = "type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        living = loose_index_scan.distinct_values(
-            Device, "device_type", limit=MAX_TYPES_LISTED, where="deleted_at IS NULL"
-        )
-        return [(kind, kind) for kind in living]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
-        return queryset.filter(device_type=self.value()) if self.value() else queryset
-
-
 class DeviceAdmin(AuditedAdmin[Device]):
-    """Every write goes through enrolment, as it does from the API and the pages."""
+    """All writes go through `devices.services`, as in the API and the pages."""
 
     form = DeviceForm
     list_display: tuple[Any, ...] = ("name", "presence", "owner", "device_type", "last_seen")
@@ -107,10 +64,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
     ordering = ("name", "id")
     sortable_by = ("name", "device_type", "last_seen")
     search_fields = ("name",)
-    search_help_text = _(
-        "A part of a name, of an owner's name or e-mail address; or, in full, an id or a value in "
-        "the metadata."
-    )
+    search_help_text = _("Search name, owner, e-mail, id or metadata")
     readonly_fields = (
         "id",
         "owner",
@@ -139,7 +93,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
         self, request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[QuerySet[Device], bool]:
         text = search_term.strip()[:200]
-        return (queryset.found_by(text) if text else queryset), False
+        return (queryset.search(text) if text else queryset), False
 
     def get_fields(self, request: HttpRequest, obj: Device | None = None) -> Any:
         if obj is None:
@@ -147,7 +101,7 @@ class DeviceAdmin(AuditedAdmin[Device]):
         return (*DeviceForm.Meta.fields[1:], *self.get_readonly_fields(request, obj))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # A purge takes its place: to name everything that goes would take longer than to remove it.
+        # The purge action replaces it, because it would list every row before it deletes them.
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
@@ -155,14 +109,14 @@ class DeviceAdmin(AuditedAdmin[Device]):
     @admin.display(description=_("status"))
     def presence(self, device: Any) -> SafeString:
         if device.deactivated_at:
-            state, words = "deactivated", gettext("Deactivated")
+            state, label = "deactivated", gettext("Deactivated")
         elif device.online:
-            state, words = "online", gettext("Online")
+            state, label = "online", gettext("Online")
         elif device.last_seen_at:
-            state, words = "offline", gettext("Offline")
+            state, label = "offline", gettext("Offline")
         else:
-            state, words = "never", gettext("Never seen")
-        return format_html('<span class="state {}">{}</span>', state, words)
+            state, label = "never", gettext("Never seen")
+        return format_html('<span class="state {}">{}</span>', state, label)
 
     @admin.display(description=_("owner"), ordering="user__username")
     def owner(self, device: Device) -> str:
@@ -181,37 +135,37 @@ class DeviceAdmin(AuditedAdmin[Device]):
         values = dict(form.cleaned_data)
         device, secret = device_services.create_device(values.pop("user"), **values)
         obj.pk, obj._state.adding = device.pk, False
-        obj.first_secret = secret.text  # type: ignore[attr-defined]
+        obj.first_token = secret.text  # type: ignore[attr-defined]
 
     def response_add(
         self, request: HttpRequest, obj: Device, post_url_continue: str | None = None
     ) -> HttpResponse:
-        # In the answer itself: a message would leave the secret in a cookie or a session.
-        secret = obj.first_secret  # type: ignore[attr-defined]
-        return self._show_secrets(request, [(obj, secret)])
+        # The token is in the response, because a message would store it in a cookie or a session.
+        token = obj.first_token  # type: ignore[attr-defined]
+        return self._render_new_tokens(request, [(obj, token)])
 
     @admin.action(description=_("Deactivate …"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             lambda rows: device_services.deactivate(rows, now=timezone.now()),
             title=gettext("Deactivate devices"),
-            words=gettext(
-                "Their tokens are refused from now on: they send nothing and fetch no commands. "
-                "What is stored stays, and they can be reactivated."
+            message=gettext(
+                "The devices' tokens stop working: the devices cannot send readings or fetch "
+                "commands. Stored data is kept. You can reactivate the devices later."
             ),
             button=gettext("Deactivate"),
         )
 
     @admin.action(description=_("Reactivate …"), permissions=["change"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             lambda rows: device_services.reactivate(rows, now=timezone.now()),
             title=gettext("Reactivate devices"),
-            words=gettext("They are let in again with the tokens they have."),
+            message=gettext("The devices' existing tokens work again."),
             button=gettext("Reactivate"),
         )
 
@@ -219,15 +173,15 @@ class DeviceAdmin(AuditedAdmin[Device]):
     def change_owner(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
         widget = SafeAutocompleteSelect(Device._meta.get_field("user"), self.admin_site)
         form = OwnerForm(widget, request.POST if confirmation.is_confirmed(request) else None)
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             lambda rows: device_services.transfer(rows, now=timezone.now(), **form.cleaned_data),
             title=gettext("Change the owner"),
-            words=gettext(
-                "The devices and all their readings belong to the new owner from now on. Tokens "
-                "that were never used end. The old owner may know the others: revoke them, too, if "
-                "the old owner must not send for these devices any more."
+            message=gettext(
+                "The devices and all their readings will belong to the new owner. Tokens that "
+                "were never used are revoked. The old owner may know the other tokens: revoke "
+                "them too if the old owner must no longer send for these devices."
             ),
             button=gettext("Change the owner"),
             form=form,
@@ -238,33 +192,34 @@ class DeviceAdmin(AuditedAdmin[Device]):
         self, request: HttpRequest, queryset: QuerySet[Device]
     ) -> HttpResponse | None:
         if lacks_code(request):
-            return sign_in_anew(request)
+            return restart_login(request)
         rows = confirmation.selected_or_error(self, request, queryset, limit=MAX_ROTATED_TOKENS)
         if rows and confirmation.is_confirmed(request):
             now = timezone.now()
-            fresh = [
+            new_tokens = [
                 (device, device_services.rotate_token(device, now=now)[1].text) for device in rows
             ]
-            return self._show_secrets(request, fresh)
-        words = gettext(
-            "Each gets one new token, shown once, on the next page. The token it speaks with works "
-            "until an hour after the first use of the new one; all others are refused from now on."
+            return self._render_new_tokens(request, new_tokens)
+        message = gettext(
+            "Each device gets one new token, shown once on the next page. Its current token "
+            "works until one hour after the new one is first used. All its other tokens stop "
+            "working immediately."
         )
         title = gettext("Rotate the tokens")
-        return self._ask(request, rows, title=title, words=words, button=title)
+        return self._confirm(request, rows, title=title, message=message, button=title)
 
-    @admin.action(description=_("Purge …"), permissions=["delete"])
+    @admin.action(description=_("Delete permanently …"), permissions=["delete"])
     def purge(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             lambda rows: self.decommission(request, rows),
-            title=gettext("Purge devices"),
-            words=gettext(
-                "They disappear at once. The worker then removes every reading, command and token "
-                "of theirs, a batch at a time. This cannot be undone."
+            title=gettext("Delete devices permanently"),
+            message=gettext(
+                "The devices disappear immediately. The worker then deletes all their readings,"
+                " commands and tokens in batches. This cannot be undone."
             ),
-            button=gettext("Purge for good"),
+            button=gettext("Delete permanently"),
             danger=True,
         )
 
@@ -277,45 +232,47 @@ class DeviceAdmin(AuditedAdmin[Device]):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        # Not each of its readings: there may be millions.
-        words = gettext("%(name)s, with all its readings and commands")
-        names = [words % {"name": device.name} for device in objs]
+        # The readings are not listed, because there may be millions.
+        text = gettext("%(name)s, with all its readings and commands")
+        names = [text % {"name": device.name} for device in objs]
         return names, {gettext("devices"): len(names)}, set(), []
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "user":
-            kwargs["queryset"] = User.objects.filter(is_active=True)
+            kwargs["queryset"] = User.objects.active()
             kwargs["widget"] = SafeAutocompleteSelect(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def _confirmed(
+    def _with_confirmation(
         self,
         request: HttpRequest,
         queryset: QuerySet[Device],
-        work: Callable[[list[Device]], int],
+        action: Callable[[list[Device]], int],
         *,
         form: forms.Form | None = None,
-        **asked: Any,
+        **page: Any,
     ) -> HttpResponse | None:
-        """Ask first; once that is answered, do it and say how many devices it changed."""
+        """Run an action after its confirmation, and display how many devices it changed."""
         rows = confirmation.selected_or_error(self, request, queryset)
         if not (rows and confirmation.is_confirmed(request) and (form is None or form.is_valid())):
-            return self._ask(request, rows, form=form, **asked)
-        changed = work(rows)
-        words = ngettext("%(count)d device.", "%(count)d devices.", changed) % {"count": changed}
+            return self._confirm(request, rows, form=form, **page)
+        changed = action(rows)
+        count = ngettext("%(count)d device.", "%(count)d devices.", changed) % {"count": changed}
         level = messages.SUCCESS if changed else messages.WARNING
-        self.message_user(request, f"{asked['title']}: {words}", level=level)
+        self.message_user(request, f"{page['title']}: {count}", level=level)
         return None
 
-    def _ask(self, request: HttpRequest, rows: list[Device], **asked: Any) -> HttpResponse | None:
-        return confirmation.render_confirmation(self, request, rows, **asked) if rows else None
+    def _confirm(
+        self, request: HttpRequest, rows: list[Device], **page: Any
+    ) -> HttpResponse | None:
+        return confirmation.render_confirmation(self, request, rows, **page) if rows else None
 
-    def _show_secrets(
-        self, request: HttpRequest, secrets: list[tuple[Device, str]]
+    def _render_new_tokens(
+        self, request: HttpRequest, tokens: list[tuple[Device, str]]
     ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Tokens"),
-            "secrets": secrets,
+            "secrets": tokens,
         }
         return TemplateResponse(request, "admin/device_secrets.html", context)

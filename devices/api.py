@@ -1,4 +1,4 @@
-"""Devices and their tokens, for programs."""
+"""API of devices and their tokens."""
 
 import re
 from typing import Any
@@ -22,7 +22,7 @@ from devices import live_url, presence, rejections
 from devices import services as device_services
 from devices.authentication import IsDevice, get_accessible_device, request_device
 from devices.models import (
-    LONGEST_INTERVAL,
+    MAX_EXPECTED_INTERVAL,
     METADATA_KEYS_LIMIT,
     Device,
     DeviceQuerySet,
@@ -33,16 +33,16 @@ from devices.models import (
 METADATA_KEY = re.compile(r"metadata\.([A-Za-z0-9_.-]{1,64})", re.ASCII)
 
 
-class DeviceBody(StrictSerializer):
+class DeviceRequestSerializer(StrictSerializer):
     name = serializers.CharField(max_length=200)
     device_type = serializers.CharField(max_length=64, required=False)
     metadata = JSONObjectField(required=False)
     expected_interval = serializers.IntegerField(
-        min_value=1, max_value=LONGEST_INTERVAL, required=False
+        min_value=1, max_value=MAX_EXPECTED_INTERVAL, required=False
     )
 
 
-class DeviceAnswer(serializers.ModelSerializer[Device]):
+class DeviceSerializer(serializers.ModelSerializer[Device]):
     status = serializers.SerializerMethodField()
     metadata = JSONObjectField()
 
@@ -61,24 +61,24 @@ class DeviceAnswer(serializers.ModelSerializer[Device]):
         )
 
     def get_status(self, device: Any) -> Device.Status:
-        """Worked out from the last contact, not from what was last announced."""
+        """Computed from the last contact, not the last announced status."""
         return Device.Status.ONLINE if device.online else Device.Status.OFFLINE
 
 
-class NewDeviceAnswer(DeviceAnswer):
+class NewDeviceSerializer(DeviceSerializer):
     token = serializers.CharField(help_text="The device's first token, shown once.")
 
-    class Meta(DeviceAnswer.Meta):
-        fields = (*DeviceAnswer.Meta.fields, "token")  # type: ignore[assignment]
+    class Meta(DeviceSerializer.Meta):
+        fields = (*DeviceSerializer.Meta.fields, "token")  # type: ignore[assignment]
 
 
-class TokenBody(StrictSerializer):
+class DeviceTokenRequestSerializer(StrictSerializer):
     label = serializers.CharField(  # type: ignore[assignment]
         max_length=100, required=False, default=""
     )
 
 
-class TokenAnswer(serializers.ModelSerializer[DeviceToken]):
+class DeviceTokenSerializer(serializers.ModelSerializer[DeviceToken]):
     class Meta:
         model = DeviceToken
         fields = (
@@ -92,11 +92,11 @@ class TokenAnswer(serializers.ModelSerializer[DeviceToken]):
         )
 
 
-class NewTokenAnswer(TokenAnswer):
+class NewDeviceTokenSerializer(DeviceTokenSerializer):
     token = serializers.CharField(help_text="Shown once.")
 
-    class Meta(TokenAnswer.Meta):
-        fields = (*TokenAnswer.Meta.fields, "token")  # type: ignore[assignment]
+    class Meta(DeviceTokenSerializer.Meta):
+        fields = (*DeviceTokenSerializer.Meta.fields, "token")  # type: ignore[assignment]
 
 
 class CurrentDeviceSerializer(serializers.Serializer[Any]):
@@ -105,14 +105,15 @@ class CurrentDeviceSerializer(serializers.Serializer[Any]):
     pending_commands = serializers.IntegerField()
     server_time = serializers.DateTimeField()
     live_url = serializers.URLField(
-        allow_null=True, help_text="Where `/device/commands?wait=` waits; here it does not."
+        allow_null=True,
+        help_text="Base URL for `/device/commands?wait=`. Other URLs respond at once.",
     )
 
 
-class DeviceList(GenericAPIView[Device]):
+class DeviceListView(GenericAPIView[Device]):
     """The user's devices."""
 
-    serializer_class = DeviceAnswer
+    serializer_class = DeviceSerializer
 
     def get_queryset(self) -> DeviceQuerySet:
         user = self.request.user
@@ -125,10 +126,10 @@ class DeviceList(GenericAPIView[Device]):
         parameters=[
             OpenApiParameter("status", enum=Device.Status.values),
             OpenApiParameter("device_type"),
-            OpenApiParameter("search", description="A part of the name, in any case."),
+            OpenApiParameter("search", description="A part of the name, case-insensitive."),
             OpenApiParameter(
                 "metadata.<key>",
-                description="The value of a metadata key, as text, exactly. At most "
+                description="The exact value of a metadata key, as text. At most "
                 f"{METADATA_KEYS_LIMIT} keys.",
             ),
         ],
@@ -137,31 +138,31 @@ class DeviceList(GenericAPIView[Device]):
         page = self.paginate_queryset(filter_devices(self.get_queryset(), request))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @extend_schema(request=DeviceBody, responses={201: NewDeviceAnswer})
+    @extend_schema(request=DeviceRequestSerializer, responses={201: NewDeviceSerializer})
     def post(self, request: Request) -> Response:
-        body = DeviceBody(data=request.data)
-        body.is_valid(raise_exception=True)
+        serializer = DeviceRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         require_code(request)
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
-        device, secret = device_services.create_device(request.user, **body.validated_data)
-        answer = {**_serialize_device(device), "token": secret.text}
-        return Response(answer, status=status.HTTP_201_CREATED)
+        assert isinstance(request.user, User)  # noqa: S101 - checked by IsAuthenticatedUser
+        device, secret = device_services.create_device(request.user, **serializer.validated_data)
+        response = {**_serialize_device(device), "token": secret.text}
+        return Response(response, status=status.HTTP_201_CREATED)
 
 
-class DeviceDetail(APIView):
-    """One device of the user's."""
+class DeviceDetailView(APIView):
+    """One device of the user."""
 
-    @extend_schema(responses=DeviceAnswer)
+    @extend_schema(responses=DeviceSerializer)
     def get(self, request: Request, device_id: UUID) -> Response:
         return Response(_serialize_device(get_accessible_device(request, device_id)))
 
-    @extend_schema(request=DeviceBody(partial=True), responses=DeviceAnswer)
+    @extend_schema(request=DeviceRequestSerializer(partial=True), responses=DeviceSerializer)
     def patch(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
-        body = DeviceBody(data=request.data, partial=True)
-        body.is_valid(raise_exception=True)
+        serializer = DeviceRequestSerializer(data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
         return Response(
-            _serialize_device(device_services.update_device(device, **body.validated_data))
+            _serialize_device(device_services.update_device(device, **serializer.validated_data))
         )
 
     @extend_schema(responses={204: None})
@@ -170,10 +171,10 @@ class DeviceDetail(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class DeviceTokenList(GenericAPIView[DeviceToken]):
-    """The tokens of one device; hashes are never shown."""
+class DeviceTokenListView(GenericAPIView[DeviceToken]):
+    """The tokens of one device. Responses never contain the hashes."""
 
-    serializer_class = TokenAnswer
+    serializer_class = DeviceTokenSerializer
 
     def get_queryset(self) -> QuerySet[DeviceToken]:
         if isinstance(self.request.user, AnonymousUser):
@@ -186,49 +187,53 @@ class DeviceTokenList(GenericAPIView[DeviceToken]):
         page = self.paginate_queryset(self.get_queryset())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @extend_schema(request=TokenBody, responses={201: NewTokenAnswer})
+    @extend_schema(request=DeviceTokenRequestSerializer, responses={201: NewDeviceTokenSerializer})
     def post(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
-        body = TokenBody(data=request.data)
-        body.is_valid(raise_exception=True)
+        serializer = DeviceTokenRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         require_code(request)
-        token, secret = device_services.issue_token(device, label=body.validated_data["label"])
-        answer = {**TokenAnswer(token).data, "token": secret.text}
-        return Response(answer, status=status.HTTP_201_CREATED)
+        token, secret = device_services.issue_token(
+            device, label=serializer.validated_data["label"]
+        )
+        response = {**DeviceTokenSerializer(token).data, "token": secret.text}
+        return Response(response, status=status.HTTP_201_CREATED)
 
 
-class DeviceRefusalAnswer(serializers.ModelSerializer[Refusal]):
+class DeviceRejectionSerializer(serializers.ModelSerializer[Refusal]):
     class Meta:
         model = Refusal
         fields = ("code", "status", "count", "last_at", "pointer", "detail", "request_id")
 
 
-class RefusalList(APIView):
-    """What was refused of the device, by reason, the newest first."""
+class DeviceRejectionListView(APIView):
+    """Rejected requests and readings of the device, by reason, newest first."""
 
     permission_classes = (IsAuthenticatedUser | IsDevice,)
 
-    @extend_schema(operation_id="devices_refusals_list", responses=DeviceRefusalAnswer(many=True))
+    @extend_schema(
+        operation_id="devices_refusals_list", responses=DeviceRejectionSerializer(many=True)
+    )
     def get(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
-        return Response(DeviceRefusalAnswer(rejections.for_device(device), many=True).data)
+        return Response(DeviceRejectionSerializer(rejections.for_device(device), many=True).data)
 
 
-class DeviceTokenRotation(APIView):
-    """One new token in place of all others. The one that is in use works until an hour after the
-    new one was first used.
+class DeviceTokenRotationView(APIView):
+    """Replace all tokens with one new token. The token in use works until an hour after the first
+    use of the new one.
     """
 
-    @extend_schema(request=None, responses={201: NewTokenAnswer})
+    @extend_schema(request=None, responses={201: NewDeviceTokenSerializer})
     def post(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
         require_code(request)
         token, secret = device_services.rotate_token(device, now=timezone.now())
-        answer = {**TokenAnswer(token).data, "token": secret.text}
-        return Response(answer, status=status.HTTP_201_CREATED)
+        response = {**DeviceTokenSerializer(token).data, "token": secret.text}
+        return Response(response, status=status.HTTP_201_CREATED)
 
 
-class DeviceTokenDetail(APIView):
+class DeviceTokenDetailView(APIView):
     """One token of a device."""
 
     @extend_schema(responses={204: None})
@@ -240,7 +245,7 @@ class DeviceTokenDetail(APIView):
 
 
 class CurrentDeviceView(APIView):
-    """Who the asking device is, and what waits for it."""
+    """The device whose token is sent, and the number of its pending commands."""
 
     permission_classes = (IsDevice,)
 
@@ -249,39 +254,39 @@ class CurrentDeviceView(APIView):
         now = timezone.now()
         device = request_device(request)
         presence.mark_seen(device, now=now)
-        answer = {
+        response = {
             "id": device.pk,
             "name": device.name,
-            "pending_commands": device.waiting_commands(now),
+            "pending_commands": device.pending_command_count(now),
             "server_time": now,
             "live_url": live_url.live_url_for(request.get_host()),
         }
-        return Response(CurrentDeviceSerializer(answer).data)
+        return Response(CurrentDeviceSerializer(response).data)
 
 
 def filter_devices(devices: DeviceQuerySet, request: Request) -> DeviceQuerySet:
-    """The devices that the query asks for; what it asks is compared, never interpreted."""
+    """Return the devices that match the query parameters."""
     now, metadata = timezone.now(), dict[str, str]()
     for name in request.query_params:
         value = str(request.query_params[name])
         if "\0" in value:
-            raise serializers.ValidationError({"query": ["NUL is in no name."]})
+            raise serializers.ValidationError({"query": ["A NUL character is not allowed."]})
         if name == "status" and value in Device.Status:
-            devices = devices.having(now, status=value)
+            devices = devices.filter_by(now, status=value)
         elif name == "device_type":
             devices = devices.filter(device_type=value)
         elif name == "search":
-            devices = devices.having(now, search=value)
+            devices = devices.filter_by(now, search=value)
         elif match := METADATA_KEY.fullmatch(name):
             metadata[match[1]] = value
         elif name not in ("limit", "cursor"):
-            raise serializers.ValidationError({"query": ["There is no such filter."]})
+            raise serializers.ValidationError({"query": ["Unknown filter."]})
     if len(metadata) > METADATA_KEYS_LIMIT:
-        detail = f"At most {METADATA_KEYS_LIMIT} keys of metadata."
+        detail = f"At most {METADATA_KEYS_LIMIT} metadata keys."
         raise serializers.ValidationError({"query": [detail]})
-    return devices.having(now, metadata=metadata)
+    return devices.filter_by(now, metadata=metadata)
 
 
 def _serialize_device(device: Device) -> dict[str, Any]:
     annotated = Device.objects.with_presence(timezone.now()).get(pk=device.pk)
-    return dict(DeviceAnswer(annotated).data)
+    return dict(DeviceSerializer(annotated).data)

@@ -1,4 +1,4 @@
-"""Who is speaking to the API: a device's token."""
+"""Authentication of API requests by a device's token."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from accounts.audit import log as audit
 from accounts.authentication.drf import get_bearer_token
-from accounts.models import User, alive
+from accounts.models import User, active_tokens
 from accounts.tokens import format as token_format
 from accounts.tokens.services import LAST_USED_PRECISION
 from common.db.compiled_query import CompiledQuery
@@ -26,18 +26,18 @@ from devices.models import Device, DeviceToken
 from devices.services import TOKEN_PREFIX, record_token_use
 
 if TYPE_CHECKING:
-    # The framework's views import this module while they are being made.
+    # rest_framework.views imports this module: importing it at runtime would be circular.
     from rest_framework.views import APIView
 
 
 TOKEN_FIELDS = ["id", "last_used_at", "device_id"]
 DEVICE_FIELDS = ["id", "name", "device_type"]
-"""What most requests with a device's token need; more is fetched when it is asked for."""
+"""Fields that most requests with a device's token need. Others are fetched on access."""
 _token_cache: RandomCache[bytes, DeviceToken] = RandomCache(settings.TOKEN_CACHE_SIZE)
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer tsd_…`. The user stays anonymous: a device is not its owner."""
+    """`Authorization: Bearer tsd_…`. The user stays anonymous: a device cannot act as its owner."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, DeviceToken] | None:
         text = get_bearer_token(request, TOKEN_PREFIX)
@@ -58,10 +58,10 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
 @cache
 def active_token_query() -> CompiledQuery:
-    """The token with a digest, if it is alive, and its device: TOKEN_FIELDS, DEVICE_FIELDS."""
+    """Return the query for the active token with a digest: TOKEN_FIELDS, then DEVICE_FIELDS."""
     digest, now = bytes(32), datetime(1, 1, 1, tzinfo=UTC)
     found = DeviceToken.objects.filter(
-        alive(now),
+        active_tokens(now),
         token_hash=digest,
         device__deleted_at=None,
         device__deactivated_at=None,
@@ -72,8 +72,8 @@ def active_token_query() -> CompiledQuery:
 
 
 def _load_token(secret: token_format.PlaintextToken, now: datetime) -> DeviceToken:
-    """The living token, with its device. Raises DoesNotExist."""
-    for row in active_token_query().rows(digest=secret.digest, now=now):
+    """Return the active token with its device, and cache it. Raises DeviceToken.DoesNotExist."""
+    for row in active_token_query().fetch(digest=secret.digest, now=now):
         token = DeviceToken.from_db(DEFAULT_DB_ALIAS, TOKEN_FIELDS, row[: len(TOKEN_FIELDS)])
         token.device = Device.from_db(DEFAULT_DB_ALIAS, DEVICE_FIELDS, row[len(TOKEN_FIELDS) :])
         _token_cache.set(secret.digest, token)
@@ -82,10 +82,11 @@ def _load_token(secret: token_format.PlaintextToken, now: datetime) -> DeviceTok
 
 
 def get_cached_token(digest: bytes, *, now: datetime) -> DeviceToken | None:
-    """The token with this digest and its device, as they were found in the last ten minutes.
+    """Return the token with this digest and its device from the cache, if it was used in the last
+    ten minutes.
 
-    Whose token it is never changes. Whether it still lives, the statement that acts on it must
-    ask (`living_tokens`).
+    The device of a token never changes. The caller's statement must check that the token is still
+    active (`active_token_query`).
     """
     token = _token_cache.get(digest)
     if token and token.last_used_at and now - token.last_used_at < LAST_USED_PRECISION:
@@ -94,7 +95,7 @@ def get_cached_token(digest: bytes, *, now: datetime) -> DeviceToken | None:
 
 
 class DeviceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the schema tells of it."""
+    """The security scheme in the OpenAPI schema."""
 
     target_class = DeviceTokenAuthentication
     name = "deviceToken"
@@ -104,7 +105,7 @@ class DeviceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
 
 
 class IsDevice(BasePermission):
-    """A device with its own token."""
+    """Allows requests with a device's token."""
 
     message = "This needs a device's token."
 
@@ -113,20 +114,20 @@ class IsDevice(BasePermission):
 
 
 def request_device(request: Request) -> Device:
-    """The device whose token came with the request."""
-    assert isinstance(request.auth, DeviceToken)  # noqa: S101 - IsDevice has let it in
+    """Return the device whose token authenticated the request."""
+    assert isinstance(request.auth, DeviceToken)  # noqa: S101 - checked by IsDevice
     return request.auth.device
 
 
 def get_accessible_device(request: Request, device_id: UUID) -> Device:
-    """The device of this id, if the user owns it or it is the one that speaks itself.
+    """Return the device with this id if the user may see it or the request has its own token.
 
-    Raises Device.DoesNotExist, whether it belongs to somebody else or to nobody.
+    Raises Device.DoesNotExist otherwise, whether such a device exists or not.
     """
     if isinstance(request.auth, DeviceToken):
         device = request_device(request)
         if device.pk != device_id:
             raise Device.DoesNotExist
         return device
-    assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+    assert isinstance(request.user, User)  # noqa: S101 - checked by IsAuthenticatedUser
     return Device.objects.visible_to(request.user).get(pk=device_id)

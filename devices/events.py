@@ -1,17 +1,20 @@
-"""What happens to devices, told to whoever listens: with NOTIFY, on one channel.
+"""Events of devices, sent to the live process with NOTIFY on one channel.
 
-An event is a hint. It says what to look at again, never what is to be seen there, and whoever may
-have missed one looks again at everything. Commands are told of by the transaction that changed
-them, so that none is missed. PostgreSQL commits such transactions one after the other, disk
-included, which readings would not survive (docs/decisions/0026): of them a thread tells, together
-and a moment later, and only of devices whose owner listens. The notification names that user, so
-that the live process needs no list of their devices (docs/decisions/0048).
+An event is a hint: it says what to fetch again, not the new value. A client that may have missed
+events fetches everything again. The transaction that changes a command sends its event, so that
+none is lost. PostgreSQL commits transactions with NOTIFY one after the other, including the write
+to the disk, which is too slow for readings (docs/decisions/0026). A thread sends their events:
+several in one transaction, a moment later, and only for devices whose owner watches. The
+notification contains that user, so that the live process needs no list of their devices
+(docs/decisions/0048).
 """
 
 import logging
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from functools import cache
+from queue import Full, Queue
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -23,18 +26,20 @@ logger = logging.getLogger(__name__)
 CHANNEL = "device_events"
 KINDS = frozenset({"reading", "status", "command"})
 WATCH_SECONDS = 180
-"""How long the watch of a user lasts; it is renewed when less than half is left."""
+"""Duration of a user's watch. It is renewed when less than half is left."""
 PUBLISH_INTERVAL = 0.25
-"""Seconds between two tellings of readings."""
+"""Seconds between two transactions that publish events."""
+MAX_QUEUED = 100_000
+"""Events that wait for the next transaction."""
 
 
 class InvalidEvent(ValueError):
-    """A notification that is none of ours."""
+    """The text of the notification is not an event."""
 
 
 class Event(NamedTuple):
-    """What kind of thing has happened to which device, and to which of its commands; and the user
-    who watches the device, if there is one.
+    """The kind of event, its device, its command if it has one, and the user who watches the
+    device, if there is one.
     """
 
     kind: str
@@ -44,109 +49,128 @@ class Event(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The event in a notification, `kind device [command or -] [user]`. Raises NotAnEvent."""
+        """Parse a notification, `kind device [command or -] [user]`. Raises InvalidEvent."""
         kind, *ids = text.split(" ")
         if kind not in KINDS or not 1 <= len(ids) <= 3 or ids[0] == "-":
             raise InvalidEvent(text)
         try:
-            return cls(kind, *(None if one == "-" else UUID(one) for one in ids))  # type: ignore[arg-type]
+            return cls(kind, *(None if text == "-" else UUID(text) for text in ids))  # type: ignore[arg-type]
         except ValueError:
             raise InvalidEvent(text) from None
 
 
-def publish(happened: Collection[Event]) -> None:
-    """Have the transaction that is under way notify of these events of devices when it commits,
-    each with the user who watches the device. Events of devices that nobody watches are left out.
+def publish(events: Collection[Event]) -> None:
+    """Send these events when the current transaction commits, each with the user who watches the
+    device. Events of devices without such a user are not sent.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             NOTIFY_SQL,
             {
                 "channel": CHANNEL,
-                "devices": [event.device_id for event in happened],
-                "kinds": [event.kind for event in happened],
+                "devices": [event.device_id for event in events],
+                "kinds": [event.kind for event in events],
             },
         )
 
 
 def mark_watched(user_id: UUID) -> None:
-    """Note that this user listens to events, for WATCH_SECONDS from now.
+    """Record that this user watches events, for WATCH_SECONDS from now.
 
-    Writes nothing and locks nothing while more than half of that is left.
+    Writes no row and takes no lock while more than half of that is left.
     """
     with connection.cursor() as cursor:
-        cursor.execute(WATCH, {"user": user_id, "seconds": WATCH_SECONDS})
+        cursor.execute(WATCH_SQL, {"user": user_id, "seconds": WATCH_SECONDS})
 
 
 def delete_expired_watches() -> int:
-    """Remove the watches that have ended, and count them."""
+    """Delete expired watches and return their number."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM user_watches WHERE until < now()")
         return int(cursor.rowcount)
 
 
-_starting = threading.Lock()
+_start_lock = threading.Lock()
 
 
 class EventPublisher(threading.Thread):
-    """Tells of what it is given to note: all of a moment together, from a connection of its own.
+    """Publishes queued events, several in one transaction, on its own database connection.
 
-    What it cannot tell, because the database is away, it forgets.
+    Events that cannot be published are dropped: they are hints, and the log has their number.
     """
 
     def __init__(self) -> None:
-        super().__init__(name="tells of readings", daemon=True)
-        self._noted: set[Event] = set()
-        self._something, self._stopping = threading.Event(), threading.Event()
+        super().__init__(name="event publisher", daemon=True)
+        self._queue: Queue[Event | None] = Queue(MAX_QUEUED)
+        self._stopping = threading.Event()
 
-    def note(self, event: Event) -> None:
-        """Tell of this within PAUSE, if somebody watches."""
-        self._noted.add(event)
-        self._something.set()
+    def enqueue(self, event: Event) -> None:
+        """Publish this event within PUBLISH_INTERVAL, if a user watches the device.
+
+        It is dropped if MAX_QUEUED events wait for a database that does not respond.
+        """
+        with suppress(Full):
+            self._queue.put_nowait(event)
 
     def run(self) -> None:
-        while self._something.wait() and not self._stopping.is_set():
-            self._something.clear()
-            noted, self._noted = self._noted, set()
+        while True:
+            batch = self._next_batch()
+            if self._stopping.is_set():
+                break
             try:
-                close_old_connections()
-                self._tell(noted)
+                self._publish(batch)
             except Error as error:
-                logger.warning("nobody was told of %d events: %s", len(noted), error)
-                connection.close()
+                logger.warning("%d events were not published: %s", len(batch), error)
+            except Exception:
+                # The thread must not end, because nothing would publish events any more.
+                logger.exception("%d events were not published", len(batch))
             self._stopping.wait(PUBLISH_INTERVAL)
         connection.close()
 
     def stop(self) -> None:
-        """End it."""
+        """End the thread. Events in the queue are dropped."""
         self._stopping.set()
-        self._something.set()
+        self._queue.put(None)
         self.join()
 
-    def _tell(self, noted: Collection[Event]) -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
-            # Nothing is lost with it but a hint, and nobody who commits waits for the disk's sake.
-            cursor.execute("SET LOCAL synchronous_commit TO off")
-            publish(noted)
+    def _next_batch(self) -> set[Event]:
+        """Wait for an event, and return it with all others in the queue."""
+        batch = {self._queue.get()}
+        batch.update(self._queue.get_nowait() for _ in range(self._queue.qsize()))
+        return {event for event in batch if event}
+
+    def _publish(self, batch: Collection[Event]) -> None:
+        close_old_connections()
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                # A crash may lose only hints, and no commit waits for the disk.
+                cursor.execute("SET LOCAL synchronous_commit TO off")
+                publish(batch)
+        except BaseException:
+            connection.close()
+            raise
 
 
 @cache
 def _publisher() -> EventPublisher:
-    teller = EventPublisher()
-    teller.start()
-    return teller
+    publisher = EventPublisher()
+    publisher.start()
+    return publisher
 
 
 def publish_later(*kinds: str, device_id: UUID) -> None:
-    """Have it told, soon, that this has been committed; by a process that serves requests."""
+    """Publish events of a device soon, after their transaction has committed.
+
+    Does nothing in processes that serve no requests.
+    """
     if settings.IS_WEB_PROCESS:
-        with _starting:
-            teller = _publisher()
+        with _start_lock:
+            publisher = _publisher()
         for kind in kinds:
-            teller.note(Event(kind, device_id))
+            publisher.enqueue(Event(kind, device_id))
 
 
-WATCH = """
+WATCH_SQL = """
     INSERT INTO user_watches (user_id, until)
     SELECT id, now() + %(seconds)s * interval '1 second'
     FROM users WHERE id = %(user)s AND NOT EXISTS (
@@ -156,6 +180,6 @@ WATCH = """
 """
 NOTIFY_SQL = """
     SELECT pg_notify(%(channel)s, concat_ws(' ', kind, device_id, '-', user_id))
-    FROM unnest(%(devices)s::uuid[], %(kinds)s::text[]) AS noted(device_id, kind)
+    FROM unnest(%(devices)s::uuid[], %(kinds)s::text[]) AS event(device_id, kind)
     JOIN watched_devices USING (device_id)
 """

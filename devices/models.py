@@ -1,7 +1,5 @@
-"""Devices and the secrets they speak with."""
+"""Devices, their tokens, watches and rejections."""
 
-import json
-import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,77 +15,75 @@ from django.db.models import (
     DurationField,
     ExpressionWrapper,
     F,
-    Func,
     Max,
     Q,
     Sum,
-    TextField,
     Value,
     When,
 )
 from django.db.models.functions import Coalesce
-from django.db.models.lookups import Exact, LessThan
+from django.db.models.lookups import LessThan
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import StoredSecret, User
 from common.db.compiled_query import CompiledQuery
+from devices.metadata_sql import metadata_contains, metadata_equals
 
 LAST_SEEN_PRECISION = timedelta(seconds=30)
-"""`last_seen_at` is written at most this often, so it may be this much too old."""
+"""`last_seen_at` is written at most this often, so it may be this old when a device sends."""
 
-LONGEST_INTERVAL = 30 * 24 * 3600
-"""Seconds; a device that reports less than monthly has no presence worth showing."""
+MAX_EXPECTED_INTERVAL = 30 * 24 * 3600
+"""Seconds. Presence is not useful for a device that sends less than once a month."""
 
 METADATA_KEYS_LIMIT = 10
-"""Keys of metadata that one search may compare."""
-
-NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
-"""What a JSON path takes for a number, too."""
+"""Metadata keys that one search may compare."""
 
 
 def is_online(now: datetime) -> Q:
-    """The rule of presence: a device is offline once its expected interval has passed since its
-    last contact, which is known to CONTACT_PRECISION.
+    """Return the condition for online devices: the expected interval, plus LAST_SEEN_PRECISION, has
+    not passed since the last contact.
     """
     second = Value(timedelta(seconds=1), DurationField())
     precision = Value(LAST_SEEN_PRECISION, DurationField())
-    silence = ExpressionWrapper(F("expected_interval") * second + precision, DurationField())
-    oldest = ExpressionWrapper(Value(now, DateTimeField()) - silence, DateTimeField())
+    max_age = ExpressionWrapper(F("expected_interval") * second + precision, DurationField())
+    oldest = ExpressionWrapper(Value(now, DateTimeField()) - max_age, DateTimeField())
     return Q(last_seen_at__gte=oldest)
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
-    """What a person may see of devices, and how they are doing."""
+    """Access to devices, their presence, and search."""
 
     def visible_to(self, user: User) -> Self:
-        """The user's own devices; where every look-up of every door begins.
+        """Return the devices the user may access. Every query in views, API and admin starts here.
 
-        The view `watched_devices` says the same in SQL: whom an event of a device is for.
+        The SQL view `watched_devices` has the same condition for the user who gets an event.
         """
         return self.filter(user=user, deleted_at=None)
 
     def online(self, now: datetime) -> Self:
-        """Those in contact."""
+        """Return the devices that are online."""
         return self.filter(is_online(now))
 
     def offline(self, now: datetime) -> Self:
-        """Those out of contact, and those never seen."""
+        """Return the devices that are offline or were never seen."""
         return self.exclude(is_online(now))
 
-    def found_by(self, text: str) -> Self:
-        """Those with this id, with this in their name or their owner's name or address, or with
-        a value in their metadata that is exactly this, however deep.
+    def search(self, text: str) -> Self:
+        """Return the devices with this id; or with this text in their name or in their owner's name
+        or e-mail address; or with exactly this value in their metadata, at any depth.
         """
         try:
             return self.filter(pk=uuid.UUID(text))
         except ValueError:
             named = Q(name__icontains=text) | Q(user__username__icontains=text)
             named |= Q(user__email__icontains=text)
-            # In a query of its own, or its index would be of no use beside the rest.
-            told = Device.objects.alias(told=_holds(text)).filter(told=True)
-            return self.filter(named | Q(pk__in=told.values("pk")))
+            # A subquery, because PostgreSQL cannot use the index of metadata in an OR with joins.
+            containing = Device.objects.alias(contains=metadata_contains(text)).filter(
+                contains=True
+            )
+            return self.filter(named | Q(pk__in=containing.values("pk")))
 
-    def having(
+    def filter_by(
         self,
         now: datetime,
         *,
@@ -96,9 +92,9 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         search: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> Self:
-        """Those that a person looks for; what is empty is not asked.
+        """Return the devices that match all filters; empty filters are ignored.
 
-        `search` is a part of the name, in any case; a metadata value is compared as text.
+        `search` is a part of the name, case-insensitive. Metadata values are compared as text.
         """
         found = self
         if status:
@@ -108,11 +104,11 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         if search:
             found = found.filter(name__icontains=search)
         if metadata:
-            found = found.filter(*(_has_text(key, value) for key, value in metadata.items()))
+            found = found.filter(*(metadata_equals(key, value) for key, value in metadata.items()))
         return found
 
     def with_presence(self, now: datetime) -> Self:
-        """Annotate `online`."""
+        """Annotate `online`, computed from the last contact."""
         return self.annotate(
             online=Case(
                 When(is_online(now), then=True),
@@ -122,31 +118,8 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         )
 
 
-def _has_text(key: str, value: str) -> Exact[Any]:
-    """Whether metadata has this value, as text, under this key."""
-    # KeyTextTransform would take a key of digits for a place in a list.
-    text = Func(
-        F("metadata"), Value(key), function="jsonb_extract_path_text", output_field=TextField()
-    )
-    return Exact(text, Value(value))
-
-
-def _holds(text: str) -> Func:
-    """Whether metadata has this value somewhere, as a text, a number, true or false."""
-    path = f"$.** ? (@ == {json.dumps(text)}"
-    if text in ("true", "false") or NUMBER.fullmatch(text):
-        path += f" || @ == {text}"
-    return Func(
-        F("metadata"),
-        Value(f"{path})"),
-        template="(%(expressions)s::jsonpath)",
-        arg_joiner=" @? ",
-        output_field=models.BooleanField(),
-    )
-
-
 class Device(models.Model):
-    """A thing that sends readings and carries out commands."""
+    """A device that sends readings and executes commands."""
 
     class Status(models.TextChoices):
         ONLINE = "online", _("Online")
@@ -170,7 +143,7 @@ class Device(models.Model):
     expected_interval = models.PositiveIntegerField(
         _("expected interval"),
         default=60,
-        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_INTERVAL)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_EXPECTED_INTERVAL)],
         help_text=_("Seconds between readings; a device silent for longer is offline."),
     )
     last_seen_at = models.DateTimeField(_("last seen at"), null=True, blank=True, editable=False)
@@ -191,7 +164,7 @@ class Device(models.Model):
         db_table = "devices"
         verbose_name = _("device")
         verbose_name_plural = _("devices")
-        # last_seen_at is in no index: it changes often, and such updates then stay in the page.
+        # No index has last_seen_at: it changes often, and without an index updates are HOT.
         indexes = [
             models.Index(
                 fields=["user", "-created_at", "-id"],
@@ -201,7 +174,7 @@ class Device(models.Model):
             models.Index(
                 fields=["device_type"], condition=Q(deleted_at=None), name="devices_of_type"
             ),
-            # Not jsonb_path_ops, which does not find a value without the keys above it.
+            # Not jsonb_path_ops, which cannot search for a value without its keys.
             GinIndex(fields=["metadata"], name="devices_metadata"),
         ]
         constraints = [
@@ -210,7 +183,7 @@ class Device(models.Model):
                 condition=Q(status__in=["online", "offline"]), name="devices_status_known"
             ),
             models.CheckConstraint(
-                condition=Q(expected_interval__range=(1, LONGEST_INTERVAL)),
+                condition=Q(expected_interval__range=(1, MAX_EXPECTED_INTERVAL)),
                 name="devices_expected_interval_in_range",
             ),
         ]
@@ -218,20 +191,21 @@ class Device(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def waiting_commands(self, now: datetime) -> int:
-        """How many commands wait to be fetched or answered."""
-        return len(waiting().rows(device=self.pk, now=now))
+    def pending_command_count(self, now: datetime) -> int:
+        """Return the number of commands that are not finished or expired."""
+        return len(pending_commands_query().fetch(device=self.pk, now=now))
 
 
 @cache
-def waiting() -> CompiledQuery:
-    """The commands that wait for a device, for statements that count them by the way."""
+def pending_commands_query() -> CompiledQuery:
+    """Return the query for the pending commands of a device, also used within other statements."""
     device, now = Device(), datetime(1, 1, 1, tzinfo=UTC)
-    commands = device.commands.waiting(now).order_by().values("id")
+    commands = device.commands.pending_at(now).order_by().values("id")
     return CompiledQuery(commands, device=device.pk, now=now)
 
 
 UNUSED_AFTER = timedelta(days=90)
+"""A token that was not used for this long counts as unused."""
 
 
 def _unused(now: datetime) -> LessThan:
@@ -239,23 +213,23 @@ def _unused(now: datetime) -> LessThan:
 
 
 class DeviceTokenQuerySet(models.QuerySet["DeviceToken"]):
-    """The tokens of devices, and which of them nobody seems to need."""
+    """Access to device tokens, and search for unused ones."""
 
     def visible_to(self, user: User) -> Self:
-        """Those of the devices that the user may see."""
+        """Return the tokens of the devices that the user may access."""
         return self.filter(device__in=Device.objects.visible_to(user))
 
-    def with_use(self, now: datetime) -> Self:
-        """Annotate `is_unused`: for 90 days, as of a device that is lost or was replaced."""
+    def annotate_unused(self, now: datetime) -> Self:
+        """Annotate `is_unused`: not used for UNUSED_AFTER; the device may be lost or replaced."""
         return self.annotate(is_unused=_unused(now))
 
     def unused(self, now: datetime) -> Self:
-        """Those not used for 90 days."""
+        """Return the tokens that were not used for UNUSED_AFTER."""
         return self.filter(_unused(now))
 
 
 class DeviceToken(StoredSecret):
-    """A secret of one device, so that a stolen sensor is not its owner's whole account."""
+    """A token of one device. A stolen one gives access to this device, not to the account."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="tokens")
     replaced_by = models.ForeignKey(
@@ -269,7 +243,7 @@ class DeviceToken(StoredSecret):
 
 
 class Watch(models.Model):
-    """Until when a user listens to events of their devices (the view `watched_devices`)."""
+    """A user who watches events of their devices until a time (SQL view `watched_devices`)."""
 
     user = models.OneToOneField(User, primary_key=True, on_delete=models.CASCADE, related_name="+")
     until = models.DateTimeField()
@@ -282,18 +256,18 @@ class Watch(models.Model):
 
 
 class RefusalQuerySet(models.QuerySet["Refusal"]):
-    """What was refused of devices."""
+    """Queries on rejections of devices."""
 
-    def by_code(self) -> models.QuerySet[Any, Any]:
-        """`code`, `total` and `last` (when) of each reason, the most frequent first."""
+    def totals_by_code(self) -> models.QuerySet[Any, Any]:
+        """Return `code`, `total` and `last` (time) of each reason, most frequent first."""
         summed = self.values("code").annotate(total=Sum("count"), last=Max("last_at"))
         return summed.order_by("-total", "code")
 
 
 class Refusal(models.Model):
-    """How often something a device sent was refused for one reason, and the last time it was."""
+    """How often requests or readings of a device were rejected for one reason, and the last one."""
 
-    # The unique key begins with it.
+    # The unique constraint starts with this column, so that it needs no other index.
     device = models.ForeignKey(
         Device, on_delete=models.CASCADE, related_name="refusals", db_index=False
     )

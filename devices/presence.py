@@ -1,4 +1,4 @@
-"""Contact with devices: noted when they speak, announced when they fall silent."""
+"""Presence of devices: recorded on each contact, announced when a device goes offline."""
 
 import logging
 from datetime import datetime
@@ -19,20 +19,22 @@ MARK_SEEN = """
         last_seen_at IS NULL OR status = 'offline'
         OR last_seen_at < %(now)s - %(contact_precision)s)
 """
-"""`mark_seen` as a part of a larger statement, where `contact` is true."""
+"""The statement of `mark_seen`, also used as a part of larger statements. Does nothing unless
+`contact` is true.
+"""
 
 
 def mark_seen(device: Device, *, now: datetime) -> None:
-    """Note contact with a device, to a precision of CONTACT_PRECISION."""
+    """Record contact with a device, at most once in LAST_SEEN_PRECISION."""
     with connection.cursor() as cursor:
         cursor.execute(MARK_SEEN, mark_seen_params(device, now=now))
-        noted = cursor.rowcount
-    if noted:
+        changed = cursor.rowcount
+    if changed:
         events.publish_later("status", device_id=device.pk)
 
 
 def mark_seen_params(device: Device, *, now: datetime, contact: bool = True) -> dict[str, Any]:
-    """What MARK_SEEN is executed with; without contact it does nothing."""
+    """Return the parameters of MARK_SEEN. Without contact it changes nothing."""
     return {
         "device": device.pk,
         "now": now,
@@ -42,25 +44,25 @@ def mark_seen_params(device: Device, *, now: datetime, contact: bool = True) -> 
 
 
 def announce_offline(*, now: datetime) -> list[Device]:
-    """Mark devices offline that have fallen silent, and return them; ANNOUNCED_AT_ONCE of them in
-    a transaction, as all of them fall silent at once when the network goes.
+    """Mark devices without recent contact as offline, and return them.
 
-    What is shown never depends on this: `with_presence` works it out anew each time.
+    A transaction marks BATCH_SIZE devices, because all devices go offline together when the
+    network fails. Pages and API do not depend on this: `with_presence` computes the status.
     """
     announced: list[Device] = []
-    while silent := _announce(now):
-        announced += silent
-        for device in silent:
+    while batch := _announce_batch(now):
+        announced += batch
+        for device in batch:
             logger.info("device %s is offline, last seen %s", device.pk, device.last_seen_at)
     return announced
 
 
-def _announce(now: datetime) -> list[Device]:
-    silent = Device.objects.offline(now).filter(status=Device.Status.ONLINE, deleted_at=None)
+def _announce_batch(now: datetime) -> list[Device]:
+    overdue = Device.objects.offline(now).filter(status=Device.Status.ONLINE, deleted_at=None)
     with transaction.atomic():
-        # Whoever is held by somebody else is most likely just being heard of.
-        held = silent.order_by("pk").select_for_update(skip_locked=True, no_key=True)
-        chosen = list(held[:BATCH_SIZE])
+        # A locked row is probably being updated by a request of the device: skip it.
+        locked = overdue.order_by("pk").select_for_update(skip_locked=True, no_key=True)
+        chosen = list(locked[:BATCH_SIZE])
         ids = [device.pk for device in chosen]
         Device.objects.filter(pk__in=ids).update(status=Device.Status.OFFLINE)
         events.publish([events.Event("status", pk) for pk in ids])

@@ -1,8 +1,8 @@
-"""What a device sent and was refused: counted by reason, where its owner sees it.
+"""Rejected requests and readings of devices, counted by reason for the owner.
 
-Only a refusal costs anything, and no wait for the disk: a count that a power cut loses is no
-promise broken. What is answered 429 is counted in memory for a second first, or to send somebody
-away would cost as much as to let them in.
+Only rejected requests are counted, with asynchronous commit: losing a count in a crash is
+acceptable. Responses with status 429 are counted in memory for a second first, otherwise rejecting
+a request would cost as much as serving it.
 """
 
 import logging
@@ -22,11 +22,11 @@ from devices.models import Device, Refusal, RefusalQuerySet
 logger = logging.getLogger(__name__)
 
 TOO_MANY_REQUESTS = 429
-PAUSE = 1.0
-"""Seconds between two writes about one device that is sent away for coming too often."""
+WRITE_INTERVAL = 1.0
+"""Seconds between two writes about one device that exceeds a rate limit."""
 MAX_BUFFERED = 10_000
 TEXT_LIMIT = 500
-"""Characters of a place or a sentence, which may quote what was sent."""
+"""Characters of a pointer or a sentence, which may quote the request."""
 
 UPSERT_SQL = """
     INSERT INTO device_refusals
@@ -34,7 +34,7 @@ UPSERT_SQL = """
     SELECT %(device)s, code, %(status)s, count, pointer, detail, %(request_id)s, %(now)s
     FROM unnest(%(codes)s::text[], %(counts)s::bigint[], %(pointers)s::text[], %(details)s::text[])
             AS sent(code, count, pointer, detail),
-        (SELECT set_config('synchronous_commit', 'off', true)) AS without_waiting
+        (SELECT set_config('synchronous_commit', 'off', true)) AS asynchronous_commit
     ORDER BY code
     ON CONFLICT (device_id, code) DO UPDATE SET
         count = device_refusals.count + EXCLUDED.count, status = EXCLUDED.status,
@@ -44,7 +44,7 @@ UPSERT_SQL = """
 
 
 class RejectionReason(NamedTuple):
-    """Why, how often in one request, and the last place and sentence."""
+    """A code, how often it occurred in one request, and its last pointer and sentence."""
 
     code: str
     times: int
@@ -53,7 +53,7 @@ class RejectionReason(NamedTuple):
 
 
 def group_errors(faults: Iterable[JSONError]) -> list[RejectionReason]:
-    """The faults of one request, put together by code."""
+    """Group the errors of one request by code."""
     found: dict[str, RejectionReason] = {}
     for fault in faults:
         times = found[fault.code].times if fault.code in found else 0
@@ -62,18 +62,24 @@ def group_errors(faults: Iterable[JSONError]) -> list[RejectionReason]:
 
 
 def record(
-    device_id: UUID, why: Iterable[RejectionReason], *, status: int, request_id: str, now: datetime
+    device_id: UUID,
+    reasons: Iterable[RejectionReason],
+    *,
+    status: int,
+    request_id: str,
+    now: datetime,
 ) -> None:
-    """Count what was refused. To be called outside of any transaction.
+    """Count rejections. Call it outside of transactions.
 
-    If it cannot be counted, the log says so: the answer stays the same.
+    Database errors are logged and do not change the response.
     """
     if status == TOO_MANY_REQUESTS:
-        why = _held_back.due(device_id, why)
-    sent = [
-        one._replace(pointer=_storable(one.pointer), detail=_storable(one.detail)) for one in why
+        reasons = _write_buffer.flushable(device_id, reasons)
+    rows = [
+        reason._replace(pointer=_storable(reason.pointer), detail=_storable(reason.detail))
+        for reason in reasons
     ]
-    if not sent:
+    if not rows:
         return
     try:
         with connection.cursor() as cursor:
@@ -84,49 +90,51 @@ def record(
                     "status": status,
                     "request_id": request_id,
                     "now": now,
-                    "codes": [one.code for one in sent],
-                    "counts": [one.times for one in sent],
-                    "pointers": [one.pointer for one in sent],
-                    "details": [one.detail for one in sent],
+                    "codes": [row.code for row in rows],
+                    "counts": [row.times for row in rows],
+                    "pointers": [row.pointer for row in rows],
+                    "details": [row.detail for row in rows],
                 },
             )
     except Error as error:
-        logger.warning("a refusal of device %s is not counted: %s", device_id, error)
+        logger.warning("rejected request of device %s is not counted: %s", device_id, error)
 
 
 def for_device(device: Device) -> RefusalQuerySet:
-    """What was refused of this device, the newest first."""
+    """Return the rejections of this device, newest first."""
     return Refusal.objects.filter(device=device).order_by("-last_at", "code")
 
 
 def _storable(text: str) -> str:
-    """Without what PostgreSQL takes in no text."""
+    """Return the text without characters that PostgreSQL cannot store, limited to TEXT_LIMIT."""
     return text[:TEXT_LIMIT].encode(errors="backslashreplace").decode().replace("\0", "\\u0000")
 
 
 class _WriteBuffer:
-    """Counts that wait for their next write."""
+    """Counts in memory that are not written yet."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.written: RandomCache[tuple[UUID, str], float] = RandomCache(MAX_BUFFERED)
+        self.written_at: RandomCache[tuple[UUID, str], float] = RandomCache(MAX_BUFFERED)
         self.counts: dict[tuple[UUID, str], int] = {}
 
-    def due(self, device_id: UUID, why: Iterable[RejectionReason]) -> list[RejectionReason]:
-        """What is to be written now, with all that was held back of it."""
+    def flushable(
+        self, device_id: UUID, reasons: Iterable[RejectionReason]
+    ) -> list[RejectionReason]:
+        """Return the reasons to write now, with the counts from memory added; keep the others."""
         now = time.monotonic()
         found = []
         with self.lock:
-            for one in why:
-                key = (device_id, one.code)
-                count = self.counts.pop(key, 0) + one.times
-                written = self.written.get(key)
-                if written is not None and now - written < PAUSE:
+            for reason in reasons:
+                key = (device_id, reason.code)
+                count = self.counts.pop(key, 0) + reason.times
+                written_at = self.written_at.get(key)
+                if written_at is not None and now - written_at < WRITE_INTERVAL:
                     self.counts[key] = count
                     continue
-                self.written.set(key, now)
-                found.append(one._replace(times=count))
+                self.written_at.set(key, now)
+                found.append(reason._replace(times=count))
         return found
 
 
-_held_back = _WriteBuffer()
+_write_buffer = _WriteBuffer()

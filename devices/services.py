@@ -1,5 +1,5 @@
-"""How devices come, change, get their tokens and go. The only writer of both tables here,
-presence apart.
+"""Create, change, transfer and delete devices, and issue their tokens. Only this module and
+`presence` write to the tables of devices and their tokens.
 """
 
 from collections.abc import Iterable
@@ -12,27 +12,27 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.audit import log as audit
-from accounts.models import User, alive
+from accounts.models import User, active_tokens
 from accounts.tokens import format as token_format
 from accounts.tokens import services as tokens
 from accounts.tokens.services import InvalidToken, revoke
 from common import quotas, strict_json
 from devices.models import Device, DeviceToken, DeviceTokenQuerySet
 
-TOKEN_PREFIX = "tsd"  # noqa: S105 - the beginning of every device token, no token
+TOKEN_PREFIX = "tsd"  # noqa: S105 - the prefix of every device token
 ROTATION_GRACE = timedelta(hours=1)
-"""How long the old token works after the first use of the new: the device may be several programs,
-and a request may be on its way.
+"""How long the old token works after the first use of the new one: the device may run several
+programs, and a request with the old token may be in transit.
 """
 AUDITED_FIELDS = ("name", "device_type", "expected_interval", "metadata")
-"""What the audit trail tells of a new device."""
+"""Fields that the audit trail records of a new device."""
 
 
 ALL = Q()
 
 
 class TooManyTokens(Exception):
-    """The device has as many living tokens as it may have."""
+    """The device has reached the limit of active tokens."""
 
 
 def create_device(
@@ -40,7 +40,7 @@ def create_device(
 ) -> tuple[Device, token_format.PlaintextToken]:
     """Store a new device of the user, with its first token.
 
-    Raises ValidationError, InvalidJSON, quotas.QuotaReached.
+    Raises ValidationError, InvalidJSONValue, quotas.QuotaReached.
     """
     device = Device(user=user, name=name, **fields)
     _validate(device)
@@ -48,33 +48,33 @@ def create_device(
         _check_quota(user)
         device.save(force_insert=True)
         secret = _issue(device, label="first")[1]
-        about = {field: getattr(device, field) for field in AUDITED_FIELDS}
-        audit.record("device.created", target=device, after=about)
+        values = {field: getattr(device, field) for field in AUDITED_FIELDS}
+        audit.record("device.created", target=device, after=values)
     return device, secret
 
 
 def _check_quota(user: User, *, more: int = 1) -> None:
-    """Raise QuotaReached unless the user may have so many more devices. The user's row is locked,
-    so that of many at once none is too many.
+    """Raise QuotaReached unless the user may have this many more devices. The user's row is locked,
+    so that concurrent requests cannot exceed the limit.
     """
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    held = Device.objects.filter(user=user, deleted_at=None).count()
-    quotas.check_quota("DEVICES_PER_USER", held + more - 1)
+    current = Device.objects.filter(user=user, deleted_at=None).count()
+    quotas.check_quota("DEVICES_PER_USER", current + more - 1)
 
 
 def update_device(device: Device, **fields: Any) -> Device:
-    """Store new values of a device's fields; metadata is replaced whole.
+    """Store new values of a device's fields. New metadata replaces all old metadata.
 
-    Raises ValidationError, InvalidJSON, Device.DoesNotExist if it was deleted in the meantime.
+    Raises ValidationError, InvalidJSONValue, and Device.DoesNotExist if it was deleted meanwhile.
     """
     for field, value in fields.items():
         setattr(device, field, value)
     _validate(device)
     device.updated_at = timezone.now()
     with transaction.atomic():
-        living = Device.objects.filter(pk=device.pk, deleted_at=None)
-        before = living.select_for_update(no_key=True).get()
-        living.update(**fields, updated_at=device.updated_at)
+        active = Device.objects.filter(pk=device.pk, deleted_at=None)
+        before = active.select_for_update(no_key=True).get()
+        active.update(**fields, updated_at=device.updated_at)
         audit.record(
             "device.changed",
             target=device,
@@ -88,21 +88,21 @@ def update_device(device: Device, **fields: Any) -> Device:
 def transfer(
     devices: Iterable[Device], user: User, *, now: datetime, revoke_tokens: bool = False
 ) -> int:
-    """Give devices to another user, and count those that were not theirs already.
+    """Transfer devices to another user, and return how many did not belong to this user yet.
 
-    Tokens that were never used end: no device needs them, and the old owner may know them. The
-    others end if `revoke_tokens` says so; otherwise the devices go on with them, and so can the old
-    owner if they have kept one. Raises quotas.QuotaReached.
+    Tokens that were never used are revoked: no device needs them, and the old owner may know them.
+    The others are revoked if `revoke_tokens` is true; otherwise the devices continue to use them,
+    and the old owner can use a token that they have saved. Raises quotas.QuotaReached.
     """
     with transaction.atomic():
-        given = _lock_devices(devices, ~Q(user=user))
-        if given:
-            _check_quota(user, more=len(given))
-        _update(given, user=user, updated_at=now)
-        ending = DeviceToken.objects.filter(device__in=given, revoked=False)
-        for token in ending if revoke_tokens else ending.filter(last_used_at=None):
+        transferred = _lock_devices(devices, ~Q(user=user))
+        if transferred:
+            _check_quota(user, more=len(transferred))
+        _update(transferred, user=user, updated_at=now)
+        active = DeviceToken.objects.filter(device__in=transferred, revoked=False)
+        for token in active if revoke_tokens else active.filter(last_used_at=None):
             revoke(token)
-        for device in given:
+        for device in transferred:
             before, device.user = device.user, user
             audit.record(
                 "device.given",
@@ -111,52 +111,52 @@ def transfer(
                 after={"user": str(user)},
                 now=now,
             )
-    return len(given)
+    return len(transferred)
 
 
 def deactivate(devices: Iterable[Device], *, now: datetime) -> int:
-    """Refuse the tokens of devices from the next request on, and count those newly refused.
-    Their data stays, and `reactivate` lets them in again.
+    """Deactivate devices and return how many were active. Their tokens are rejected from the next
+    request on. Their data stays, and `reactivate` enables the tokens again.
     """
     with transaction.atomic():
-        refused = _lock_devices(devices, Q(deactivated_at=None))
-        _update(refused, deactivated_at=now, updated_at=now)
-        _record_each("device.deactivated", refused, now=now)
-    return len(refused)
+        deactivated = _lock_devices(devices, Q(deactivated_at=None))
+        _update(deactivated, deactivated_at=now, updated_at=now)
+        _record_each("device.deactivated", deactivated, now=now)
+    return len(deactivated)
 
 
 def reactivate(devices: Iterable[Device], *, now: datetime) -> int:
-    """Let deactivated devices in again with the tokens they have, and count them."""
+    """Reactivate deactivated devices and return their number. Their tokens work again."""
     with transaction.atomic():
-        returned = _lock_devices(devices, Q(deactivated_at__isnull=False))
-        _update(returned, deactivated_at=None, updated_at=now)
-        _record_each("device.reactivated", returned, now=now)
-    return len(returned)
+        reactivated = _lock_devices(devices, Q(deactivated_at__isnull=False))
+        _update(reactivated, deactivated_at=None, updated_at=now)
+        _record_each("device.reactivated", reactivated, now=now)
+    return len(reactivated)
 
 
 def soft_delete(*devices: Device, now: datetime) -> int:
-    """Hide devices and refuse their tokens at once, and count those that were not gone yet; the
-    worker clears what is left of them.
+    """Hide devices and revoke their tokens at once; return how many were not deleted before. The
+    worker deletes their data later.
     """
     with transaction.atomic():
-        gone = _lock_devices(devices)
-        _update(gone, deleted_at=now, updated_at=now)
-        DeviceToken.objects.filter(device__in=gone, revoked=False).update(revoked=True)
-        _record_each("device.decommissioned", gone, now=now)
-    return len(gone)
+        deleted = _lock_devices(devices)
+        _update(deleted, deleted_at=now, updated_at=now)
+        DeviceToken.objects.filter(device__in=deleted, revoked=False).update(revoked=True)
+        _record_each("device.decommissioned", deleted, now=now)
+    return len(deleted)
 
 
 def soft_delete_all(user: User, *, now: datetime) -> None:
-    """The same for every device that a user has."""
+    """Soft-delete all devices of a user, without entries in the audit trail."""
     with transaction.atomic():
-        living = Device.objects.filter(user=user, deleted_at=None)
-        gone = list(living.select_for_update(no_key=True).values_list("pk", flat=True))
-        Device.objects.filter(pk__in=gone).update(deleted_at=now, updated_at=now)
-        DeviceToken.objects.filter(device__in=gone).update(revoked=True)
+        active = Device.objects.filter(user=user, deleted_at=None)
+        deleted = list(active.select_for_update(no_key=True).values_list("pk", flat=True))
+        Device.objects.filter(pk__in=deleted).update(deleted_at=now, updated_at=now)
+        DeviceToken.objects.filter(device__in=deleted).update(revoked=True)
 
 
 def hard_delete(device: Device) -> None:
-    """Remove a decommissioned device itself, once its readings are gone."""
+    """Delete the row of a soft-deleted device, after its readings were deleted."""
     with transaction.atomic():
         if Device.objects.exclude(deleted_at=None).filter(pk=device.pk).delete()[0]:
             audit.record("device.purged", target=device)
@@ -165,7 +165,7 @@ def hard_delete(device: Device) -> None:
 def issue_token(
     device: Device, *, label: str = ""
 ) -> tuple[DeviceToken, token_format.PlaintextToken]:
-    """Store a new token of the device; the secret is in the answer and nowhere else.
+    """Store a new token of the device. Only the return value contains the secret.
 
     Raises TooManyTokens.
     """
@@ -176,15 +176,15 @@ def issue_token(
 
 
 def revoke_token(token: DeviceToken) -> None:
-    """End a token; the next request with it is refused. Revoking twice is harmless."""
+    """Revoke a token: the next request with it is rejected. Revoking twice is harmless."""
     revoke(token)
 
 
 def rotate_token(
     device: Device, *, now: datetime
 ) -> tuple[DeviceToken, token_format.PlaintextToken]:
-    """One new token in place of all others, of which the one the device speaks with lives on
-    until it has changed over; see `replace_token`.
+    """Replace all tokens with one new token. The token that the device uses stays active until
+    ROTATION_GRACE after the first use of the new one; see `rotate_one_token`.
     """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
@@ -195,7 +195,7 @@ def rotate_token(
             audit.record("device.rotated", target=device, after={"new": str(token)}, now=now)
             return token, secret
         in_use = _token_in_use(in_use, now)
-        for token in device.tokens.filter(alive(now)).exclude(pk=in_use.pk):
+        for token in device.tokens.filter(active_tokens(now)).exclude(pk=in_use.pk):
             revoke(token)
         return rotate_one_token(in_use, now=now)
 
@@ -203,11 +203,11 @@ def rotate_token(
 def rotate_one_token(
     token: DeviceToken, *, now: datetime
 ) -> tuple[DeviceToken, token_format.PlaintextToken]:
-    """A new token in place of this one, which lives until ROTATION_GRACE after the first use of
-    the new: a device that never hears of it is not locked out. The two are all that live: what
-    this one replaced, and an earlier replacement that was never used, end now.
+    """Replace a token with a new one. The old token stays active until ROTATION_GRACE after the
+    first use of the new one, so that a device that never receives the new one is not locked out.
+    The token that the old one replaced and an earlier, unused replacement are revoked now.
 
-    Raises TokenRefused when the token has ended or is ending.
+    Raises InvalidToken if the token is not active or expires because its replacement was used.
     """
     with transaction.atomic():
         Device.objects.select_for_update(no_key=True).get(pk=token.device_id)
@@ -219,14 +219,14 @@ def rotate_one_token(
             revoke(other)
         new, secret = _issue(token.device, label=old.label or "rotated")
         DeviceToken.objects.filter(pk=old.pk).update(replaced_by=new)
-        about = {"old": str(old), "new": str(new)}
-        audit.record("device.rotated", target=token.device, after=about, now=now)
+        names = {"old": str(old), "new": str(new)}
+        audit.record("device.rotated", target=token.device, after=names, now=now)
     return new, secret
 
 
 def _token_in_use(token: DeviceToken, now: datetime) -> DeviceToken:
-    """The token itself; before its first use the one it replaces, because the device may never
-    have got it.
+    """Return the token, or before its first use the token that it replaces, because the device may
+    never have received the new one.
     """
     if token.last_used_at is not None:
         return token
@@ -234,45 +234,49 @@ def _token_in_use(token: DeviceToken, now: datetime) -> DeviceToken:
 
 
 def record_token_use(token: DeviceToken, *, now: datetime) -> None:
-    """Remember that a token was used; the first use of one that replaces another ends that one
-    after ROTATION_GRACE.
+    """Record the use of a token. The first use of a token that replaces another one lets the old
+    one expire after ROTATION_GRACE.
     """
     if token.last_used_at is None:
-        ends = now + ROTATION_GRACE
-        DeviceToken.objects.filter(alive(ends), replaced_by=token.pk).update(expires_at=ends)
+        expires_at = now + ROTATION_GRACE
+        DeviceToken.objects.filter(active_tokens(expires_at), replaced_by=token.pk).update(
+            expires_at=expires_at
+        )
     tokens.record_use(token, now=now)
 
 
 def _active_tokens(device: Device, now: datetime) -> DeviceTokenQuerySet:
-    """Its living tokens, without those that are ending because their successor was used."""
-    return device.tokens.filter(alive(now)).exclude(replaced_by__last_used_at__isnull=False)
+    """Return the active tokens, without those whose replacement was already used."""
+    return device.tokens.filter(active_tokens(now)).exclude(replaced_by__last_used_at__isnull=False)
 
 
 def _issue(device: Device, *, label: str) -> tuple[DeviceToken, token_format.PlaintextToken]:
-    """Within a transaction."""
+    """Store a new token. Call it within a transaction. Raises TooManyTokens."""
     secret = token_format.generate(TOKEN_PREFIX)
-    # Two issues at once are counted one after the other.
+    # The lock serializes concurrent requests, so that they cannot exceed the limit.
     Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-    if device.tokens.filter(alive(timezone.now())).count() >= settings.TOKENS_PER_DEVICE:
+    if device.tokens.filter(active_tokens(timezone.now())).count() >= settings.TOKENS_PER_DEVICE:
         raise TooManyTokens
     token = DeviceToken.objects.create(
-        device=device, token_hash=secret.digest, prefix=secret.visible, label=label
+        device=device, token_hash=secret.digest, prefix=secret.display_prefix, label=label
     )
     return token, secret
 
 
 def _audit_value(value: Any) -> Any:
-    """A field's value as the audit trail has it: of people the name."""
+    """Return a field's value for the audit trail: of users the name."""
     return str(value) if isinstance(value, User) else value
 
 
-def _lock_devices(devices: Iterable[Device], which: Q = ALL) -> list[Device]:
-    """Those of the devices that live and are so, until the end of the transaction nobody else's to
-    change; in the order of their ids, as everybody takes them who takes more than one.
+def _lock_devices(devices: Iterable[Device], condition: Q = ALL) -> list[Device]:
+    """Lock and return the active devices that satisfy the condition, ordered by id to avoid
+    deadlocks.
     """
-    chosen = Device.objects.filter(which, pk__in=[device.pk for device in devices], deleted_at=None)
-    held = chosen.order_by("pk").select_for_update(no_key=True, of=("self",))
-    return list(held.select_related("user"))
+    matching = Device.objects.filter(
+        condition, pk__in=[device.pk for device in devices], deleted_at=None
+    )
+    locked = matching.order_by("pk").select_for_update(no_key=True, of=("self",))
+    return list(locked.select_related("user"))
 
 
 def _update(devices: list[Device], **fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""The first lines of code for a device, with its site, id and token filled in."""
+"""Example programs for a device, with URL, device id and token filled in."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ LANGUAGES = {
     "micropython": "MicroPython",
     "arduino": "Arduino",
 }
-NO_TOKEN = "YOUR_TOKEN"  # noqa: S105 - the place of one
+NO_TOKEN = "YOUR_TOKEN"  # noqa: S105 - a placeholder
 
 
 class Snippet(NamedTuple):
-    """A program that sends one reading, or one after the other."""
+    """A program that sends one reading, or readings in a loop."""
 
     name: str
     language: str
@@ -27,7 +27,7 @@ class Snippet(NamedTuple):
 
 
 def render_snippets(device: Device, token: str = NO_TOKEN) -> list[Snippet]:
-    """The same in each language."""
+    """Return the example program in each language."""
     context = {"device": device, "token": token, "site": settings.PUBLIC_URL}
     return [
         Snippet(name, language, render_to_string(f"devices/snippets/{name}.txt", context).strip())
@@ -36,7 +36,7 @@ def render_snippets(device: Device, token: str = NO_TOKEN) -> list[Snippet]:
 
 
 def token_qr_svg(token: str) -> SafeString:
-    """The token as a QR code, an SVG to be put into a page."""
-    drawn = segno.make(token, error="m", micro=False)
-    svg = drawn.svg_inline(border=2, light="#fff", svgclass="qr", lineclass=None, omitsize=True)
+    """Return the token as a QR code, an inline SVG."""
+    code = segno.make(token, error="m", micro=False)
+    svg = code.svg_inline(border=2, light="#fff", svgclass="qr", lineclass=None, omitsize=True)
     return SafeString(svg)

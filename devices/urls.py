@@ -1,16 +1,19 @@
 from django.urls import path
 
-from devices import api as doors
+from devices import api as device_api
 from devices import views
 
 api = [
-    path("device", doors.CurrentDeviceView.as_view()),
-    path("devices", doors.DeviceList.as_view()),
-    path("devices/<uuid:device_id>", doors.DeviceDetail.as_view()),
-    path("devices/<uuid:device_id>/refusals", doors.RefusalList.as_view()),
-    path("devices/<uuid:device_id>/tokens", doors.DeviceTokenList.as_view()),
-    path("devices/<uuid:device_id>/tokens/rotate", doors.DeviceTokenRotation.as_view()),
-    path("devices/<uuid:device_id>/tokens/<uuid:token_id>", doors.DeviceTokenDetail.as_view()),
+    path("device", device_api.CurrentDeviceView.as_view()),
+    path("devices", device_api.DeviceListView.as_view()),
+    path("devices/<uuid:device_id>", device_api.DeviceDetailView.as_view()),
+    path("devices/<uuid:device_id>/refusals", device_api.DeviceRejectionListView.as_view()),
+    path("devices/<uuid:device_id>/tokens", device_api.DeviceTokenListView.as_view()),
+    path("devices/<uuid:device_id>/tokens/rotate", device_api.DeviceTokenRotationView.as_view()),
+    path(
+        "devices/<uuid:device_id>/tokens/<uuid:token_id>",
+        device_api.DeviceTokenDetailView.as_view(),
+    ),
 ]
 pages = [
     path("devices/new", views.new, name="device-new"),

@@ -1,4 +1,4 @@
-"""Adding a device, connecting it, changing it, deleting it."""
+"""Pages to add, connect, change and delete a device."""
 
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.authentication.drf import lacks_code
-from accounts.authentication.login import code_shown, sign_in_anew
+from accounts.authentication.login import require_mfa_code, restart_login
 from accounts.authentication.requests import AuthenticatedRequest
 from common.strict_json import InvalidJSONValue
 from devices import services as device_services
@@ -25,12 +25,12 @@ from devices.models import Device
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@code_shown
+@require_mfa_code
 def new(request: AuthenticatedRequest) -> HttpResponse:
-    """Register a device and show its token, this once.
+    """Add a device and show its token once.
 
-    The token is in this answer and nowhere else. A redirect to a page that shows it would have to
-    keep it meanwhile: in the URL, or in a session, whose row in the database is no place for it.
+    Only this response contains the token. A redirect to a page that shows it would have to store
+    the token in the URL or in a session, and so in the database.
     """
     form = DeviceForm(request.POST if request.method == "POST" else None)
     form.fields["name"].widget.attrs["autofocus"] = True
@@ -50,17 +50,17 @@ def new(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """How to send: without a token, or with a new one, which is shown this once."""
+    """Show example programs. A POST issues a new token, which is shown once."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     if request.method != "POST":
         return _connect(request, device)
     if lacks_code(request):
-        return sign_in_anew(request)
+        return restart_login(request)
     try:
         _token, secret = device_services.issue_token(device, label="connect")
     except device_services.TooManyTokens:
-        most = site_settings.TOKENS_PER_DEVICE
-        fault = _("It has {number} tokens, and may have no more.").format(number=most)
+        limit = site_settings.TOKENS_PER_DEVICE
+        fault = _("This device already has {number} tokens, the maximum.").format(number=limit)
         return _connect(request, device, fault=fault)
     return _connect(request, device, token=secret.text)
 
@@ -68,9 +68,9 @@ def connect(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def settings(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """Change what is known of a device."""
+    """Change the fields of a device."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
-    form = DeviceForm.of(device, request.POST if request.method == "POST" else None)
+    form = DeviceForm.for_device(device, request.POST if request.method == "POST" else None)
     name = device.name
     if form.is_valid():
         try:
@@ -91,34 +91,34 @@ def settings(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def delete(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """Delete a device, for whoever types its name."""
+    """Delete a device if the form contains its name."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     form = ConfirmDeletionForm(device, request.POST)
     if not form.is_valid():
         return _settings(request, device, deletion=form)
     device_services.soft_delete(device, now=timezone.now())
-    messages.success(request, _("{name} is deleted.").format(name=device.name))
+    messages.success(request, _("{name} has been deleted.").format(name=device.name))
     return redirect("home")
 
 
-def _connect(request: AuthenticatedRequest, device: Device, **more: Any) -> HttpResponse:
-    token = more.get("token")
+def _connect(request: AuthenticatedRequest, device: Device, **extra: Any) -> HttpResponse:
+    token = extra.get("token")
     context = {
         "device": device,
         "snippets": snippets.render_snippets(device, token)
         if token
         else snippets.render_snippets(device),
         "qr": snippets.token_qr_svg(token) if token else "",
-        **more,
+        **extra,
     }
-    return render(request, "devices/connect.html", context, status=422 if "fault" in more else 200)
+    return render(request, "devices/connect.html", context, status=422 if "fault" in extra else 200)
 
 
 def _settings(request: AuthenticatedRequest, device: Device, **forms: Any) -> HttpResponse:
     bound = any(form.is_bound for form in forms.values())
     context = {
         "device": device,
-        "form": DeviceForm.of(device),
+        "form": DeviceForm.for_device(device),
         "deletion": ConfirmDeletionForm(device),
         **forms,
     }

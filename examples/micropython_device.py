@@ -168,7 +168,7 @@ class Site:
 
 
 def secured(line, name):
-    """The connection with TLS, to nobody but the site; it takes a clock that is right."""
+    """Return a TLS connection that verifies the site; the clock must be set."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -282,7 +282,7 @@ class Device:
             if wait and self.wlan.isconnected() and self.find_place():
                 if self.obey(wait) or passed(began) > wait - 1:
                     return
-                # Nobody waits there just now.
+                # The live process is not running.
                 self.live_url = ""
         except Away as away:
             print("not waiting:", away)
@@ -290,7 +290,7 @@ class Device:
         time.sleep(max(0, seconds - passed(began)))
 
     def find_place(self):
-        """Whether there is a place to wait; looked for every RETRY seconds at the most."""
+        """Return whether long polling is possible; checked at most every RETRY seconds."""
         if not self.live_url and (self.asked_at is None or passed(self.asked_at) > RETRY):
             self.asked_at = ticks()
             _, known = self.site.call("GET", "")

@@ -91,7 +91,7 @@ class Spool:
         # The line break in front keeps a torn line from swallowing the one that follows it.
         self.write("ab", self.path, [b"", *lines])
         if len(self.lines) > self.limit:
-            # A tenth at a time, or a full spool would be written anew for every sample.
+            # A tenth at a time, or a full spool would be rewritten for every sample.
             lost = len(self.lines) - self.limit * 9 // 10
             self.remove(lost)
             say(f"the spool is full: its oldest {lost} readings are lost")
@@ -130,7 +130,7 @@ class Device:
             started = time.monotonic()
             self.sample()
             self.talk(deadline=started + self.interval)
-            # Added up anew, because a command may just have changed the interval.
+            # Computed again, because a command may just have changed the interval.
             while (left := started + self.interval - time.monotonic()) > 0:
                 if not self.listen(left):
                     time.sleep(max(0.0, started + self.interval - time.monotonic()))
@@ -231,7 +231,7 @@ class Device:
             say(f"command {name}: {outcome['status']} {outcome['result']}")
             # If this does not arrive there is nothing to remember: the site hands the command
             # out again when its lease of a minute ends, and none of these does harm when done
-            # twice. A command of yours that would must remember the ids it has carried out.
+            # twice. If a command must not run twice, store the ids of the commands that ran.
             path, body = f"/commands/{command['id']}", json.dumps(outcome).encode()
             status, answer = self.call("PATCH", path, body, expect={200, 404, 409, 422})
             if status != 200:  # cancelled or expired meanwhile; the next may well be wanted

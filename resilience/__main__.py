@@ -45,6 +45,6 @@ def main(names: list[str]) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    # Whoever is told to end ends first what it has started.
+    # On SIGTERM, end the started processes first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

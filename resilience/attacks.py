@@ -121,7 +121,7 @@ def sign_in(target: Target, way: Any, number: int, stop: threading.Event) -> Non
     """Unknown names and wrong passwords, without end."""
     with closing(client(way)) as stranger:
         for n in range(20):
-            name = "mallory" if n % 2 else f"nobody{time.monotonic_ns()}"
+            name = "mallory" if n % 2 else f"unknown{time.monotonic_ns()}"
             stranger.post("/api/v1/auth/login", {"username": name, "password": "wrong" * 4})
             if stop.is_set():
                 return

@@ -60,7 +60,7 @@ class Commands:
         if undone:
             faults.append(f"{len(undone)} commands are not executed: {undone[:3]}")
         if len(found) > len(self.issued) + self.unsure:
-            faults.append("there are commands that nobody issued")
+            faults.append("there are commands that no client issued")
         return faults
 
     def _issue(self) -> None:

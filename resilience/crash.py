@@ -55,7 +55,7 @@ def run() -> list[str]:
             time.sleep(2)
             commands.finish()
         for name, seconds in sorted(slowest.items()):
-            print(f"  after {name}: {seconds:.2f} s at the most", flush=True)
+            print(f"  after {name}: at most {seconds:.2f} s", flush=True)
         faults = [f"after {n}: {s:.1f} s" for n, s in slowest.items() if s > RECOVERY]
         for senders in (singles, batches):
             faults += senders.odd + senders.missing(server.ask)

@@ -130,7 +130,7 @@ def odd(answers: list[Answer]) -> list[str]:
             and not (
                 answer.status == 503
                 and "retry-after" in {name.lower() for name in answer.headers}
-                and (b'"status": 503' in answer.body or b"Back in a moment" in answer.body)
+                and (b'"status": 503' in answer.body or b"Temporarily unavailable" in answer.body)
             )
         )
         or answer.status == 0
@@ -195,7 +195,7 @@ def slow(server: PostgreSQL) -> Iterator[None]:
 
 @contextmanager
 def used_up(server: PostgreSQL) -> Iterator[None]:
-    """All connections are somebody else's, and those of the site have been ended."""
+    """Another client takes all connections, and those of the site are terminated."""
     with ExitStack() as open_ones:
         admin = open_ones.enter_context(server.connect())
         admin.execute(

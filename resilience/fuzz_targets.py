@@ -20,7 +20,7 @@ if __name__ == "__main__":
     name, folder = sys.argv.pop(1), Path(sys.argv[1])
     for number, seed in enumerate(seeds()[name]):
         (folder / f"seed-{number}").write_bytes(seed)
-    # Faults are told in somebody's language.
+    # Error messages are translated, so a language must be active.
     django.setup()
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

@@ -12,7 +12,7 @@ from tests.mail import Inbox
 PATIENCE = 120.0
 """Seconds that each kind has. A job that lost its worker is retried within 45."""
 DEVICE = 5
-"""The number in the site's cast of a device that is deleted and purged; nobody else uses it."""
+"""The number in the site's cast of a device that is deleted and purged; no other test uses it."""
 LATE = "UPDATE telemetry_rolled_until SET hour = date_trunc('hour', now()) - interval '4 hours'"
 STALLED = """
     SELECT job.task_name FROM procrastinate_jobs AS job

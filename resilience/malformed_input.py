@@ -13,9 +13,9 @@ from resilience.server import PostgreSQL
 from resilience.site import Client, Site
 from tests.malformed_input.corpus import CASES
 from tests.malformed_input.endpoints import endpoints
-from tests.malformed_input.entry_points import WAYS, Answer, Way
-from tests.malformed_input.free_json import Sent, sent
-from tests.malformed_input.runner import LIMITS, Cast, barrage
+from tests.malformed_input.entry_points import ENTRY_POINTS, EntryPoint, Response
+from tests.malformed_input.free_json import Sent, sent_objects
+from tests.malformed_input.runner import LIMITS, Cast, run_cases
 
 EXAMPLES = int(os.environ.get("INPUT_EXAMPLES", "1000"))
 CAST = """
@@ -27,13 +27,13 @@ print(json.dumps({"ids": cast.ids, "tokens": cast.tokens, "spare": cast.spare}))
 
 
 def run() -> list[str]:
-    """On one site, with nobody told to wait."""
+    """Run all cases on one site, without rate limits."""
     with PostgreSQL() as server, Site(server.url, **LIMITS) as site, server.connect() as database:
         processes = {process.pid for process in site.workers()}
-        report = barrage(site.port, database, Cast(**json.loads(made(site))), CASES)
+        report = run_cases(site.port, database, Cast(**json.loads(made(site))), CASES)
         print(f"  {len(CASES)} cases x {len(endpoints())} endpoints: {report}", flush=True)
         faults = report.faults
-        for way in WAYS:
+        for way in ENTRY_POINTS:
             faults += round_trips(way, Across(site, database))
         if {process.pid for process in site.workers()} != processes:
             faults.append("a process of the site has ended")
@@ -60,16 +60,16 @@ class Across:
 
     def ask(
         self, who: str, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> Answer:
+    ) -> Response:
         found = self.clients[who].ask(method, path, body, **headers)
-        return Answer(found.status, json.loads(found.body) if found.body else None)
+        return Response(found.status, json.loads(found.body) if found.body else None)
 
     def rows(self, table: str) -> int:
         query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
         return int(self.database.execute(query).fetchall()[0][0])
 
 
-def round_trips(way: Way, speaker: Across) -> list[str]:
+def round_trips(way: EntryPoint, speaker: Across) -> list[str]:
     """EXAMPLES of it, and the smallest that fails."""
 
     @settings(
@@ -79,7 +79,7 @@ def round_trips(way: Way, speaker: Across) -> list[str]:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(sent())
+    @given(sent_objects())
     def try_it(example: Sent) -> None:
         way.try_it(speaker, example)
 

@@ -27,7 +27,7 @@ MUTATIONS = [
         "devices/models.py",
         "self.filter(user=user, deleted_at=None)",
         "self.filter(deleted_at=None)",
-        "tests/devices/test_api.py",
+        "tests/devices/test_list_api.py",
     ),
     Mutation(
         "SKIP LOCKED",
@@ -74,19 +74,19 @@ MUTATIONS = [
     Mutation(
         "body cap",
         "telemetry_site/middleware/http.py",
-        "if len(length) > LONGEST_LENGTH or int(length) > limit:",
-        "if len(length) > LONGEST_LENGTH:",
+        "if len(length) > MAX_LENGTH_DIGITS or int(length) > limit:",
+        "if len(length) > MAX_LENGTH_DIGITS:",
         "tests/telemetry_site/api/test_problems.py",
     ),
     Mutation(
         "what no log may hold",
         "telemetry_site/operations/logging.py",
-        "return token_format.mask_tokens(json.dumps(told, ensure_ascii=False, default=str))",
-        "return json.dumps(told, ensure_ascii=False, default=str)",
+        "return token_format.mask_tokens(json.dumps(entry, ensure_ascii=False, default=str))",
+        "return json.dumps(entry, ensure_ascii=False, default=str)",
         "tests/telemetry_site/operations/test_logging.py",
     ),
     Mutation(
-        "metrics are not for everybody",
+        "metrics are not public",
         "telemetry_site/operations/metrics.py",
         "and not through_proxy",
         "",

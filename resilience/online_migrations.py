@@ -1,4 +1,4 @@
-"""Migrations of a large table beside devices that use it: nobody waits longer than a second."""
+"""Migrations of a large table while devices use it: no client waits longer than a second."""
 
 import os
 import threading
@@ -16,9 +16,9 @@ from resilience.stream import Stream
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
 LONGEST = 1.0
-"""Seconds that anybody waits for a lock, or for an answer."""
+"""Maximum seconds that a client waits for a lock or for a response."""
 EXPORT = 5.0
-"""Seconds that somebody reads the table in one transaction."""
+"""Seconds for which a transaction reads the table."""
 FILL = """
     INSERT INTO commands SELECT another.* FROM commands AS known, generate_series(1, %s) AS n,
         LATERAL jsonb_populate_record(
@@ -31,9 +31,7 @@ WAITING = """
     SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0) FROM pg_locks
     WHERE NOT granted AND locktype <> 'virtualxid'
 """
-"""Who makes an index aside waits for all who were there before it (virtualxid), but nobody waits
-for that one.
-"""
+"""CREATE INDEX CONCURRENTLY waits for older transactions (virtualxid), without blocking clients."""
 SETTINGS = """
 from telemetry_site.settings import *
 INSTALLED_APPS += ["fire_app"]
@@ -52,7 +50,7 @@ class Migration(migrations.Migration):
 
 
 def run() -> list[str]:
-    """An index and a column, away and there again, while somebody reads for EXPORT seconds."""
+    """An index and a column, away and there again, while a transaction reads for EXPORT seconds."""
     with PostgreSQL() as server, Site(server.url, others=["worker"]) as site:
         fill(server, site)
         install_app(site)
@@ -101,7 +99,7 @@ def fill(server: PostgreSQL, site: Site) -> None:
         while not commands.issued:
             time.sleep(0.01)
     with server.connect() as connection:
-        # Nobody is told of them.
+        # No client is notified of them.
         connection.execute("SET session_replication_role = replica")
         connection.execute(FILL, [ROWS, site.cast["ids"], next(iter(commands.issued))])
         connection.execute("ANALYZE commands")
@@ -121,7 +119,7 @@ def install_app(site: Site) -> None:
 
 @contextmanager
 def export(server: PostgreSQL) -> Iterator[None]:
-    """Somebody reads the table, and goes on for EXPORT seconds."""
+    """Read the table in a transaction for EXPORT seconds."""
     connection = server.connect()
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     connection.execute("SELECT FROM commands LIMIT 1")
@@ -132,7 +130,7 @@ def export(server: PostgreSQL) -> Iterator[None]:
 
 
 class Locks:
-    """The longest that anybody was seen to wait for a lock."""
+    """Return the longest observed wait for a lock."""
 
     def __init__(self, server: PostgreSQL) -> None:
         self.connection = server.connect()
@@ -156,7 +154,7 @@ class Locks:
 
 
 class Reading:
-    """Somebody who looks at the lists."""
+    """Request the lists of devices and commands repeatedly."""
 
     def __init__(self, site: Site) -> None:
         self.site = site

@@ -17,7 +17,7 @@ SECONDS = float(os.environ.get("SECONDS", "20"))
 LEAST = 0.8
 """Of what it can do, under any load."""
 LIVEZ = 0.1
-"""Seconds that 99 of 100 probes wait for their answer at the most."""
+"""Maximum seconds for 99 of 100 probes."""
 GROWTH = 1.1
 """Of its memory under the load that it can take."""
 ANSWERS = {200, 201, 429, 503}

@@ -10,7 +10,7 @@ import psycopg
 
 from resilience.postgres15 import suite
 from resilience.server import PostgreSQL
-from tests.e2e.sites import PATIENCE, free_port
+from tests.e2e.sites import TIMEOUT_SECONDS, free_port
 
 CONFIGURATION = """
 [databases]
@@ -24,7 +24,7 @@ pool_mode = session
 ignore_startup_parameters = options, extra_float_digits
 max_client_conn = 500
 default_pool_size = 100
-# A test database can be dropped only when nobody is connected to it any more.
+# A test database can be dropped only when no client is connected to it.
 server_lifetime = 0
 logfile = {folder}/pgbouncer.log
 pidfile = {folder}/pgbouncer.pid
@@ -53,7 +53,7 @@ def pooled(server: PostgreSQL) -> Iterator[str]:
         command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
     url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
         while True:
             try:

@@ -70,7 +70,7 @@ class Guide:
         return EXAMPLE.sub(lambda it: f"{day:%F %T.%f+00}" if it[1] else f"{day:%F}", lines)
 
     def do(self, title: str) -> None:
-        """The commands, as whom they say."""
+        """Run the commands as the users that the document names."""
         for command in self.block(title).splitlines():
             asked = command.strip()
             words = ["bash", "-c", re.sub(r"^sudo (-u postgres )?", "", asked)]

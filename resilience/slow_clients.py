@@ -14,7 +14,7 @@ from resilience.site import Client, Site
 COUNT = 200
 SECONDS = 10.0
 SLOWEST = 1.0
-"""Seconds anybody else may wait meanwhile."""
+"""Maximum seconds that other clients wait meanwhile."""
 HEAD = (
     b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Authorization: Bearer %b\r\nContent-Length: 1000\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Readings, for staff: to be looked at, one device at a time; and how long they are kept."""
+"""Admin pages for staff: the readings of one device at a time, and the retention rules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ PER_PAGE = 50
 
 
 class ReadingsForm(forms.Form):
-    """Whose readings are looked at."""
+    """Selects a device and a telemetry type."""
 
     device = forms.ModelChoiceField(
         Device.objects.filter(deleted_at=None), label=_("Device"), required=False
@@ -43,10 +43,10 @@ class ReadingsForm(forms.Form):
 
 @admin.register(Telemetry)
 class TelemetryAdmin(ReadOnlyAdmin[Telemetry]):
-    """The readings of one device by page. There are no others: a look at all would not end."""
+    """Pages with the readings of one device. A list of all readings would be too slow."""
 
     def get_urls(self) -> list[URLPattern]:
-        # A reading by its id alone would have to be looked for in every month.
+        # There is no detail page: a look-up by id alone would search every partition.
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="telemetry_telemetry_changelist")]
 
@@ -72,33 +72,33 @@ class TelemetryAdmin(ReadOnlyAdmin[Telemetry]):
         return TemplateResponse(request, "admin/telemetry/telemetry/change_list.html", context)
 
 
-def _page(device: Device, telemetry_type: str, asked: Mapping[str, str]) -> dict[str, Any]:
-    """Readings, newest first, and the addresses of the pages on both sides of them."""
-    newer = asked.get("turn") == "newer"
-    cursor = asked.get("cursor", "")
-    which: dict[str, Any] = {"limit": PER_PAGE, "telemetry_type": telemetry_type}
+def _page(device: Device, telemetry_type: str, params: Mapping[str, str]) -> dict[str, Any]:
+    """Return readings, newest first, and the URLs of the newer and the older page."""
+    newer = params.get("turn") == "newer"
+    cursor = params.get("cursor", "")
+    filters: dict[str, Any] = {"limit": PER_PAGE, "telemetry_type": telemetry_type}
     try:
-        found, more = history.page(device, cursor=cursor, ascending=newer, **which)
+        readings, more = history.page(device, cursor=cursor, ascending=newer, **filters)
     except history.InvalidCursor:
         newer, cursor = False, ""
-        found, more = history.page(device, **which)
-    before, behind = (bool(more), bool(cursor)) if newer else (bool(cursor), bool(more))
-    rows = found[::-1] if newer else found
+        readings, more = history.page(device, **filters)
+    has_newer, has_older = (bool(more), bool(cursor)) if newer else (bool(cursor), bool(more))
+    rows = readings[::-1] if newer else readings
     query = {"device": str(device.pk), "type": telemetry_type}
     pages = {}
-    if rows and before:
+    if rows and has_newer:
         cursor = history.cursor_of(rows[0])
         pages["newer"] = "?" + urlencode({**query, "turn": "newer", "cursor": cursor})
-    if rows and behind:
+    if rows and has_older:
         pages["older"] = "?" + urlencode({**query, "cursor": history.cursor_of(rows[-1])})
     return {"readings": rows, **pages}
 
 
 @admin.register(RetentionRule)
 class RetentionRuleAdmin(AutoAuditedAdmin[RetentionRule]):
-    """Rules are applied at night; until then the list shows what would go by them."""
+    """Rules are applied at night; the list shows which rows they would delete."""
 
-    subject = "retention"
+    audit_category = "retention"
     list_display = ("__str__", "readings", "hourly_values", "daily_values")
     list_select_related = ("device",)
     autocomplete_fields = ("device",)
@@ -132,7 +132,7 @@ class RetentionRuleAdmin(AutoAuditedAdmin[RetentionRule]):
 
 def _age(days: int | None) -> str:
     if days is None:
-        return gettext("for ever")
+        return gettext("forever")
     return ngettext("%(count)s day", "%(count)s days", days) % {
         "count": number_format(days, force_grouping=True)
     }

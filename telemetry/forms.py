@@ -1,4 +1,4 @@
-"""What people choose about the values of a device."""
+"""The form for the display format of a key."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from telemetry.keys import registry as keys
-from telemetry.models import MOST_DECIMALS, Key
+from telemetry.models import MAX_DECIMALS, Key
 
 
 class KeyForm(forms.Form):
-    """Only the shape of what was typed: `keys.change` judges and stores it.
+    """Label, unit and decimals of a key; `registry.update_key` validates and stores them.
 
-    An empty field shows in grey what holds as long as it is empty.
+    An empty field has the default as its placeholder.
     """
 
     label = forms.CharField(
@@ -26,7 +26,9 @@ class KeyForm(forms.Form):
         label=gettext_lazy("Unit"),
         max_length=16,
         required=False,
-        help_text=gettext_lazy("Such as °C, hPa or kWh. Enter 1 for a number without a unit."),
+        help_text=gettext_lazy(
+            "Such as °C, hPa or kWh. Leave empty for the default; enter 1 for no unit."
+        ),
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
@@ -34,16 +36,16 @@ class KeyForm(forms.Form):
     decimals = forms.IntegerField(
         label=gettext_lazy("Decimals"),
         min_value=0,
-        max_value=MOST_DECIMALS,
+        max_value=MAX_DECIMALS,
         required=False,
         help_text=gettext_lazy(
-            "How many are shown, 0 to 10. The charts and the API keep them all."
+            "Decimals to display, 0 to 10. Charts and the API keep full precision."
         ),
     )
 
     def __init__(self, key: Key, data: Any = None) -> None:
-        chosen = {name: getattr(key, name) for name in self.base_fields}
-        super().__init__(data, initial=chosen)
+        initial = {name: getattr(key, name) for name in self.base_fields}
+        super().__init__(data, initial=initial)
         for name, default in keys.guess_format(key.key)._asdict().items():
-            hint = _("as they are") if default is None else default or _("none")
+            hint = _("unchanged") if default is None else default or _("none")
             self.fields[name].widget.attrs["placeholder"] = hint

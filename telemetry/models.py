@@ -1,4 +1,4 @@
-"""Readings, in a table partitioned by month."""
+"""Readings in a partitioned table, rollups, keys, retention rules and their state."""
 
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -9,18 +9,19 @@ from django.utils.translation import gettext_lazy as _
 
 from devices.models import Device
 
-MOST_DECIMALS = 10
+MAX_DECIMALS = 10
 
 
 class Telemetry(models.Model):
-    """One reading: what a device says it measured at one instant.
+    """One reading: the values that a device measured at one instant.
 
-    `id` is the primary key to the ORM only. The table's own is (device_id, recorded_at, id), so
-    a look-up by id alone would visit every partition: use telemetry.history instead.
+    `id` is the primary key for the ORM only. The primary key of the table is (device_id,
+    recorded_at, id). A look-up by id alone would search every partition: use queries.history.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    # Held by a trigger, which is cheaper than a foreign key for batches (docs/decisions/0003).
+    # A trigger enforces the reference; for batches it is cheaper than a foreign key
+    # (docs/decisions/0003).
     device = models.ForeignKey(
         Device,
         on_delete=models.DO_NOTHING,
@@ -43,9 +44,10 @@ class Telemetry(models.Model):
 
 
 class Rollup(models.Model):
-    """What a key's values of one hour or day (UTC) come to; numbers and booleans only.
+    """Aggregates of the numbers and booleans of a key in one hour or day (UTC).
 
-    Made from the readings by telemetry.rollups and always whole: a row is replaced, never added to.
+    telemetry.rollups builds every row completely from the readings. A row is replaced, never
+    incremented.
     """
 
     pk = models.CompositePrimaryKey("device_id", "telemetry_type", "key", "bucket")
@@ -53,7 +55,7 @@ class Rollup(models.Model):
     telemetry_type = models.CharField(max_length=64)
     key = models.CharField(max_length=64)
     bucket = models.DateTimeField()
-    """When it begins."""
+    """The start of the hour or day."""
     count = models.PositiveIntegerField()
     sum = models.FloatField()
     min = models.FloatField()
@@ -67,21 +69,21 @@ class Rollup(models.Model):
 
 
 class HourRollup(Rollup):
-    """One hour of a key."""
+    """The aggregates of one hour of a key."""
 
     class Meta:
         db_table = "telemetry_hours"
 
 
 class DayRollup(Rollup):
-    """One day of a key, from midnight to midnight UTC."""
+    """The aggregates of one day of a key, from midnight to midnight UTC."""
 
     class Meta:
         db_table = "telemetry_days"
 
 
 class Key(models.Model):
-    """A value that a device sends under a path of its payloads, and how people want to see it."""
+    """The path of a value in a device's payloads, and its display format."""
 
     pk = models.CompositePrimaryKey("device_id", "telemetry_type", "key")
     device = models.ForeignKey(
@@ -90,20 +92,20 @@ class Key(models.Model):
     telemetry_type = models.CharField(max_length=64)
     key = models.CharField(max_length=64)
     since = models.DateTimeField()
-    """The hour (UTC) of the oldest reading with it."""
+    """The hour (UTC) of the oldest reading with this key."""
     last_hour = models.DateTimeField(null=True)
-    """The newest hour with it, of those that are rolled up, whatever its values are."""
+    """The newest rolled-up hour with this key, for values of any type."""
     label = models.CharField(max_length=64, blank=True)
     unit = models.CharField(max_length=16, blank=True)
     decimals = models.PositiveSmallIntegerField(
-        null=True, blank=True, validators=[MaxValueValidator(MOST_DECIMALS)]
+        null=True, blank=True, validators=[MaxValueValidator(MAX_DECIMALS)]
     )
 
     class Meta:
         db_table = "telemetry_keys"
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(decimals__range=(0, MOST_DECIMALS)),
+                condition=models.Q(decimals__range=(0, MAX_DECIMALS)),
                 name="telemetry_keys_decimals_in_range",
             ),
         ]
@@ -113,7 +115,7 @@ class Key(models.Model):
 
 
 class Delivery(models.Model):
-    """A request with an Idempotency-Key: sent again, its readings get the time of the first."""
+    """The first request with an Idempotency-Key; repeated requests use its time."""
 
     pk = models.CompositePrimaryKey("device_id", "idempotency_key")
     device = models.ForeignKey(Device, on_delete=models.CASCADE, db_index=False, related_name="+")
@@ -130,10 +132,10 @@ class Delivery(models.Model):
 
 
 class RetentionRule(models.Model):
-    """How long readings and rollups are kept, in days; an empty age is for ever.
+    """How many days readings and rollups are kept; NULL means forever.
 
-    Of the rules that fit a device the most particular holds, whole: its own, else that of its
-    type, else the one of neither, which is everybody's.
+    The most specific rule applies to a device: the rule of the device, or else of its type, or else
+    the rule without a device and a type. Rules are not combined.
     """
 
     device_type = models.CharField(
@@ -152,7 +154,7 @@ class RetentionRule(models.Model):
         _("readings"),
         null=True,
         blank=True,
-        help_text=_("Days that readings are kept. Empty: for ever, as with the other two."),
+        help_text=_("Days that readings are kept. Empty: forever, as with the other two."),
     )
     hour_days = models.PositiveIntegerField(
         _("hourly values"),
@@ -188,7 +190,7 @@ class RetentionRule(models.Model):
                 name="retention_rules_of_a_day_or_more",
                 violation_error_message=_("The shortest age is one day."),
             ),
-            # Rollups are made anew from what they are made of, for as long as that is there.
+            # Rollups are rebuilt from readings and hours, so they must be kept at least as long.
             models.CheckConstraint(
                 condition=(
                     Q(hour_days=None) | Q(raw_days__isnull=False, raw_days__lte=F("hour_days"))
@@ -211,7 +213,7 @@ class RetentionRule(models.Model):
 
 
 class Horizon(models.Model):
-    """Before which instants nothing of a device is left, because retention has removed it."""
+    """The instants before which retention has deleted all rows of a device."""
 
     device = models.OneToOneField(
         Device, on_delete=models.CASCADE, primary_key=True, related_name="+"
@@ -228,12 +230,14 @@ class Horizon(models.Model):
 
 
 class Purge(models.Model):
-    """How far the removal of a decommissioned device is. It goes with the device."""
+    """The progress of deleting a decommissioned device; it is deleted with the device."""
 
     device = models.OneToOneField(
         Device, on_delete=models.CASCADE, primary_key=True, related_name="purge"
     )
-    expected = models.BigIntegerField(help_text="Readings, by the days; 0 where nobody knows.")
+    expected = models.BigIntegerField(
+        help_text="Number of readings by the daily rollups; 0 if unknown."
+    )
     gone = models.BigIntegerField(default=0)
     started_at = models.DateTimeField()
 
@@ -245,5 +249,5 @@ class Purge(models.Model):
 
     @property
     def percent(self) -> int | None:
-        """How much of it is done, if that is known."""
+        """Return the progress in percent, or None if it is unknown."""
         return min(99, self.gone * 100 // self.expected) if self.expected else None

@@ -1,4 +1,4 @@
-"""What the worker does about readings."""
+"""Periodic tasks for readings."""
 
 import logging
 from collections import Counter
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 @app.periodic(cron="7 3 * * *")
 @app.task(queueing_lock="make_months_ahead")
 def make_months_ahead(timestamp: int) -> None:
-    """Every night: have the coming months ready."""
+    """Every night: create the partitions of the next months."""
     partitions.ensure_ahead(timezone.now())
 
 
@@ -31,14 +31,14 @@ def make_months_ahead(timestamp: int) -> None:
     pass_context=True,
 )
 def purge_deleted_devices(context: JobContext, timestamp: int) -> None:
-    """Every minute: clear what deleted devices have left."""
+    """Every minute: delete the rows of decommissioned devices."""
     purge.purge_deleted(should_stop=context.should_abort)
 
 
 @app.periodic(cron="17 3 * * *")
 @app.task(queue="long", queueing_lock="forget_old_deliveries", lock="apply_retention")
 def forget_old_deliveries(timestamp: int) -> None:
-    """Every night: forget the Idempotency-Keys that nobody sends again."""
+    """Every night: delete the expired Idempotency-Keys."""
     idempotency.delete_expired(timezone.now())
 
 
@@ -51,16 +51,16 @@ def forget_old_deliveries(timestamp: int) -> None:
     retry=RetryStrategy(retry_exceptions=[JobAborted]),
 )
 def apply_retention(context: JobContext, timestamp: int) -> None:
-    """Every night: remove what is over its age; what a stop interrupts goes on at the next start.
+    """Every night: delete expired rows. If the worker stops, the job continues at the next start.
 
-    Raises JobAborted to be queued again.
+    Raises JobAborted, so that the job is queued again.
     """
-    gone: Counter[str] = Counter()
+    deleted: Counter[str] = Counter()
     for table, rows in expiry.apply(timezone.now(), should_stop=context.should_abort):
-        gone[table] += rows
+        deleted[table] += rows
         if context.should_abort():
             break
-    logger.info("retention has removed %s", dict(gone))
+    logger.info("retention has deleted %s", dict(deleted))
     if context.should_abort():
         raise JobAborted
 
@@ -68,7 +68,7 @@ def apply_retention(context: JobContext, timestamp: int) -> None:
 @app.periodic(cron="43 3 * * *")
 @app.task(queueing_lock="drop_empty_partitions", lock="apply_retention")
 def drop_empty_partitions(timestamp: int) -> None:
-    """Every night: drop the tables of old months and years in which no reading is left."""
+    """Every night: drop the partitions of old months and years that have no readings."""
     dropped = partitions.drop_empty(timezone.now())
     logger.info("dropped %d empty partitions", len(dropped))
 
@@ -76,6 +76,6 @@ def drop_empty_partitions(timestamp: int) -> None:
 @app.periodic(cron="* * * * * */10")
 @app.task(queue="long", queueing_lock="roll_up", lock="rollups", pass_context=True)
 def roll_up(context: JobContext, timestamp: int) -> None:
-    """Every ten seconds: bring the hours and days up to date with the readings."""
+    """Every ten seconds: update the hourly and daily rollups."""
     rollups.process_queue(should_stop=context.should_abort)
     rollups.roll_up_closed_hours(timezone.now(), should_stop=context.should_abort)

@@ -2,15 +2,19 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from telemetry import views
-from telemetry.api.import_export import Export, Import
-from telemetry.api.keys import KeyDetail, KeysOfDevice
-from telemetry.api.latest import Latest
-from telemetry.api.readings import DeviceTelemetry, TelemetryDetail, TelemetryList
-from telemetry.api.series import Series
+from telemetry.api.import_export import ExportView, ImportView
+from telemetry.api.keys import KeyDetailView, KeyListView
+from telemetry.api.latest import LatestReadingsView
+from telemetry.api.readings import (
+    CurrentDeviceTelemetryView,
+    TelemetryDetailView,
+    TelemetryListView,
+)
+from telemetry.api.series import SeriesView
 
 
 class KeyConverter(StringConverter):
-    """A key of a device: a telemetry type, a point, the path of a value."""
+    """A key of a device: a telemetry type, a dot, the path of a value."""
 
     regex = r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_.-]{1,64}"
 
@@ -18,15 +22,15 @@ class KeyConverter(StringConverter):
 register_converter(KeyConverter, "key")
 
 api = [
-    path("device/telemetry", DeviceTelemetry.as_view()),
-    path("devices/<uuid:device_id>/telemetry", TelemetryList.as_view()),
-    path("devices/<uuid:device_id>/telemetry/latest", Latest.as_view()),
-    path("devices/<uuid:device_id>/telemetry/series", Series.as_view()),
-    path("devices/<uuid:device_id>/telemetry/export", Export.as_view()),
-    path("devices/<uuid:device_id>/telemetry/import", Import.as_view()),
-    path("devices/<uuid:device_id>/telemetry/<uuid:reading_id>", TelemetryDetail.as_view()),
-    path("devices/<uuid:device_id>/keys", KeysOfDevice.as_view()),
-    path("devices/<uuid:device_id>/keys/<key:key>", KeyDetail.as_view()),
+    path("device/telemetry", CurrentDeviceTelemetryView.as_view()),
+    path("devices/<uuid:device_id>/telemetry", TelemetryListView.as_view()),
+    path("devices/<uuid:device_id>/telemetry/latest", LatestReadingsView.as_view()),
+    path("devices/<uuid:device_id>/telemetry/series", SeriesView.as_view()),
+    path("devices/<uuid:device_id>/telemetry/export", ExportView.as_view()),
+    path("devices/<uuid:device_id>/telemetry/import", ImportView.as_view()),
+    path("devices/<uuid:device_id>/telemetry/<uuid:reading_id>", TelemetryDetailView.as_view()),
+    path("devices/<uuid:device_id>/keys", KeyListView.as_view()),
+    path("devices/<uuid:device_id>/keys/<key:key>", KeyDetailView.as_view()),
 ]
 pages = [
     path("devices/<uuid:device_id>/keys", views.keys_page, name="device-keys"),

@@ -1,4 +1,4 @@
-"""How the values of a device are called, and what they are measured in."""
+"""Pages for the names and units of a device's values."""
 
 from itertools import groupby
 from operator import attrgetter
@@ -25,7 +25,7 @@ from telemetry.queries import history
 @login_required
 @require_safe
 def keys_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """Every key of a device, with its newest value as it is shown."""
+    """List every key of a device with its newest value."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     newest = {
         (reading.telemetry_type, path): value
@@ -34,17 +34,19 @@ def keys_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     }
     groups = [
         (
-            kind,
+            telemetry_type,
             [
                 {
                     "key": key,
                     "shown": keys.display_format(key),
-                    "value": newest.get((kind, key.key)),
+                    "value": newest.get((telemetry_type, key.key)),
                 }
-                for key in found
+                for key in group
             ],
         )
-        for kind, found in groupby(keys.list_for_device(device), attrgetter("telemetry_type"))
+        for telemetry_type, group in groupby(
+            keys.list_for_device(device), attrgetter("telemetry_type")
+        )
     ]
     return render(request, "telemetry/keys.html", {"device": device, "groups": groups})
 
@@ -52,19 +54,19 @@ def keys_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def key_page(request: AuthenticatedRequest, device_id: UUID, key: str) -> HttpResponse:
-    """Choose the label, the unit and the decimals of one key."""
+    """Edit the label, unit and decimals of one key."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     try:
-        found = keys.get(device, key)
-        form = KeyForm(found, request.POST if request.method == "POST" else None)
+        stored_key = keys.get(device, key)
+        form = KeyForm(stored_key, request.POST if request.method == "POST" else None)
         if form.is_valid():
-            keys.change(found, **form.cleaned_data)
-            messages.success(request, _("Saved %(name)s.") % {"name": found})
-            return redirect(reverse("device-keys", args=[device.pk]) + f"#{found}")
+            keys.update_key(stored_key, **form.cleaned_data)
+            messages.success(request, _("Saved %(name)s.") % {"name": stored_key})
+            return redirect(reverse("device-keys", args=[device.pk]) + f"#{stored_key}")
     except Key.DoesNotExist:
         raise Http404 from None
     except ValidationError as error:
         form.add_error(None, error)
     status = 422 if form.is_bound else 200
-    context = {"device": device, "key": found, "form": form}
+    context = {"device": device, "key": stored_key, "form": form}
     return render(request, "telemetry/key.html", context, status=status)

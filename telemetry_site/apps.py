@@ -6,11 +6,11 @@ class SiteConfig(AppConfig):
     name = "telemetry_site"
 
     def ready(self) -> None:
-        # Registering checks is what the framework has this method for.
+        # The import registers the system checks.
         from telemetry_site.operations import checks  # noqa: F401
 
 
 class StaffConfig(AdminConfig):
-    """The framework's admin with our index and our sign-in."""
+    """Django's admin with our index page and our sign-in."""
 
     default_site = "telemetry_site.admin_site.site.TelemetryAdminSite"

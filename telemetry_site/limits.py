@@ -1,4 +1,4 @@
-"""Every limit to what may be sent and how often, as it is in force here: for the help page, and for
+"""All limits of requests and rates with their current values: for the help page, and for
 docs/limits.md, which `python -m telemetry_site.limits` writes.
 """
 
@@ -14,59 +14,63 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-Words = str | Promise
+Text = str | Promise
 
 
 class Limit(NamedTuple):
-    """What is limited, to what, and by which variable of the environment, if by any."""
+    """A limit: its description, its value, and the environment variable that sets it, if any."""
 
-    what: Words
-    most: Words
+    what: Text
+    most: Text
     variable: str = ""
 
 
-def groups() -> Iterator[tuple[Words, list[Limit]]]:
-    """The limits under their headings."""
+def groups() -> Iterator[tuple[Text, list[Limit]]]:
+    """Yield the limits by heading."""
     yield _("Requests and readings"), _requests()
-    yield _("A payload, metadata, a result"), _json()
+    yield _("Payloads, metadata, results"), _json()
     yield _("Commands"), _commands()
-    yield _("Lists, charts, streams"), _reading()
+    yield _("Lists, charts, event streams"), _reading()
     yield _("Devices and tokens"), _devices()
-    yield _("Tries"), _tries()
+    yield _("Attempts and rate limits"), _rate_limits()
 
 
 def _requests() -> list[Limit]:
     skew = timedelta(seconds=settings.MAX_CLOCK_SKEW_SECONDS)
     return [
-        Limit(_("Body of a request"), size(settings.BODY_LIMIT), "BODY_LIMIT"),
+        Limit(_("Request body"), size(settings.BODY_LIMIT), "BODY_LIMIT"),
         Limit(
-            _("Body that came as gzip or zstd, once it is inflated"),
+            _("Compressed body (gzip, zstd), after decompression"),
             size(settings.MAX_DECOMPRESSED_BODY),
             "MAX_DECOMPRESSED_BODY",
         ),
-        Limit(_("File of readings"), size(settings.IMPORT_LIMIT), "IMPORT_LIMIT"),
+        Limit(_("Import file"), size(settings.IMPORT_LIMIT), "IMPORT_LIMIT"),
         Limit(
             _("Readings in a request"),
             count(settings.READINGS_PER_REQUEST),
             "READINGS_PER_REQUEST",
         ),
         Limit(
-            _("Requests of one user, device or address"),
+            _("Requests from one user, device or IP address"),
             rate(settings.REQUESTS_PER_CLIENT),
             "REQUESTS_PER_CLIENT",
         ),
         Limit(
-            _("Changes by one user, readings apart"),
+            _("Changes by one user, not counting readings"),
             rate(settings.WRITES_PER_USER),
             "WRITES_PER_USER",
         ),
         Limit(
-            _("The same over a longer time"),
+            _("The same, over a longer period"),
             rate(settings.WRITES_PER_USER_AND_DAY),
             "WRITES_PER_USER_AND_DAY",
         ),
-        Limit(_("File of readings that is exported"), size(settings.EXPORT_LIMIT), "EXPORT_LIMIT"),
-        Limit(_("A reading's time ahead of the server's"), span(skew), "MAX_CLOCK_SKEW_SECONDS"),
+        Limit(_("Export file"), size(settings.EXPORT_LIMIT), "EXPORT_LIMIT"),
+        Limit(
+            _("Timestamp of a reading ahead of the server's clock"),
+            span(skew),
+            "MAX_CLOCK_SKEW_SECONDS",
+        ),
     ]
 
 
@@ -74,11 +78,11 @@ def _json() -> list[Limit]:
     from common import strict_json
 
     return [
-        Limit(_("All of it, without spaces"), size(settings.PAYLOAD_LIMIT), "PAYLOAD_LIMIT"),
-        Limit(_("Values in it"), count(strict_json.LEAF_LIMIT)),
-        Limit(_("Objects and lists within one another"), count(strict_json.DEPTH_LIMIT)),
-        Limit(_("Characters of a key"), count(strict_json.KEY_LIMIT)),
-        Limit(_("A whole number that stays exact"), f"± {count(strict_json.INTEGER_LIMIT)}"),
+        Limit(_("Size without whitespace"), size(settings.PAYLOAD_LIMIT), "PAYLOAD_LIMIT"),
+        Limit(_("Number of values"), count(strict_json.LEAF_LIMIT)),
+        Limit(_("Nesting depth"), count(strict_json.DEPTH_LIMIT)),
+        Limit(_("Key length in characters"), count(strict_json.KEY_LIMIT)),
+        Limit(_("Largest exact integer"), f"± {count(strict_json.INTEGER_LIMIT)}"),
     ]
 
 
@@ -89,20 +93,22 @@ def _commands() -> list[Limit]:
 
     return [
         Limit(
-            _("Commands that wait for one device"),
+            _("Pending commands per device"),
             count(settings.PENDING_COMMANDS_PER_DEVICE),
             "PENDING_COMMANDS_PER_DEVICE",
         ),
-        Limit(_("Devices that one command is sent to"), count(batches.DEVICES_LIMIT)),
-        Limit(_("Commands handed out at once"), count(command_services.CLAIM_LIMIT)),
-        Limit(_("Time to answer until one is handed out again"), span(command_services.LEASE)),
-        Limit(_("Times that one is handed out"), count(models.MAX_ATTEMPTS)),
-        Limit(_("Longest time that one may wait"), span(command_services.LONGEST_LIFE)),
+        Limit(_("Devices per bulk command"), count(batches.DEVICES_LIMIT)),
+        Limit(_("Commands delivered per request"), count(command_services.CLAIM_LIMIT)),
+        Limit(
+            _("Time for a result before a command is delivered again"), span(command_services.LEASE)
+        ),
+        Limit(_("Delivery attempts per command"), count(models.MAX_ATTEMPTS)),
+        Limit(_("Maximum time until a command expires"), span(command_services.MAX_TTL)),
     ]
 
 
 def _reading() -> list[Limit]:
-    from commands.api import LONGEST_WAIT
+    from commands.api import MAX_WAIT_SECONDS
     from devices.models import METADATA_KEYS_LIMIT
     from telemetry.queries import series
     from telemetry_site.api.pagination import KeysetPagination
@@ -110,29 +116,33 @@ def _reading() -> list[Limit]:
     from telemetry_site.middleware import http
 
     return [
-        Limit(_("Parameters in an address"), count(http.PARAMETERS_LIMIT)),
-        Limit(_("Keys of metadata that devices are searched by"), count(METADATA_KEYS_LIMIT)),
-        Limit(_("Entries on a page of a list"), count(KeysetPagination.max_page_size)),
-        Limit(_("Values in one chart request"), count(series.KEYS_LIMIT)),
-        Limit(_("Points of each"), count(series.POINTS_LIMIT)),
-        Limit(_("Longest wait for a command"), span(timedelta(seconds=LONGEST_WAIT))),
-        Limit(_("Streams of events of one person"), count(connection_limits.STREAMS_PER_USER)),
-        Limit(_("Devices that a stream may name"), count(requests.DEVICES_NAMED)),
+        Limit(_("Query parameters in a URL"), count(http.MAX_QUERY_PARAMETERS)),
+        Limit(_("Metadata keys in a device filter"), count(METADATA_KEYS_LIMIT)),
+        Limit(_("Entries per page"), count(KeysetPagination.max_page_size)),
+        Limit(_("Series per chart request"), count(series.KEYS_LIMIT)),
+        Limit(_("Points per series"), count(series.POINTS_LIMIT)),
         Limit(
-            _("Requests of one device that wait for commands"), count(long_polls.POLLS_PER_DEVICE)
+            _("Maximum wait for a command (long polling)"),
+            span(timedelta(seconds=MAX_WAIT_SECONDS)),
+        ),
+        Limit(_("Event streams per user"), count(connection_limits.MAX_STREAMS_PER_USER)),
+        Limit(_("Devices per event stream"), count(requests.MAX_DEVICES_PER_STREAM)),
+        Limit(
+            _("Long-polling requests per device"),
+            count(long_polls.MAX_POLLS_PER_DEVICE),
         ),
         Limit(
-            _("Waiting devices and pages of one user"),
+            _("Open live connections per user"),
             count(settings.LIVE_CONNECTIONS_PER_USER),
             "LIVE_CONNECTIONS_PER_USER",
         ),
         Limit(
-            _("Waiting devices and pages of one client address"),
+            _("Open live connections per client IP address"),
             count(settings.LIVE_CONNECTIONS_PER_ADDRESS),
             "LIVE_CONNECTIONS_PER_ADDRESS",
         ),
         Limit(
-            _("Devices and pages that wait in all"),
+            _("Open live connections in total"),
             count(settings.LIVE_CONNECTIONS),
             "LIVE_CONNECTIONS",
         ),
@@ -145,45 +155,46 @@ def _devices() -> list[Limit]:
 
     return [
         Limit(
-            _("Values of a device that are charted"),
+            _("Charted values per device"),
             count(settings.KEYS_PER_DEVICE),
             "KEYS_PER_DEVICE",
         ),
-        Limit(_("Devices of a user"), count(settings.DEVICES_PER_USER), "DEVICES_PER_USER"),
-        Limit(_("Tokens of a user"), count(settings.TOKENS_PER_USER), "TOKENS_PER_USER"),
-        Limit(_("Tokens of a device"), count(settings.TOKENS_PER_DEVICE), "TOKENS_PER_DEVICE"),
+        Limit(_("Devices per user"), count(settings.DEVICES_PER_USER), "DEVICES_PER_USER"),
+        Limit(_("Tokens per user"), count(settings.TOKENS_PER_USER), "TOKENS_PER_USER"),
+        Limit(_("Tokens per device"), count(settings.TOKENS_PER_DEVICE), "TOKENS_PER_DEVICE"),
         Limit(
-            _("How long the old token works beside a new one"), span(device_services.ROTATION_GRACE)
+            _("Time that the old token works after the new one is first used"),
+            span(device_services.ROTATION_GRACE),
         ),
-        Limit(_("Longest life of a person's token"), span(tokens.MAX_LIFETIME)),
-        Limit(_("Sessions of a user"), count(settings.SESSIONS_PER_USER), "SESSIONS_PER_USER"),
+        Limit(_("Maximum lifetime of a user's token"), span(tokens.MAX_LIFETIME)),
+        Limit(_("Sessions per user"), count(settings.SESSIONS_PER_USER), "SESSIONS_PER_USER"),
     ]
 
 
-def _tries() -> list[Limit]:
-    told = {
-        "sign-in": _("Passwords for one name from one address"),
-        "sign-in-address": _("Passwords for any name from one address"),
-        "sign-in-name": _("Failed sign-ins for one name from all addresses"),
-        "sign-in-slowed": _("Sign-ins for that name from one address after that"),
-        "password": _("Passwords that somebody signed in is asked for"),
-        "password-check": _("Correct passwords of one user, from all addresses"),
-        "password-check-address": _("Passwords checked for one address"),
-        "second-factor": _("Wrong codes of the second factor of one user"),
-        "second-factor-day": _("The same over a longer time"),
-        "second-factor-mail": _("Mails to one user about wrong codes"),
+def _rate_limits() -> list[Limit]:
+    descriptions = {
+        "sign-in": _("Password attempts for one username from one IP address"),
+        "sign-in-address": _("Password attempts for any username from one IP address"),
+        "sign-in-name": _("Failed sign-ins for one username from all IP addresses"),
+        "sign-in-slowed": _("Sign-ins for that username from one IP address after that"),
+        "password": _("Password confirmations while signed in"),
+        "password-check": _("Correct passwords of one user from all IP addresses"),
+        "password-check-address": _("Password checks for one IP address"),
+        "second-factor": _("Wrong two-factor codes of one user"),
+        "second-factor-day": _("The same, over a longer period"),
+        "second-factor-mail": _("E-mails to one user about wrong codes"),
         "recovery-code": _("Wrong recovery codes of one user"),
-        "register": _("Registrations from one address"),
-        "mail": _("Mails to one mailbox, asked for from one address"),
-        "mail-client": _("Mails asked for from one address"),
-        "mail-address": _("Mails to one mailbox"),
-        "mail-slowed": _("Mails to that mailbox, asked for from one address, after that"),
-        "invitation": _("Invitations by one member of staff"),
-        "idempotency-key": _("Requests of one device with an Idempotency-Key"),
+        "register": _("Registrations from one IP address"),
+        "mail": _("E-mails to one mailbox, requested from one IP address"),
+        "mail-client": _("E-mails requested from one IP address"),
+        "mail-address": _("E-mails to one mailbox"),
+        "mail-slowed": _("E-mails to that mailbox, requested from one IP address after that"),
+        "invitation": _("Invitations by one staff user"),
+        "idempotency-key": _("Requests with an Idempotency-Key from one device"),
     }
     tries = [
         Limit(
-            told[name],
+            descriptions[name],
             rate((times, seconds)),
             f"{name.upper().replace('-', '_')}_LIMIT",
         )
@@ -191,7 +202,8 @@ def _tries() -> list[Limit]:
     ]
     factors = [
         Limit(
-            _("All addresses of one IPv6 /%(bits)d, compared with one address") % {"bits": bits},
+            _("All IP addresses of one IPv6 /%(bits)d, compared with one IP address")
+            % {"bits": bits},
             _("%(factor)s times as many") % {"factor": count(factor)},
             f"IPV6_{bits}_FACTOR",
         )
@@ -201,7 +213,7 @@ def _tries() -> list[Limit]:
 
 
 def rate(limit: tuple[int, int]) -> str:
-    """In words: 10 in 15 minutes."""
+    """Return the rate as text: 10 in 15 minutes."""
     times, seconds = limit
     return _("%(times)s in %(span)s") % {
         "times": count(times),
@@ -218,7 +230,7 @@ def count(number: int) -> str:
 
 
 def span(length: timedelta) -> str:
-    """In words, in the largest unit that it is a whole number of: 90 minutes, 30 days."""
+    """Return the time as text, in the largest unit without a fraction: 90 minutes, 30 days."""
     seconds = int(length.total_seconds())
     if seconds % (365 * 86_400) == 0:
         years = seconds // (365 * 86_400)
@@ -236,14 +248,14 @@ def span(length: timedelta) -> str:
 
 
 def markdown() -> str:
-    """All of it, for the docs."""
+    """Return all limits as Markdown."""
     lines = [
         "# Limits",
         "",
-        "What is over a limit is refused with a problem document that says which; nothing of it is "
-        "kept. A variable of",
-        "the environment (or of `.env`) sets another limit. This page is written from the settings "
-        "by `make schema`.",
+        "Requests over a limit are rejected with a problem document that names the limit; nothing "
+        "is stored. An environment",
+        "variable (or a line in `.env`) changes a limit. `make schema` writes this page from the "
+        "settings.",
     ]
     for title, limits in groups():
         lines += ["", f"## {title}", "", "| | at most | variable |", "|---|---|---|"]

@@ -21,5 +21,5 @@ from telemetry_site.operations.checks import refuse_unsafe_start  # noqa: E402
 from telemetry_site.server.application import Application  # noqa: E402
 
 refuse_unsafe_start()
-counter.share(settings.METRICS_DIR)
+counter.persist_to(settings.METRICS_DIR)
 application = Application()

@@ -1,4 +1,4 @@
-"""`/.well-known/security.txt` (RFC 9116): whom to tell of a weakness of this installation."""
+"""`/.well-known/security.txt` (RFC 9116): the contact for vulnerability reports."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ VALID_FOR = timedelta(days=180)
 
 @require_safe
 def security_txt(request: HttpRequest) -> HttpResponse:
-    """SECURITY_CONTACT in the form that finders look for; 404 where nobody is to be told."""
+    """Return SECURITY_CONTACT in the standard format; 404 if it is not set."""
     if not settings.SECURITY_CONTACT:
         raise Http404
     day = (timezone.now() + VALID_FOR).replace(hour=0, minute=0, second=0, microsecond=0)

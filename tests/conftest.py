@@ -1,4 +1,4 @@
-"""The cast: an owner with a device, a stranger, a member of staff, and how each of them speaks."""
+"""Common fixtures: an owner with a device, a stranger, a staff user, and a client of each."""
 
 import json
 from collections.abc import Iterator
@@ -29,30 +29,30 @@ from tests.factories import (
     user_token,
 )
 from tests.mail import Inbox, mail_server
-from tests.telemetry.rolling import set_rolled_until
+from tests.telemetry.rollup_state import set_rollup_watermark
 
 hypothesis_settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True)
 hypothesis_settings.load_profile("suite")
 
 
 class Api:
-    """Speaks JSON to the API as whoever the token belongs to; without one, as nobody."""
+    """A JSON client of the API, authenticated by the token, or anonymous without one."""
 
     def __init__(self, token: str = "") -> None:
         self.client = Client(headers={"Authorization": f"Bearer {token}"} if token else {})
 
     def get(self, path: str, query: Any = None, **headers: str) -> HttpResponse:
-        """`query` is a dict or a list of pairs."""
+        """Send a GET request; `query` is a dict or a list of pairs."""
         return self.client.get(path, query_params=query, headers=headers)
 
-    def post(self, path: str, body: Any = None, **how: Any) -> HttpResponse:
-        return self.send("POST", path, body, **how)
+    def post(self, path: str, body: Any = None, **kwargs: Any) -> HttpResponse:
+        return self.send("POST", path, body, **kwargs)
 
-    def patch(self, path: str, body: Any = None, **how: Any) -> HttpResponse:
-        return self.send("PATCH", path, body, **how)
+    def patch(self, path: str, body: Any = None, **kwargs: Any) -> HttpResponse:
+        return self.send("PATCH", path, body, **kwargs)
 
-    def delete(self, path: str, body: Any = None, **how: Any) -> HttpResponse:
-        return self.send("DELETE", path, body, **how)
+    def delete(self, path: str, body: Any = None, **kwargs: Any) -> HttpResponse:
+        return self.send("DELETE", path, body, **kwargs)
 
     def send(
         self,
@@ -63,7 +63,7 @@ class Api:
         content_type: str = "application/json",
         headers: dict[str, str] | None = None,
     ) -> HttpResponse:
-        """Bytes are sent as they are, anything else as JSON, None as no body at all."""
+        """Send bytes unchanged, any other body as JSON, and None as an empty body."""
         if not isinstance(body, bytes):
             body = b"" if body is None else json.dumps(body).encode()
         return self.client.generic(method, path, body, content_type, headers=headers)
@@ -71,7 +71,7 @@ class Api:
 
 @pytest.fixture(scope="session", autouse=True)
 def _settings_for_tests() -> Iterator[None]:
-    """Nothing to collect before pages can be made, and passwords that are cheap to hash."""
+    """Render pages without collectstatic, and hash passwords with cheap parameters."""
     Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     with override_settings(
         PASSWORD_HASHERS=["tests.hashers.CheapHasher"],
@@ -84,66 +84,62 @@ def _settings_for_tests() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _measured_where_that_tells_something(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Where the same is done again and again, or by other processes, coverage takes as much time
-    as all the rest, and tells little.
+def _coverage_off_if_unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Switch coverage off in modules that repeat the same code or test other processes: it doubles
+    their time and adds no information.
     """
     unmeasured = any(map(request.node.get_closest_marker, ("unmeasured", "browser")))
-    measuring = Coverage.current() if unmeasured else None
-    if measuring:
-        measuring.stop()
+    coverage = Coverage.current() if unmeasured else None
+    if coverage:
+        coverage.stop()
     yield
-    if measuring:
-        measuring.start()
+    if coverage:
+        coverage.start()
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """The months most readings of the tests fall into, as a worker would have made them, which
-    has rolled up everything before NOW.
-    """
+    """Create the partitions that most tests use, and mark all hours before NOW as rolled up."""
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
-            # Django's flush of the database after a test truncates the audit trail, too.
+            # After a transactional test Django truncates all tables, the audit trail too.
             name = connection.ops.quote_name(connection.settings_dict["NAME"])
             cursor.execute(f"ALTER DATABASE {name} SET audit.truncating = 'on'")
             cursor.execute("SET audit.truncating = 'on'")
-        set_rolled_until(NOW)
+        set_rollup_watermark(NOW)
         partitions.ensure_ahead(NOW)
         partitions.ensure_ahead(timezone.now())
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_another_test(
+def _reset_after_transactional_test(
     request: pytest.FixtureRequest, django_db_blocker: Any
 ) -> Iterator[None]:
-    """What a test has committed is gone after it, where Django's own flush does not look: the jobs
-    for the worker, and how far it has rolled up.
-    """
+    """After a transactional test, reset what Django's flush does not: jobs and rollup watermark."""
     yield
     marker = request.node.get_closest_marker("django_db")
     if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
         with django_db_blocker.unblock():
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM procrastinate_jobs")
-            set_rolled_until(NOW)
+            set_rollup_watermark(NOW)
 
 
 @pytest.fixture(autouse=True)
-def _rules_of_no_other_test() -> None:
-    """The rules of retention that a process holds outlive a test; the rows are rolled back."""
+def _no_cached_retention_rules() -> None:
+    """Clear the cached retention rules: the rollback of a test does not."""
     retention.cache_rules(retention.RuleSet([]))
 
 
 @pytest.fixture
-def commits_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for a commit happens, though the transaction of the test will never see one."""
+def immediate_on_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on_commit callbacks immediately, because the transaction of a test is never committed."""
     monkeypatch.setattr(transaction, "on_commit", lambda work: work())
 
 
 @pytest.fixture
 def inbox(db: None, settings: Any) -> Iterator[Inbox]:
-    """Where all mail goes: a real server."""
+    """A real SMTP server that receives all mail."""
     with mail_server() as inbox:
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", inbox.port
@@ -216,8 +212,8 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def close(answer: HttpResponseBase) -> None:
-    """Let go of the file or the export of an answer, but not of the test's own connection."""
+def close(response: HttpResponseBase) -> None:
+    """Close the response without closing the database connection of the test."""
     request_finished.disconnect(close_old_connections)
-    answer.close()
+    response.close()
     request_finished.connect(close_old_connections)

@@ -1,7 +1,7 @@
-"""Loaded by pytest before Django is (`-p tests.environment`): where the tests keep their database.
+"""Set DATA_DIR, the folder of the test database, before Django is loaded (`-p tests.environment`).
 
-Never the folder of a running site. DATABASE_URL, where it is set, names the server as it always
-does. What tests start as processes of their own inherits this.
+It is never the folder of a running site. DATABASE_URL still selects another server. Processes that
+tests start inherit DATA_DIR.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What tests are about: people, devices, tokens, readings, commands."""
+"""Factories of users, devices, tokens, readings and commands."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from telemetry.models import Telemetry
 
 PASSWORD = "correct horse battery staple"
 NOW = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)
-"""An instant like any other, in the middle of a month, before any clock that runs these tests."""
+"""A fixed time in the middle of a month and in the past."""
 
 
 @cache
@@ -36,7 +36,7 @@ def password_hash() -> str:
 
 
 class UserFactory(DjangoModelFactory[User]):
-    """A person who signs in with PASSWORD."""
+    """A user with the password PASSWORD and a verified e-mail."""
 
     class Meta:
         model = User
@@ -52,8 +52,8 @@ class StaffFactory(UserFactory):
     is_superuser = True
 
 
-def many_devices(user: User, number: int) -> None:
-    """Make this many devices of the user, and let the planner know of them."""
+def create_devices(user: User, number: int) -> None:
+    """Create this number of devices of the user, and update the planner's statistics."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -69,7 +69,7 @@ def many_devices(user: User, number: int) -> None:
 
 
 class DeviceFactory(DjangoModelFactory[Device]):
-    """A device that has never been heard of."""
+    """A device that was never seen."""
 
     class Meta:
         model = Device
@@ -88,7 +88,7 @@ class CommandTypeFactory(DjangoModelFactory[CommandType]):
 
 
 class CommandFactory(DjangoModelFactory[Command]):
-    """A command that waits, made a moment ago; give `created_at` for any other."""
+    """A pending command, created now by default."""
 
     class Meta:
         model = Command
@@ -103,14 +103,14 @@ class CommandFactory(DjangoModelFactory[Command]):
     )
 
 
-def send_to_many(*devices: Device, **asked: Any) -> CommandBatch:
-    """A batch of the first one's owner."""
+def issue_batch(*devices: Device, **asked: Any) -> CommandBatch:
+    """Issue a batch to these devices as the owner of the first one."""
     given = {"command_name": "reboot", "payload": {}, "now": timezone.now(), **asked}
-    return batches.issue(devices, issued_by=devices[0].user, **given)
+    return batches.create_batch(devices, issued_by=devices[0].user, **given)
 
 
 def user_token(user: User, *, now: datetime | None = None) -> str:
-    """The secret of a new API token of the user."""
+    """Return the plaintext of a new API token of the user."""
     return user_token_and_row(user, now=now)[1]
 
 
@@ -119,23 +119,23 @@ def user_token_and_row(user: User, *, now: datetime | None = None) -> tuple[Toke
     return token, secret.text
 
 
-def second_factor_of(user: User, *, now: datetime) -> pyotp.TOTP:
-    """Switch on a second factor of the user with the code of this instant; the authenticator."""
+def enable_mfa(user: User, *, now: datetime) -> pyotp.TOTP:
+    """Enable MFA of the user with the code of this time and return the authenticator."""
     seed = mfa.new_seed()
-    twin = mfa.build_totp(seed, user)
-    mfa.enable(user, seed=seed, code=twin.at(now), now=now)
-    return twin
+    totp = mfa.build_totp(seed, user)
+    mfa.enable(user, seed=seed, code=totp.at(now), now=now)
+    return totp
 
 
-def session_of(user: User) -> Session:
-    """A browser in which the user is signed in."""
+def create_session(user: User) -> Session:
+    """Sign the user in with a new client and return the session."""
     client = Client()
     client.force_login(user)
     return Session.objects.filter(user=user).latest("created_at")
 
 
 def device_token(device: Device) -> str:
-    """The secret of a new token of the device."""
+    """Return the plaintext of a new token of the device."""
     return device_token_and_row(device)[1]
 
 
@@ -150,15 +150,15 @@ def make_reading(
     recorded_at: datetime = NOW,
     telemetry_type: str = "environment",
     payload: dict[str, Any] | None = None,
-) -> validation.Reading:
-    """A reading that is not stored yet."""
+) -> validation.ParsedReading:
+    """Build a reading without storing it."""
     device_id = device if isinstance(device, UUID) else device.pk
     given = {"temperature": 21.5} if payload is None else payload
     return validation.build_reading(device_id, telemetry_type, given, recorded_at)
 
 
 def store_readings(device: Device, *, payloads: Iterable[dict[str, Any]], **given: Any) -> None:
-    """Store a reading of each payload, one second after the other from `recorded_at` on."""
+    """Store a reading for each payload, one per second from `recorded_at` on."""
     first = given.pop("recorded_at", NOW)
     storage.store(
         device,
@@ -173,7 +173,7 @@ def store_readings(device: Device, *, payloads: Iterable[dict[str, Any]], **give
 
 
 def store_reading(device: Device, **given: Any) -> Telemetry:
-    """Store one reading, as `make_reading` makes it, and return its row."""
+    """Store one reading built with `make_reading` and return its row."""
     reading = make_reading(device, **given)
     storage.store(device, [reading], now=timezone.now())
     return Telemetry.objects.get(device=device, recorded_at=reading.recorded_at, id=reading.id)
@@ -182,7 +182,7 @@ def store_reading(device: Device, **given: Any) -> Telemetry:
 def register_key(
     device: Device, name: str = "environment.temperature", *, recorded_at: datetime = NOW
 ) -> str:
-    """Register a key of the device, as ingest does for what it stores, and return its name."""
+    """Register a key of the device, as ingest does for each reading, and return its name."""
     kind, _, path = name.partition(".")
     keys.register_keys(device, [(kind, (path,), recorded_at)])
     return name

@@ -1,4 +1,4 @@
-"""The site's password hasher at a price that tests can pay."""
+"""The site's password hasher with cheap parameters, to keep the tests fast."""
 
 from accounts.passwords.hashers import Argon2idHasher
 

@@ -1,9 +1,9 @@
-"""A plugin (`-p tests.leaks`): no secret that the suite issues may be found where none belongs.
+"""A plugin (`-p tests.leaks`): fails a test that leaks a token in plain text.
 
-Every secret that `accounts.tokens.format.generate` hands out in this process is remembered. After
-each test, before what it did is rolled back, they are looked for in what the site's own log
-handlers have written, in the addresses that were asked for and redirected to, and in every column
-of every table. What the journeys' own processes do is not seen here.
+It records every token that `accounts.tokens.format.generate` returns in this process. After each
+test, before its rollback, it searches for them in the lines of the site's log handlers, in the
+requested URLs and redirect targets, and in every column of every table. It does not see the
+processes that the e2e tests start.
 """
 
 import logging
@@ -21,50 +21,50 @@ from accounts.tokens import format as token_format
 
 SHAPE = token_format.TOKEN_PATTERN.pattern
 HEX_SHAPE = r"7473[0-9a-f]{2}5f(?:[3-7][0-9a-f]){49}"
-"""The same in a column of bytes, as PostgreSQL shows it."""
+"""The same pattern for a bytea column, which PostgreSQL displays in hex."""
 LINKS = re.compile(
     rf"^(?:https?://[^/]+)?/(?:sign-in/link|verify-email|password-reset|join)/{SHAPE}"
 )
-"""Where a secret has to be in an address: the links that are mailed or printed, opened once."""
+"""URLs that must contain a token: mailed or printed links that are opened once."""
 
 
-class Watch:
-    """What has been issued, and what has been said since the last look."""
+class LeakDetector:
+    """The issued tokens, and the log lines and URLs since the last check."""
 
     def __init__(self) -> None:
         self.issued: set[str] = set()
-        self.unseen = False
+        self.issued_since_check = False
         self.logged: list[str] = []
-        self.addresses: list[str] = []
+        self.urls: list[str] = []
         self.blocker: DjangoDbBlocker | None = None
 
     def found(self, texts: Iterable[str]) -> Iterator[str]:
-        """The issued secrets that are in these texts."""
+        """Yield the issued tokens in these texts."""
         for text in texts:
             yield from self.issued.intersection(re.findall(SHAPE, text))
             plain = (bytes.fromhex(found).decode() for found in re.findall(HEX_SHAPE, text))
             yield from self.issued.intersection(plain)
 
-    def look(self, *, database: bool) -> list[str]:
-        """Where issued secrets are now that should not be, as sentences."""
-        said = [f"a log line has {one}" for one in self.found(self.logged)]
-        asked = [address for address in self.addresses if not LINKS.match(address)]
-        said += [f"an address has {one}" for one in self.found(asked)]
-        if database and self.unseen:
-            said += [
+    def find_leaks(self, *, database: bool) -> list[str]:
+        """Return a sentence for each leaked token, and start a new record."""
+        leaks = [f"a log line has {one}" for one in self.found(self.logged)]
+        other_urls = [url for url in self.urls if not LINKS.match(url)]
+        leaks += [f"a URL has {one}" for one in self.found(other_urls)]
+        if database and self.issued_since_check:
+            leaks += [
                 f"the table {table} has {one}"
                 for table, row in suspicious_rows()
                 for one in self.found([row])
             ]
-        self.logged, self.addresses, self.unseen = [], [], False
-        return said
+        self.logged, self.urls, self.issued_since_check = [], [], False
+        return leaks
 
 
-watch = Watch()
+detector = LeakDetector()
 
 
 def suspicious_rows() -> Iterator[tuple[str, str]]:
-    """Every row of every table in which there is something of a secret's shape, as text."""
+    """Yield the table and the text of each row that contains text in the shape of a token."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -85,29 +85,29 @@ def suspicious_rows() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _watched(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Remember secrets, log lines and addresses for as long as the session lasts."""
-    watch.blocker = django_db_blocker
+def _recording(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Record tokens, log lines and URLs during the whole test session."""
+    detector.blocker = django_db_blocker
     make, request, write = token_format.generate, Client.request, logging.Handler.format
-    ours = set(settings.LOGGING["handlers"])
+    site_handlers = set(settings.LOGGING["handlers"])
 
     def make_and_remember(prefix: str) -> token_format.PlaintextToken:
         secret = make(prefix)
-        watch.issued.add(secret.text)
-        watch.unseen = True
+        detector.issued.add(secret.text)
+        detector.issued_since_check = True
         return secret
 
     def request_and_remember(client: Client, **environ: Any) -> Any:
-        watch.addresses.append(f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}")
+        detector.urls.append(f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}")
         response = request(client, **environ)
-        watch.addresses.append(response.get("Location", ""))
+        detector.urls.append(response.get("Location", ""))
         return response
 
     def write_and_remember(handler: logging.Handler, record: logging.LogRecord) -> str:
         line = write(handler, record)
-        # Those of pytest see records that no filter of ours has seen.
-        if handler.name in ours:
-            watch.logged.append(line)
+        # Skip pytest's handlers: they get records before the site's filters have masked tokens.
+        if handler.name in site_handlers:
+            detector.logged.append(line)
         return line
 
     with pytest.MonkeyPatch.context() as patch:
@@ -122,10 +122,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     result = yield
     uses_database = "_django_db_helper" in getattr(item, "fixturenames", ())
     uses_database = uses_database and not connection.needs_rollback
-    if watch.blocker is None:
+    if detector.blocker is None:
         return result
-    with watch.blocker.unblock():
-        leaks = watch.look(database=uses_database)
+    with detector.blocker.unblock():
+        leaks = detector.find_leaks(database=uses_database)
     if leaks:
         pytest.fail("\n".join(leaks), pytrace=False)
     return result

@@ -1,4 +1,4 @@
-"""A real mail server, and what the worker would send to it."""
+"""A real SMTP server, and the mail jobs of the worker."""
 
 import re
 import socket
@@ -15,17 +15,17 @@ LINK = re.compile(r"^https?://\S+$", re.MULTILINE)
 
 
 class Inbox:
-    """Keeps what it is given; while it `refuses`, it takes nothing, like a server in trouble."""
+    """Stores received mails; rejects them with a temporary error while `rejects` is true."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.arrived = Condition()
-        self.refuses = False
+        self.rejects = False
         self.port = 0
         self.done = 0
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        if self.refuses:
+        if self.rejects:
             return "451 Not now"
         with self.arrived:
             self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
@@ -33,22 +33,22 @@ class Inbox:
         return "250 OK"
 
     def to(self, address: str) -> list[EmailMessage]:
-        """The mails to this address, oldest first."""
+        """Return the mails to this e-mail address, with the oldest first."""
         return [mail for mail in self.mails if mail["To"] == address]
 
-    def wait_for(self, address: str, subject: str, *, patience: float) -> EmailMessage:
-        """The newest mail of this subject to this address; wait for one that a worker sends."""
+    def wait_for(self, address: str, subject: str, *, timeout: float) -> EmailMessage:
+        """Wait for a mail with this subject to this e-mail address and return the newest."""
 
         def found() -> list[EmailMessage]:
             return [mail for mail in self.to(address) if mail["Subject"] == subject]
 
         with self.arrived:
-            assert self.arrived.wait_for(found, patience), [mail["Subject"] for mail in self.mails]
+            assert self.arrived.wait_for(found, timeout), [mail["Subject"] for mail in self.mails]
             return found()[-1]
 
     def deliver(self) -> int:
-        """Do what the worker does with the mails asked for since the last time; how many jobs."""
-        # Not above: the harness of resilience has no settings of Django.
+        """Run the mail jobs since the last call, as the worker does; return their number."""
+        # Not at the top: the resilience tests import this module without Django settings.
         from procrastinate.contrib.django.models import ProcrastinateJob
 
         from accounts import tasks
@@ -64,7 +64,7 @@ class Inbox:
 
 @contextmanager
 def mail_server() -> Iterator[Inbox]:
-    """An SMTP server on a port of its own, until the end."""
+    """Run an SMTP server on its own port inside the context."""
     inbox = Inbox()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -78,26 +78,26 @@ def mail_server() -> Iterator[Inbox]:
 
 
 def text_of(mail: EmailMessage) -> str:
-    """The part for those who read text."""
+    """Return the text part."""
     part = mail.get_body(("plain",))
     assert part is not None
     return str(part.get_content()).replace("\r\n", "\n")
 
 
 def html_of(mail: EmailMessage) -> str:
-    """The part for those who read HTML."""
+    """Return the HTML part."""
     part = mail.get_body(("html",))
     assert part is not None
     return str(part.get_content()).replace("\r\n", "\n")
 
 
 def link_of(mail: EmailMessage) -> str:
-    """Where its button leads to."""
+    """Return the URL of the link in the mail."""
     found = LINK.search(text_of(mail))
     assert found, text_of(mail)
     return found[0]
 
 
 def secret_of(mail: EmailMessage) -> str:
-    """The secret at the end of its link."""
+    """Return the token at the end of the link."""
     return link_of(mail).rsplit("/", 1)[1]

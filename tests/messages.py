@@ -1,7 +1,7 @@
-"""What people read, in every language: `make messages` finds it in the sources, brings each
-`locale/…/django.po` up to date (translations are kept) and compiles it.
+"""Update the catalogues: `make messages` extracts the texts of the sources, merges them into each
+`locale/…/django.po` (translations are kept) and compiles it.
 
-Needs no GNU gettext: Babel reads Python, and Django turns templates into something like it.
+Needs no GNU gettext: Babel parses Python, and Django converts templates to Python-like text.
 """
 
 import sys
@@ -25,27 +25,27 @@ KEYWORDS = {
     "_noop": None,
     "ngettext_lazy": (1, 2),
 }
-"""What marks a text in the sources, and which of its arguments are texts."""
+"""The functions that mark a text, and the positions of their text arguments."""
 
 
 def files() -> list[Path]:
-    """Every catalogue there is."""
+    """Return the paths of all catalogues."""
     return sorted(ROOT.glob("locale/*/LC_MESSAGES/django.po"))
 
 
 def sources() -> Iterator[tuple[Path, str]]:
-    """Each file that says something, as Python."""
+    """Yield each source file with its content as Python."""
     for app in APPS:
         for path in sorted(ROOT.glob(f"{app}/**/*.py")):
             yield path, path.read_text()
     for suffix in ("html", "txt"):
         for path in sorted(ROOT.glob(f"templates/**/*.{suffix}")):
-            # In brackets, or the reader would make something of how it is indented.
+            # In parentheses, so that the tokenizer ignores the indentation.
             yield path, f"(\n{templatize(path.read_text(), origin=str(path))}\n)"
 
 
 def used() -> Catalog:
-    """All that the sources say."""
+    """Return a catalogue of all texts in the sources."""
     catalogue = Catalog(fuzzy=False)
     for path, text in sources():
         try:
@@ -63,19 +63,19 @@ def read(path: Path) -> Catalog:
 
 
 def strings(message: Message) -> tuple[str, ...]:
-    """The translation, or that of each plural form; empty where there is none yet."""
+    """Return the translation, or one for each plural form; empty if there is none yet."""
     return message.string if isinstance(message.string, tuple) else (message.string,)
 
 
 def written(catalogue: Catalog) -> bytes:
-    """As a .po, without what is no longer used, in an order that does not change by itself."""
+    """Return the catalogue as .po: without unused texts, sorted by file."""
     out = BytesIO()
     write_po(out, catalogue, sort_by_file=True, include_lineno=False, ignore_obsolete=True)
     return out.getvalue()
 
 
 def compiled(catalogue: Catalog) -> bytes:
-    """As a .mo."""
+    """Return the catalogue as .mo."""
     out = BytesIO()
     write_mo(out, catalogue)
     return out.getvalue()
@@ -85,14 +85,17 @@ def main() -> None:
     template = used()
     for path in files():
         catalogue = read(path)
-        # Or a file would differ after every run.
+        # Without this the file would change with every run.
         template.creation_date = catalogue.creation_date
         catalogue.update(template, no_fuzzy_matching=True)
         path.write_bytes(written(catalogue))
+        # The writer sorts the locations, and a second pass sorts the messages by them.
+        catalogue = read(path)
+        path.write_bytes(written(catalogue))
         path.with_suffix(".mo").write_bytes(compiled(catalogue))
         missing = sum(not all(strings(message)) for message in catalogue if message.id)
-        told = f"{path.relative_to(ROOT)}: {len(catalogue)} texts, {missing} to be translated\n"
-        sys.stdout.write(told)
+        summary = f"{path.relative_to(ROOT)}: {len(catalogue)} texts, {missing} to be translated\n"
+        sys.stdout.write(summary)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,14 @@ def templates() -> list[tuple[re.Pattern[str], str]]:
 def validator(path: str, method: str, status: str, media_type: str) -> Draft202012Validator | None:
     """Return the validator of a response; None if the document has none."""
     responses = document()["paths"][path].get(method, {}).get("responses", {})
-    name = status if status in responses else "default"
-    if media_type not in responses.get(name, {}).get("content", {}):
+    names = [
+        name
+        for name in (status, "default")
+        if media_type in responses.get(name, {}).get("content", {})
+    ]
+    if not names:
         return None
-    steps = ("paths", path, method, "responses", name, "content", media_type, "schema")
+    steps = ("paths", path, method, "responses", names[0], "content", media_type, "schema")
     pointer = "/".join(step.replace("~", "~0").replace("/", "~1") for step in steps)
     return Draft202012Validator({"$ref": f"{URI}#/{pointer}"}, registry=registry())
 

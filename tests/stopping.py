@@ -1,10 +1,10 @@
-"""A job that is told to stop, without a process."""
+"""Stop conditions for jobs that run without a worker process."""
 
 from collections.abc import Callable
 from itertools import count
 
 
-def after(calls: int) -> Callable[[], bool]:
-    """A `should_stop` that is false so many times, and true from then on."""
-    asked = count(1)
-    return lambda: next(asked) > calls
+def stop_after(calls: int) -> Callable[[], bool]:
+    """Return a `should_stop` that is false for this number of calls and true afterwards."""
+    numbers = count(1)
+    return lambda: next(numbers) > calls

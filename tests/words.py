@@ -1,7 +1,7 @@
-"""Finds words that do not belong in code, pages, catalogues and documents: `python -m tests.words`.
+"""Find forbidden words in code, pages, catalogues and documents: `python -m tests.words`.
 
-They say less than the field's terms: "somebody" is a user or a client, "is told" is a response, a
-notification or a message.
+A standard term says more: "somebody" is a user or a client, "is told" is a response, a notification
+or a message.
 """
 
 import re
@@ -15,22 +15,22 @@ WORDS = (
 )
 PATTERN = re.compile(r"\b(" + "|".join(WORDS).replace(" ", r"\s+") + r")\b", re.I)
 NOT_READ = re.compile(r"^(static/vendor/|benchmarks/results/|tests/words\.py|.*\.(mo|png|xz|ico)$)")
-EXCEPT: tuple[str, ...] = ()
-"""Files with a word that is meant, such as a text that a test sends."""
+EXCEPTIONS: tuple[str, ...] = ()
+"""Files that need such a word, for example in a text that a test sends."""
 
 
 def main() -> int:
-    """Print each place; 1 if there is one."""
+    """Print each occurrence; return 1 if there is one, else 0."""
     files = subprocess.check_output(["git", "ls-files"], text=True).split()
     found = 0
     for file in files:
-        if NOT_READ.match(file) or file in EXCEPT:
+        if NOT_READ.match(file) or file in EXCEPTIONS:
             continue
-        with open(file, encoding="utf-8", errors="ignore") as opened:
-            text = opened.read()
+        with open(file, encoding="utf-8", errors="ignore") as stream:
+            text = stream.read()
         for match in PATTERN.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            print(f"{file}:{line}: {' '.join(match[0].split())}")  # noqa: T201 - what it is for
+            print(f"{file}:{line}: {' '.join(match[0].split())}")  # noqa: T201 - the output of this script
             found += 1
     return 1 if found else 0
 

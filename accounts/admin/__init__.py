@@ -1,4 +1,4 @@
-"""People, their tokens, groups and the audit trail, for staff."""
+"""The admin classes of users, tokens, groups, registrations and the audit trail."""
 
 from accounts.audit.admin import AuditEventAdmin
 from accounts.registration.admin import RegistrationAdmin

@@ -1,4 +1,4 @@
-"""Everybody's audit trail, for staff."""
+"""The audit trail of all users, in the admin."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from common.admin.keyset_pagination import KeysetAdmin
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """The actions that there may be, without asking the table which there are."""
+    """Filter by action. The choices come from ACTION_LABELS, which avoids a scan of the table."""
 
     title = _("action")
     parameter_name = "action"
@@ -24,48 +24,56 @@ class ActionFilter(admin.SimpleListFilter):
         return list(ACTION_LABELS.items())
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.about(self.value()) if self.value() else queryset
+        return queryset.in_category(self.value()) if self.value() else queryset
 
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin[AuditEvent], KeysetAdmin[AuditEvent]):
-    """Everybody's audit trail: all staff see it, and nobody can change it."""
+    """The audit trail of all users. All staff can read it; it cannot be changed."""
 
-    list_display = ("created_at", "label", "actor_name", "by", "address", "target_name", "owner")
+    list_display = (
+        "created_at",
+        "action_label",
+        "actor_name",
+        "auth_method",
+        "address",
+        "target_name",
+        "owner",
+    )
     list_filter = (ActionFilter, "means")
-    linked_by = ("target_id",)
+    extra_lookups = ("target_id",)
     list_select_related = ("owner",)
     search_fields = ("actor_name", "target_name", "target_id", "address")
-    search_help_text = _("Who, what, an id, or an address")
+    search_help_text = _("Search user, object, id or IP address")
     fields = readonly_fields = (
         "created_at",
-        "label",
+        "action_label",
         "action",
         "actor_name",
-        "by",
+        "auth_method",
         "address",
         "target_kind",
         "target_id",
         "target_name",
         "owner",
-        "told_before",
-        "told_after",
+        "before_json",
+        "after_json",
     )
 
     @admin.display(description=_("action"))
-    def label(self, event: AuditEvent) -> str:
-        return event.label
+    def action_label(self, event: AuditEvent) -> str:
+        return event.action_label
 
-    @admin.display(description=_("by"))
-    def by(self, event: AuditEvent) -> str:
+    @admin.display(description=_("source"))
+    def auth_method(self, event: AuditEvent) -> str:
         return f"{event.get_means_display()} {event.means_name}".strip()
 
     @admin.display(description=_("before"))
-    def told_before(self, event: AuditEvent) -> str:
+    def before_json(self, event: AuditEvent) -> str:
         return _pretty(event.before)
 
     @admin.display(description=_("after"))
-    def told_after(self, event: AuditEvent) -> str:
+    def after_json(self, event: AuditEvent) -> str:
         return _pretty(event.after)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,4 +1,4 @@
-"""What staff change goes into the audit trail, and not into the admin's own log beside it."""
+"""Base classes that record changes by staff in the audit trail instead of Django's admin log."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from common.admin.base import BaseModelAdmin, M
 
 
 class AuditedAdmin(BaseModelAdmin[M]):
-    """Tables whose every write goes through a domain function, which records it."""
+    """For tables that are written by service functions only; the service functions record."""
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
         pass
@@ -27,35 +27,35 @@ class AuditedAdmin(BaseModelAdmin[M]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
-        """The part of the trail that is about this row."""
+        """Redirect to the audit events of this row."""
         trail = reverse("admin:accounts_auditevent_changelist")
         return redirect(f"{trail}?target_id={object_id}")
 
 
 class AutoAuditedAdmin(AuditedAdmin[M]):
-    """Tables that the admin alone writes: recorded here, in the transaction that writes them.
+    """For tables that only the admin writes. Record each write in its transaction.
 
-    The actions are `<subject>.created`, `.changed` and `.deleted`.
+    The actions are `<audit_category>.created`, `.changed` and `.deleted`.
     """
 
-    subject: str
+    audit_category: str
 
     def save_model(self, request: HttpRequest, obj: M, form: Any, change: bool) -> None:
-        # The object has the new values already, and the database still the old ones.
-        form.told_before = (
+        # `obj` already has the new values; the row still has the old ones.
+        form.audit_before = (
             _audit_snapshot(type(obj)._default_manager.get(pk=obj.pk)) if change else None
         )
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        action = f"{self.subject}.changed" if change else f"{self.subject}.created"
-        told = _audit_snapshot(form.instance)
-        audit.record(action, target=form.instance, before=form.told_before, after=told)
+        action = f"{self.audit_category}.changed" if change else f"{self.audit_category}.created"
+        after = _audit_snapshot(form.instance)
+        audit.record(action, target=form.instance, before=form.audit_before, after=after)
 
     def delete_model(self, request: HttpRequest, obj: M) -> None:
         with transaction.atomic():
-            audit.record(f"{self.subject}.deleted", target=obj, before=_audit_snapshot(obj))
+            audit.record(f"{self.audit_category}.deleted", target=obj, before=_audit_snapshot(obj))
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> None:
@@ -64,15 +64,13 @@ class AutoAuditedAdmin(AuditedAdmin[M]):
 
 
 def _audit_snapshot(obj: Model) -> dict[str, Any]:
-    """The values of a row that can be edited, as JSON can hold them; of others what they are
-    called.
-    """
+    """Return the editable values of a row for JSON. A related row is given by its name."""
     fields = [field for field in obj._meta.fields if field.editable and not field.primary_key]
-    told = {field.name: getattr(obj, field.name) for field in fields}
+    values = {field.name: getattr(obj, field.name) for field in fields}
     for field in obj._meta.many_to_many:
-        told[field.name] = sorted(map(str, getattr(obj, field.name).all()))
+        values[field.name] = sorted(map(str, getattr(obj, field.name).all()))
     return {
         name: str(value) if isinstance(value, Model) else value
-        for name, value in told.items()
+        for name, value in values.items()
         if not audit.SENSITIVE_KEYS.search(name)
     }

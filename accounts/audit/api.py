@@ -1,4 +1,4 @@
-"""A user's own audit trail, over the API."""
+"""API of a user's own audit trail."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from common.api.serializers import StrictQuerySerializer
 ACTION = r"^[a-z_]{1,32}(\.[a-z_]{1,32})?"
 
 
-class AuditQuery(StrictQuerySerializer):
+class AuditQuerySerializer(StrictQuerySerializer):
     action = serializers.RegexField(rf"{ACTION}\Z", required=False)
     limit = serializers.CharField(required=False)
     cursor = serializers.CharField(required=False)
 
 
-class AuditAnswer(serializers.ModelSerializer[AuditEvent]):
-    address = serializers.CharField(source="shown_address", allow_null=True)
+class AuditEventSerializer(serializers.ModelSerializer[AuditEvent]):
+    address = serializers.CharField(source="ip_address_for_owner", allow_null=True)
     before = serializers.DictField(allow_null=True)
     after = serializers.DictField(allow_null=True)
 
@@ -43,14 +43,14 @@ class AuditAnswer(serializers.ModelSerializer[AuditEvent]):
         )
 
 
-class AuditTrail(GenericAPIView[AuditEvent]):
-    """What happened to the user's account and devices, newest first."""
+class AuditEventListView(GenericAPIView[AuditEvent]):
+    """Audit events of the user's account and devices, newest first."""
 
-    serializer_class = AuditAnswer
+    serializer_class = AuditEventSerializer
 
     def get_queryset(self) -> AuditEventQuerySet:
         user: Any = self.request.user
-        return AuditEvent.objects.of(user) if user.pk else AuditEvent.objects.none()
+        return AuditEvent.objects.for_owner(user) if user.pk else AuditEvent.objects.none()
 
     @extend_schema(
         operation_id="audit_list",
@@ -58,15 +58,15 @@ class AuditTrail(GenericAPIView[AuditEvent]):
             OpenApiParameter(
                 "action",
                 {"type": "string", "pattern": f"{ACTION}$"},
-                description="One, or the word before its dot: `token`.",
+                description="An action (`token.issued`), or all actions of a category (`token`).",
             ),
         ],
     )
     def get(self, request: Request) -> Response:
-        query = AuditQuery(data=request.query_params.dict())
+        query = AuditQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         events = self.get_queryset()
         if action := query.validated_data.get("action"):
-            events = events.about(action)
+            events = events.in_category(action)
         page = self.paginate_queryset(events)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

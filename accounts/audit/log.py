@@ -1,7 +1,8 @@
-"""The audit trail: who did what, by what, from where. Append-only; the only writer of its table.
+"""The audit trail: actor, action, authentication method, IP address. The only writer of its table.
 
-A door says who acts (`acting`, `act_by`), a domain function what is done (`record`), within the
-transaction that does it. A trigger refuses every UPDATE, and every DELETE but those made here.
+Middleware and authentication classes set the actor (`audit_context`, `set_actor`). Service
+functions record each action (`record`) in the transaction of the change. The table is append-only:
+a trigger rejects every UPDATE, and every DELETE except those of this module.
 """
 
 import json
@@ -31,48 +32,60 @@ Means = AuditEvent.Means
 SENSITIVE_KEYS = re.compile(
     r"pass(word|wd|phrase)|secret|token|hash|psk|api_?key|private_?key", re.I
 )
-"""Names of values that are in no trail."""
-LONGEST_VALUE = 1000
-"""Bytes of JSON of a value that is written down as it is."""
+"""Names of values that are never recorded."""
+MAX_VALUE_BYTES = 1000
+"""Of a value with longer JSON, only the size and a digest are recorded."""
 FAILED_LOGIN_RETENTION = timedelta(days=90)
 
 
 class Actor(NamedTuple):
-    """Who acts just now, by what, from where."""
+    """The user who acts, the authentication method with its credential, and the IP address."""
 
     user: Callable[[], Any]
-    means: AuditEvent.Means
-    means_id: str = ""
-    means_name: str = ""
-    address: str | None = None
+    auth_method: AuditEvent.Means
+    credential_id: str = ""
+    credential_name: str = ""
+    ip_address: str | None = None
 
 
-_acting: ContextVar[Actor | None] = ContextVar("acting", default=None)
+_actor: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 
 @contextmanager
 def audit_context(
-    user: Callable[[], Any], *, means: AuditEvent.Means, name: str = "", address: str | None = None
+    user: Callable[[], Any],
+    *,
+    auth_method: AuditEvent.Means,
+    name: str = "",
+    ip_address: str | None = None,
 ) -> Iterator[None]:
-    """Whoever `user` returns acts in here. It is asked when something is recorded, not before."""
-    before = _acting.set(Actor(user, means, means_name=name, address=address))
+    """Set the actor for the enclosed block. `user` is called only when an action is recorded."""
+    token = _actor.set(Actor(user, auth_method, credential_name=name, ip_address=ip_address))
     try:
         yield
     finally:
-        _acting.reset(before)
+        _actor.reset(token)
 
 
-def set_actor(means: AuditEvent.Means, *, user: User | None, id: object, name: str) -> None:
-    """From here on, to the end of what `acting` encloses, it is this that acts; where nothing is
-    enclosed, nobody would ever stop to.
+def set_actor(auth_method: AuditEvent.Means, *, user: User | None, id: object, name: str) -> None:
+    """Set the actor for the rest of the enclosing `audit_context`.
+
+    Outside one it does nothing, because the actor would never be reset.
     """
-    if who := _acting.get():
-        _acting.set(who._replace(user=lambda: user, means=means, means_id=str(id), means_name=name))
+    if actor := _actor.get():
+        _actor.set(
+            actor._replace(
+                user=lambda: user,
+                auth_method=auth_method,
+                credential_id=str(id),
+                credential_name=name,
+            )
+        )
 
 
-def acting_address() -> str | None:
-    """Return the network address of whoever acts just now."""
-    return _current_actor().address
+def current_ip_address() -> str | None:
+    """Return the IP address of the current actor."""
+    return _current_actor().ip_address
 
 
 def record(
@@ -81,48 +94,50 @@ def record(
     target: Model | None = None,
     name: str = "",
     owner: User | None = None,
-    by: User | None = None,
+    actor: User | None = None,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Write down that `action` happened to `target`, or to what is only known by `name`.
+    """Record that `action` happened to `target`, or to an object of which only `name` is known.
 
-    It stands in the trail of `owner`, by default whoever the target belongs to; what belongs to
-    nobody only staff see. `by` is given where whoever acts has only just proved who they are. Of
-    `before` and `after` what differs is kept, without secrets; where both are given and nothing
-    differs, nothing happened.
+    The event belongs to the trail of `owner`, by default the owner of the target. An event without
+    an owner is visible to staff only. Pass `actor` if the user was authenticated in this request.
+    Of `before` and `after`, only the values that differ are stored, without secrets. If both are
+    given and nothing differs, no event is stored.
     """
-    assert action in ACTION_LABELS, action  # noqa: S101 - a mistake in the code, whatever the request
+    assert action in ACTION_LABELS, action  # noqa: S101 - only a bug in the code can fail this
     if before is not None and after is not None:
         before, after = _diff(before, after)
         if not before and not after:
             return
-    who = _current_actor()
-    actor = by or who.user()
-    actor = actor if isinstance(actor, User) or getattr(actor, "is_authenticated", False) else None
-    signed_in = actor or who.means != Means.SESSION
+    current = _current_actor()
+    user = actor or current.user()
+    user = user if isinstance(user, User) or getattr(user, "is_authenticated", False) else None
+    signed_in = user or current.auth_method != Means.SESSION
     AuditEvent.objects.create(
         created_at=now or timezone.now(),
         action=action,
         owner_id=owner.pk if owner else _owner_of(target),
-        actor_id=actor.pk if actor else None,
-        actor_name=actor.get_username() if actor else "",
-        means=who.means if signed_in else Means.NOTHING,
-        means_id=who.means_id,
-        means_name=who.means_name[:128],
-        address=who.address,
+        actor_id=user.pk if user else None,
+        actor_name=user.get_username() if user else "",
+        means=current.auth_method if signed_in else Means.ANONYMOUS,
+        means_id=current.credential_id,
+        means_name=current.credential_name[:128],
+        address=current.ip_address,
         target_kind=target._meta.model_name or "" if target else "",
         target_id=str(target.pk) if target else "",
         target_name=token_format.mask_tokens(name or (str(target) if target else ""))[:254],
-        before=_kept(before),
-        after=_kept(after),
+        before=_loggable(before),
+        after=_loggable(after),
     )
 
 
 def loggable_username(name: str) -> str:
-    """Return what the trail keeps of a name that no account has, which may be a password: its
-    first two letters, and a digest by which repeated tries can be told.
+    """Return the form in which a username without an account is recorded: two letters and a digest.
+
+    The text may be a password that was typed into the wrong field. The digest shows repeated
+    attempts with the same text.
     """
     text, key = fold(name), settings.SECRET_KEY.encode()[:64]
     digest = blake2b(text.encode("utf-8", "replace"), digest_size=4, key=key, person=b"audit")
@@ -130,9 +145,9 @@ def loggable_username(name: str) -> str:
 
 
 def delete_for_user(user: User) -> None:
-    """Remove the trail of somebody who has left, and what was tried in their name before they came.
+    """Delete the trail of a deleted user, and earlier failed attempts with their name or e-mail.
 
-    What they did to others stays in the others' trails, with their name.
+    Events in the trails of other users stay, with the deleted user's name as actor.
     """
     names = Q(target_name__iexact=user.username) | Q(target_name__iexact=user.email)
     names |= Q(target_name__in=[loggable_username(user.username), loggable_username(user.email)])
@@ -140,30 +155,31 @@ def delete_for_user(user: User) -> None:
 
 
 def delete_expired(*, now: datetime) -> int:
-    """Remove what is over its age, and count it: AUDIT_DAYS, and 90 for sign-ins that failed."""
+    """Delete expired events: after AUDIT_DAYS, failed sign-ins after 90 days. Return the number."""
     old = Q(created_at__lt=now - timedelta(days=settings.AUDIT_DAYS))
     failed = Q(action="sign_in.failed", created_at__lt=now - FAILED_LOGIN_RETENTION)
     return _delete(old | failed)
 
 
-def _delete(which: Q) -> int:
+def _delete(condition: Q) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('audit.forgetting', 'on', true)")
-        count = AuditEvent.objects.filter(which).delete()[0]
+        count = AuditEvent.objects.filter(condition).delete()[0]
         cursor.execute("SELECT set_config('audit.forgetting', 'off', true)")
     return count
 
 
 def _current_actor() -> Actor:
-    return _acting.get() or _process_actor()
+    return _actor.get() or _process_actor()
 
 
 def _process_actor() -> Actor:
-    """Where nobody has asked for anything: the worker, or a command that somebody typed."""
+    """Return the actor outside a request: the worker or a management command."""
     program, command = Path(sys.argv[0]).name, "".join(sys.argv[1:2])
     worker = program == "manage.py" and command in ("worker", "procrastinate")
-    means = Means.WORKER if worker else Means.COMMAND_LINE
-    return Actor(lambda: None, means, means_name=command if program == "manage.py" else program)
+    auth_method = Means.WORKER if worker else Means.COMMAND_LINE
+    name = command if program == "manage.py" else program
+    return Actor(lambda: None, auth_method, credential_name=name)
 
 
 def _owner_of(target: Any) -> UUID | None:
@@ -171,8 +187,8 @@ def _owner_of(target: Any) -> UUID | None:
         return target.pk
     if device := getattr(target, "device", None):
         target = device
-    found: UUID | None = getattr(target, "user_id", None)
-    return found
+    owner_id: UUID | None = getattr(target, "user_id", None)
+    return owner_id
 
 
 def _diff(
@@ -185,8 +201,8 @@ def _diff(
     )
 
 
-def _kept(values: Mapping[str, Any] | None) -> Any:
-    """Return what is written down of values: clean, and of a long one its size and digest."""
+def _loggable(values: Mapping[str, Any] | None) -> Any:
+    """Return values without secrets, and long values as their size and digest."""
     if values is None:
         return None
     return {name: _shortened(value) for name, value in _redact(values).items()}
@@ -194,13 +210,13 @@ def _kept(values: Mapping[str, Any] | None) -> Any:
 
 def _shortened(value: Any) -> Any:
     text = json.dumps(value, cls=DjangoJSONEncoder, sort_keys=True).encode()
-    if len(text) <= LONGEST_VALUE:
+    if len(text) <= MAX_VALUE_BYTES:
         return value
     return f"{len(text):,} bytes, SHA-256 {sha256(text).hexdigest()[:16]}…"
 
 
 def _redact(value: Any) -> Any:
-    """The same without secrets: neither ours nor what goes by the name of one."""
+    """Return `value` with tokens masked and the values of SENSITIVE_KEYS removed."""
     if isinstance(value, Mapping):
         return {
             token_format.mask_tokens(str(name)): "…"

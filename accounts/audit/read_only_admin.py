@@ -1,4 +1,4 @@
-"""Tables that staff look at and nobody edits by hand."""
+"""Base class of read-only admin pages."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from common.admin.base import M
 
 
 class ReadOnlyAdmin(AuditedAdmin[M]):
-    """Lists and shows; adds, changes and deletes nothing."""
+    """List and show rows; allow no additions, changes or deletions."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""The page of a user's own activity."""
+"""The activity page: a user's own audit trail."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from accounts.authentication.requests import AuthenticatedRequest
 from accounts.models import AuditEvent
 
 PAGE_SIZE = 50
-SUBJECTS_OF_USERS = [
+CATEGORIES = [
     "sign_in",
     "session",
     "second_factor",
@@ -32,30 +32,30 @@ SUBJECTS_OF_USERS = [
 @login_required
 @require_safe
 def activity(request: AuthenticatedRequest) -> HttpResponse:
-    """The user's own audit trail, page by page."""
-    subject = request.GET.get("about", "")
-    subject = subject if subject in SUBJECTS_OF_USERS else ""
-    events = AuditEvent.objects.of(request.user)
-    events = events.about(subject) if subject else events
-    if place := _parse_cursor(request.GET.get("before", "")):
-        events = events.before(*place)
+    """Show the user's own audit trail, one page at a time."""
+    category = request.GET.get("about", "")
+    category = category if category in CATEGORIES else ""
+    events = AuditEvent.objects.for_owner(request.user)
+    events = events.in_category(category) if category else events
+    if cursor := _parse_cursor(request.GET.get("before", "")):
+        events = events.older_than(*cursor)
     found = list(events[: PAGE_SIZE + 1])
     older = found[PAGE_SIZE - 1] if found[PAGE_SIZE:] else None
     context = {
         "events": found[:PAGE_SIZE],
         "older": older and f"{older.created_at.isoformat()}/{older.pk}",
-        "paged": bool(place),
-        "subject": subject,
-        "subjects": [
+        "paged": bool(cursor),
+        "category": category,
+        "categories": [
             ("", _("All")),
-            *((name, CATEGORY_LABELS[name]) for name in SUBJECTS_OF_USERS),
+            *((name, CATEGORY_LABELS[name]) for name in CATEGORIES),
         ],
     }
     return render(request, "accounts/activity.html", context)
 
 
 def _parse_cursor(text: str) -> tuple[datetime, UUID] | None:
-    """Where a page begins; made-up ones are the first page."""
+    """Return the time and the id of a cursor, or None if it is invalid."""
     time, _slash, id = text.partition("/")
     try:
         found = parse_datetime(time)

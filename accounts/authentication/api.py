@@ -1,4 +1,4 @@
-"""Sign-in for programs, and a user's own audit trail."""
+"""API of sign-in and sign-out."""
 
 from datetime import timedelta
 
@@ -23,14 +23,8 @@ from common import client_ip
 from common.api.serializers import StrictSerializer
 from common.request_pools import PASSWORDS, in_pool
 
-USUAL, LONGEST = (
-    life // timedelta(seconds=1)
-    for life in (tokens.LIFETIMES[tokens.Scope.AUTH], tokens.MAX_LIFETIME)
-)
-"""Seconds that a token lives."""
 
-
-class LoginBody(StrictSerializer):
+class LoginSerializer(StrictSerializer):
     username = serializers.CharField(max_length=254, required=False)
     email = serializers.CharField(max_length=254, required=False)
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
@@ -41,11 +35,14 @@ class LoginBody(StrictSerializer):
         max_length=40,
         required=False,
         default="",
-        help_text="Of the authenticator, or a recovery code, where there is a second factor.",
+        help_text="A code of the authenticator or a recovery code, with two-factor authentication.",
     )
     access = serializers.ChoiceField(Token.Access.choices, default=Token.Access.FULL)
     expires_in = serializers.IntegerField(
-        min_value=60, max_value=LONGEST, default=USUAL, help_text="Seconds."
+        min_value=60,
+        max_value=tokens.MAX_TTL_SECONDS,
+        default=tokens.DEFAULT_TTL_SECONDS,
+        help_text="Seconds.",
     )
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
@@ -54,42 +51,42 @@ class LoginBody(StrictSerializer):
         return attrs
 
 
-class LoginAnswer(serializers.Serializer[Token]):
+class LoginResponseSerializer(serializers.Serializer[Token]):
     token = serializers.CharField(help_text="Shown once.")
     expires_at = serializers.DateTimeField()
 
 
 @in_pool(PASSWORDS)
-class Login(APIView):
-    """Exchange a name and a password for a token."""
+class LoginView(APIView):
+    """Exchange username or e-mail address and password for a token."""
 
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=LoginBody, responses=LoginAnswer)
+    @extend_schema(request=LoginSerializer, responses=LoginResponseSerializer)
     def post(self, request: Request) -> Response:
-        body = LoginBody(data=request.data)
+        body = LoginSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given = body.validated_data
-        name = given.get("username") or given.get("email", "")
-        user = authenticate(request, username=name, password=given["password"])
+        data = body.validated_data
+        name = data.get("username") or data.get("email", "")
+        user = authenticate(request, username=name, password=data["password"])
         if not isinstance(user, User):
-            raise AuthenticationFailed("Name and password do not belong together.")
-        _ask_for_second_factor(user, given["code"])
+            raise AuthenticationFailed("Wrong username or password.")
+        _check_mfa(user, data["code"])
         counters = throttling.login_limits(name, client_ip.get_client_ip(request))
-        # A sign-in that gets no token has not succeeded.
+        # If no token is issued, the sign-in has not succeeded.
         with transaction.atomic():
-            audit.record("sign_in.succeeded", target=user, by=user)
+            audit.record("sign_in.succeeded", target=user, actor=user)
             token, secret = tokens.issue(
                 user,
                 scope=tokens.Scope.AUTH,
                 now=timezone.now(),
-                label=given["label"],
-                access=given["access"],
-                lifetime=timedelta(seconds=given["expires_in"]),
+                label=data["label"],
+                access=data["access"],
+                lifetime=timedelta(seconds=data["expires_in"]),
             )
             update_last_login(User, user)
-            throttling.give_back_sign_in(counters)
+            throttling.refund_login(counters)
         return Response({"token": secret.text, "expires_at": token.expires_at})
 
     def get_authenticate_header(self, request: Request) -> str:
@@ -97,26 +94,26 @@ class Login(APIView):
 
 
 class SecondFactorRequired(AuthenticationFailed):
-    """The password is right, and not enough."""
+    """The password is correct, but a code is required."""
 
     problem = "second-factor-required"
 
 
-def _ask_for_second_factor(user: User, code: str) -> None:
+def _check_mfa(user: User, code: str) -> None:
     if mfa.is_enabled(user):
         if not code:
             audit.record("second_factor.asked", target=user)
-            raise SecondFactorRequired("Send a code of your authenticator, too, as `code`.")
+            raise SecondFactorRequired("Send a code of your authenticator as `code`.")
         try:
             mfa.verify_code(user, code, now=timezone.now())
         except mfa.InvalidCode:
-            raise SecondFactorRequired("This code is wrong, or it was used already.") from None
+            raise SecondFactorRequired("The code is wrong or was used already.") from None
     elif mfa.is_required_for(user):
-        raise PermissionDenied("Set up your second factor in the browser first.")
+        raise PermissionDenied("Set up two-factor authentication in the browser first.")
 
 
-class Logout(APIView):
-    """End what the request was made with: its token, or its session."""
+class LogoutView(APIView):
+    """Revoke the token, or end the session, of this request."""
 
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Who a name and a password belong to: for the pages, the API and the admin alike."""
+"""The authentication backend of pages, API and admin."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from common import client_ip
 
 
 class UsernameOrEmailBackend(ModelBackend):
-    """Sign-in with the username or the e-mail address, upper or lower case."""
+    """Sign-in with username or e-mail address, ignoring case."""
 
     def authenticate(
         self,
@@ -24,11 +24,11 @@ class UsernameOrEmailBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The user these credentials belong to, if they may sign in, or None, which is in the audit
-        trail. That they came in is written down once they have (signing_in), and then the try is
-        given back, too. An address signs in once it is proven: several users may claim it before.
+        """Return the user with these credentials, or None if sign-in is not possible.
 
-        Raises TooManyTries when this was tried too often from where the request comes from.
+        Failures are audited here. Successful sign-ins are audited in login.py, which also refunds
+        the attempt. An e-mail address must be verified, because several users may have the same
+        unverified one. Raises RateLimitExceeded after too many attempts.
         """
         if username is None or password is None or "\0" in username:
             return None
@@ -37,22 +37,20 @@ class UsernameOrEmailBackend(ModelBackend):
             throttling.consume(
                 throttling.login_limits(username, client_ip.get_client_ip(request)), now=now
             )
-        user = User.objects.called(username)
+        user = User.objects.get_by_login(username)
         if user is not None and "@" in username and user.email_verified_at is None:
             user = None
-        # An unknown name costs the same time as a wrong password.
-        right = passwords.is_right(user or User(), password, now=now)
-        if user is not None and right and self.user_can_authenticate(user):
+        # For an unknown name, hash the password too, so that the response takes the same time.
+        correct = passwords.is_correct(user or User(), password, now=now)
+        if user is not None and correct and self.user_can_authenticate(user):
             return user
-        # What is no account's name may be a password in the wrong field.
+        # An unknown name may be a password that was typed into the wrong field.
         name = username if user else audit.loggable_username(username)
         audit.record("sign_in.failed", target=user, name=name)
         return None
 
     def user_can_authenticate(self, user: Any) -> bool:
-        """Whoever is switched off may not, nor may, where a setting says so, whose address is
-        not proven.
-        """
+        """Reject inactive users, and unverified users unless ALLOW_UNVERIFIED_LOGIN."""
         return super().user_can_authenticate(user) and (
             settings.ALLOW_UNVERIFIED_LOGIN or user.email_verified_at is not None
         )

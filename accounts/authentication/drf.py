@@ -1,4 +1,4 @@
-"""Who is speaking to the API: a user's token."""
+"""DRF authentication of users by token or session, and permissions."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,19 @@ from accounts.models import Token, User
 from accounts.tokens import services as tokens
 
 if TYPE_CHECKING:
-    # The framework's views import this module while they are being made.
+    # At runtime this would be a circular import: DRF's views import this module.
     from rest_framework.views import APIView
 
 
 SECOND_FACTOR_PASSED = "second_factor_passed"
-"""In the session of somebody who has shown the second factor."""
-SET_IT_UP = "Set up your second factor first."
+"""Session key: set after a correct code."""
+SETUP_REQUIRED = "Set up two-factor authentication first."
 
 
 def get_bearer_token(request: Request, prefix: str) -> str | None:
-    """The secret after `Authorization: Bearer`, when it is of the kind with this prefix."""
-    kind, _, secret = get_authorization_header(request).decode("latin-1").partition(" ")
-    if kind.lower() != "bearer":
+    """Return the token of `Authorization: Bearer`, or None if it does not have this prefix."""
+    scheme, _, secret = get_authorization_header(request).decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
         return None
     secret = secret.strip()
     return secret if secret.startswith(f"{prefix}_") else None
@@ -49,11 +49,11 @@ class UserTokenAuthentication(BaseAuthentication):
         except tokens.InvalidToken:
             raise AuthenticationFailed("This token is unknown, expired or revoked.") from None
         if token.access == Token.Access.READ and request.method not in SAFE_METHODS:
-            # Here, where every view of the API comes by, whatever permissions it asks for itself.
-            raise PermissionDenied("This token may only read.")
+            # Checked here, because this runs for every view, independent of its permission classes.
+            raise PermissionDenied("This token is read-only.")
         if mfa.is_required_for(token.user) and not mfa.is_enabled(token.user):
-            # Tokens of before it was set up end then, so those of somebody who has it are new.
-            raise PermissionDenied(SET_IT_UP)
+            # No need to check the code of a token: the setup of MFA revokes all older tokens.
+            raise PermissionDenied(SETUP_REQUIRED)
         tokens.record_use(token, now=now)
         audit.set_actor(audit.Means.TOKEN, user=token.user, id=token.pk, name=str(token))
         return token.user, token
@@ -63,7 +63,7 @@ class UserTokenAuthentication(BaseAuthentication):
 
 
 def requires_mfa(request: HttpRequest) -> bool:
-    """Whether this session may do nothing until its user has shown or set up a second factor."""
+    """Return whether this session is blocked until its user has set up MFA or given a code."""
     user = request.user
     return (
         isinstance(user, User)
@@ -73,36 +73,36 @@ def requires_mfa(request: HttpRequest) -> bool:
 
 
 def lacks_code(request: HttpRequest) -> bool:
-    """Whether the user has a second factor and has not shown it in this session."""
+    """Return whether the user has MFA, but has not given a code in this session."""
     user = request.user
     passed = request.session.get(SECOND_FACTOR_PASSED)
     return isinstance(user, User) and not passed and mfa.is_enabled(user)
 
 
 class CodeRequired(PermissionDenied):
-    """The user has a second factor, and this request has not shown it."""
+    """The user has MFA, and the request has no code."""
 
     problem = "second-factor-required"
 
 
 def require_code(request: Request) -> None:
-    """Raise CodeRequired for a browser that lacks_code. An API token was made with a code."""
+    """Raise CodeRequired for a session without a code. API tokens were created with a code."""
     if not isinstance(request.auth, Token) and lacks_code(request._request):
-        raise CodeRequired("Sign in again, with a code of your authenticator.")
+        raise CodeRequired("Sign in again with a code of your authenticator.")
 
 
 class SessionAuthentication(FrameworkSessionAuthentication):
-    """The session of our own pages, with CSRF."""
+    """Session authentication for the pages of the site, with CSRF protection."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
-        found: tuple[Any, None] | None = super().authenticate(request)
-        if found and requires_mfa(request._request):
-            raise PermissionDenied(SET_IT_UP)
-        return found
+        result: tuple[Any, None] | None = super().authenticate(request)
+        if result and requires_mfa(request._request):
+            raise PermissionDenied(SETUP_REQUIRED)
+        return result
 
 
 class UserTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the schema tells of it."""
+    """OpenAPI description of user tokens."""
 
     target_class = UserTokenAuthentication
     name = "userToken"
@@ -112,16 +112,16 @@ class UserTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untype
 
 
 class SessionScheme(FrameworkSessionScheme):  # type: ignore[no-untyped-call]
-    """How the schema tells of the session."""
+    """OpenAPI description of the session cookie."""
 
     target_class = SessionAuthentication  # type: ignore[assignment]
     priority = 0
 
 
 class IsAuthenticatedUser(BasePermission):
-    """A signed-in person, by token or by session; not a device."""
+    """Allow users, by token or session; reject devices."""
 
-    message = "This needs a user's token."
+    message = "This endpoint requires a user token."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         return isinstance(request.user, User)

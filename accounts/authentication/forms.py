@@ -1,4 +1,4 @@
-"""What people type about themselves."""
+"""The sign-in form."""
 
 from django import forms
 from django.contrib.auth.forms import (
@@ -12,18 +12,18 @@ from accounts.passwords import validators
 
 
 class SignInForm(AuthenticationForm):
-    """A name or an address, and a password; what was wrong is not told."""
+    """Username or e-mail address and password. The error does not say which one is wrong."""
 
     error_messages = {
-        "invalid_login": gettext_lazy("Name and password do not belong together."),
-        "inactive": gettext_lazy("Name and password do not belong together."),
+        "invalid_login": gettext_lazy("Wrong username or password."),
+        "inactive": gettext_lazy("Wrong username or password."),
     }
 
     def __init__(self, request: HttpRequest | None = None, *args: object, **kwargs: object) -> None:
         super().__init__(request, *args, **kwargs)
         self.fields["username"] = forms.CharField(
             label=_("Username or e-mail"),
-            # An address may be longer than a username, which is what the form goes by.
+            # The maximum length of an e-mail address; Django's form uses that of a username.
             max_length=254,
             widget=forms.TextInput(
                 attrs={"autofocus": True, "autocomplete": "username", "autocapitalize": "none"}

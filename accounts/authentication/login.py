@@ -1,6 +1,6 @@
-"""From the right password, or the right link, to being signed in: the second factor is between.
+"""Sign-in after a correct password or link, with the MFA code in between.
 
-Every way in ends in `enter`; nothing else signs anybody in.
+Every sign-in in a browser goes through `login_or_ask_mfa`.
 """
 
 from collections.abc import Callable
@@ -31,37 +31,38 @@ from accounts.sessions import services as sessions
 from common import client_ip
 
 SESSION_PENDING_LOGIN = "pending_sign_in"
-"""In the session of somebody who has shown the first factor: who, until when, where to."""
+"""Session key of a sign-in that waits for the code: user, expiry, target URL."""
 PENDING_LOGIN_TTL = timedelta(minutes=10)
 View = TypeVar("View", bound=Callable[..., HttpResponse])
 TOO_MANY_CODES = {
-    "second-factor": gettext_lazy(
-        "Too many wrong codes. Wait a quarter of an hour, or use a recovery code."
-    ),
+    "second-factor": gettext_lazy("Too many wrong codes. Wait 15 minutes, or use a recovery code."),
     "second-factor-day": gettext_lazy(
         "Too many wrong codes. Wait until tomorrow, or use a recovery code."
     ),
     "recovery-code": gettext_lazy(
-        "Too many wrong recovery codes. Wait a quarter of an hour, or use your authenticator."
+        "Too many wrong recovery codes. Wait 15 minutes, or use your authenticator app."
     ),
 }
-"""What is said when a limit is used up."""
+"""The message for each exhausted limit."""
 
 
-def login_or_ask_mfa(request: HttpRequest, user: User, *, to: str, name: str = "") -> HttpResponse:
-    """Sign in somebody who has shown that they are this user, and lead on; where they have a
-    second factor, ask for it first. `name` is what they typed beside a password.
+def login_or_ask_mfa(
+    request: HttpRequest, user: User, *, next_url: str, name: str = ""
+) -> HttpResponse:
+    """Sign in the authenticated user and redirect to `next_url`. With MFA, ask for the code first.
+
+    `name` is the login name that was entered with the password.
     """
     if not mfa.is_enabled(user):
         _sign_in(request, user, name)
-        return redirect(to)
+        return redirect(next_url)
     audit.record("second_factor.asked", target=user)
     request.session[SESSION_PENDING_LOGIN] = {
         "user": str(user.pk),
-        # Ends with the password, as a session does.
+        # Invalid after a change of the password, like a session.
         "hash": user.get_session_auth_hash(),
         "until": (timezone.now() + PENDING_LOGIN_TTL).isoformat(),
-        "to": to,
+        "to": next_url,
         "name": name,
     }
     return redirect("sign-in-code")
@@ -70,7 +71,7 @@ def login_or_ask_mfa(request: HttpRequest, user: User, *, to: str, name: str = "
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def mfa_challenge(request: HttpRequest) -> HttpResponse:
-    """Ask for a code of the authenticator, or a recovery code."""
+    """Ask for a code of the authenticator or a recovery code."""
     now = timezone.now()
     pending = request.session.get(SESSION_PENDING_LOGIN, {})
     user = _pending_user(pending, now)
@@ -83,7 +84,7 @@ def mfa_challenge(request: HttpRequest) -> HttpResponse:
         try:
             mfa.verify_code(user, form.cleaned_data["code"], now=now)
         except mfa.InvalidCode:
-            form.add_error("code", _("This code is wrong, or it was used already."))
+            form.add_error("code", _("This code is wrong or has already been used."))
         except mfa.TooManyAttempts as error:
             form.add_error("code", TOO_MANY_CODES[error.limit])
         else:
@@ -96,27 +97,28 @@ def mfa_challenge(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/sign_in_code.html", context, status=status)
 
 
-def code_shown(view: View) -> View:
-    """Let only sessions into a view that have shown the second factor, where the user has one; the
-    others sign in again. For views that make tokens. Below `login_required`.
+def require_mfa_code(view: View) -> View:
+    """Require a session with an MFA code, if the user has MFA. Other sessions must sign in again.
+
+    For views that create tokens. Apply it below `login_required`.
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return sign_in_anew(request) if lacks_code(request) else view(request, *args, **kwargs)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return restart_login(request) if lacks_code(request) else view(request, *args, **kwargs)
 
-    return cast(View, guarded)
+    return cast(View, wrapper)
 
 
-def sign_in_anew(request: HttpRequest) -> HttpResponse:
-    """End a session that has not shown the second factor, and lead back once there is a new one."""
-    to = request.get_full_path()
+def restart_login(request: HttpRequest) -> HttpResponse:
+    """End a session without an MFA code. After the new sign-in, redirect back to this page."""
+    next_url = request.get_full_path()
     logout(request)
-    return redirect_to_login(to)
+    return redirect_to_login(next_url)
 
 
 def logout_and_record(request: HttpRequest) -> None:
-    """Sign out whoever is signed in."""
+    """Sign out the user, if any, and record it."""
     if isinstance(request.user, User):
         audit.record("sign_in.ended", target=request.user)
     logout(request)
@@ -124,25 +126,23 @@ def logout_and_record(request: HttpRequest) -> None:
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """The way out."""
+    """Sign out."""
     logout_and_record(request)
     return redirect("sign-in")
 
 
 def _sign_in(request: HttpRequest, user: User, name: str) -> None:
-    audit.record("sign_in.succeeded", target=user, by=user)
-    sessions.make_room(user)
+    audit.record("sign_in.succeeded", target=user, actor=user)
+    sessions.end_oldest_sessions(user)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     if name:
-        throttling.give_back_sign_in(
-            throttling.login_limits(name, client_ip.get_client_ip(request))
-        )
+        throttling.refund_login(throttling.login_limits(name, client_ip.get_client_ip(request)))
 
 
 def _pending_user(pending: dict[str, str], now: datetime) -> User | None:
     if not pending or now >= datetime.fromisoformat(pending["until"]):
         return None
-    user = User.objects.filter(pk=UUID(pending["user"]), is_active=True).first()
+    user = User.objects.active().filter(pk=UUID(pending["user"])).first()
     if user and constant_time_compare(pending["hash"], user.get_session_auth_hash()):
         return user
     return None

@@ -1,4 +1,6 @@
-"""Types of requests."""
+"""Types of authenticated requests."""
+
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -6,6 +8,12 @@ from accounts.models import User
 
 
 class AuthenticatedRequest(HttpRequest):
-    """A request that `login_required` has let in."""
+    """A request after `login_required`."""
 
     user: User
+
+
+def get_api_user(request: Any) -> User:
+    """Return the user of an API request that requires a user."""
+    assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticatedUser has checked it
+    return request.user

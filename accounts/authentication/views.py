@@ -1,4 +1,4 @@
-"""Signing in and out, the password, and what happened to the account."""
+"""Pages of sign-in: by password or by one-time link."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -22,22 +22,24 @@ SESSION_ONE_TIME_TOKEN = "sign_in_link"  # noqa: S105 - a key of the session
 
 
 class SignInView(LoginView):
-    """Django's, up to the right password."""
+    """Django's sign-in view, with the MFA code after the password."""
 
     def form_valid(self, form: Any) -> HttpResponse:
         name = form.cleaned_data["username"]
-        return login_or_ask_mfa(self.request, form.get_user(), to=self.get_success_url(), name=name)
+        return login_or_ask_mfa(
+            self.request, form.get_user(), next_url=self.get_success_url(), name=name
+        )
 
 
 @in_pool(PASSWORDS)
 def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """Ask for name and password."""
+    """Show and process the sign-in form."""
     if "HX-Request" in request.headers:
-        # The session ended while a page refreshed a part of itself: the whole page goes.
-        shown = request.headers.get("HX-Current-URL", "").partition("://")[2].partition("/")[2]
-        query = urlencode({"next": f"/{shown}"})
+        # The session ended while htmx refreshed a part of a page: redirect the whole page.
+        path = request.headers.get("HX-Current-URL", "").partition("://")[2].partition("/")[2]
+        query = urlencode({"next": f"/{path}"})
         return HttpResponse(status=204, headers={"HX-Redirect": f"{reverse('sign-in')}?{query}"})
-    door = SignInView.as_view(
+    view = SignInView.as_view(
         template_name="accounts/sign_in.html",
         authentication_form=SignInForm,
         redirect_authenticated_user=True,
@@ -46,46 +48,46 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
             "must_verify": not settings.ALLOW_UNVERIFIED_LOGIN,
         },
     )
-    return door(request)
+    return view(request)
 
 
 @require_safe
 def one_time_link(request: HttpRequest, secret: str) -> HttpResponse:
-    """Take the secret of a one-time link out of the URL, where history and logs would keep it."""
+    """Store the token of a one-time link and redirect, so that it stays out of history and logs."""
     try:
         tokens.get_active(secret, scope=tokens.Scope.SIGN_IN, now=timezone.now())
     except tokens.InvalidToken:
-        # Nobody fills the table of sessions with made-up links.
-        stored_links.forget(request, SESSION_ONE_TIME_TOKEN)
+        # Do not create sessions for invalid links: clients could fill the table.
+        stored_links.clear(request, SESSION_ONE_TIME_TOKEN)
     else:
-        stored_links.keep(request, SESSION_ONE_TIME_TOKEN, secret)
+        stored_links.store(request, SESSION_ONE_TIME_TOKEN, secret)
     return redirect("sign-in-by-link")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm_one_time_link(request: HttpRequest) -> HttpResponse:
-    """A button, and signing in when it is pressed: what only looks at a link uses nothing up."""
-    secret = stored_links.kept(request, SESSION_ONE_TIME_TOKEN)
+    """Show a button; sign in when it is pressed. A prefetch does not consume the token."""
+    digest = stored_links.get_digest(request, SESSION_ONE_TIME_TOKEN)
     now = timezone.now()
     try:
         if request.method != "POST":
-            user = tokens.get_active(secret, scope=tokens.Scope.SIGN_IN, now=now).user
+            user = tokens.get_active(digest, scope=tokens.Scope.SIGN_IN, now=now).user
             return render(request, "accounts/sign_in_link.html", {"name": user.username})
-        user = tokens.consume(secret, scope=tokens.Scope.SIGN_IN, now=now)
+        user = tokens.consume(digest, scope=tokens.Scope.SIGN_IN, now=now)
     except tokens.InvalidToken:
-        if not secret and request.user.is_authenticated:
-            # The button was pressed twice, and the first time did it.
+        if not digest and request.user.is_authenticated:
+            # The button was pressed twice; the first request has signed in.
             return redirect("home")
-        stored_links.forget(request, SESSION_ONE_TIME_TOKEN)
+        stored_links.clear(request, SESSION_ONE_TIME_TOKEN)
         return render(request, "accounts/sign_in_link_refused.html", status=410)
-    stored_links.forget(request, SESSION_ONE_TIME_TOKEN)
-    return login_or_ask_mfa(request, user, to=reverse("home"))
+    stored_links.clear(request, SESSION_ONE_TIME_TOKEN)
+    return login_or_ask_mfa(request, user, next_url=reverse("home"))
 
 
 @in_pool(PASSWORDS)
 def redirect_admin_login(request: HttpRequest) -> HttpResponse:
-    """The admin has no door of its own, which would know nothing of a second factor."""
+    """Redirect to the sign-in page, because the admin's own one does not support MFA."""
     if request.user.is_authenticated:
-        # Signed in, and no member of staff: asking again would lead here again.
+        # Signed in, but not staff: a redirect to the sign-in page would loop.
         raise PermissionDenied
     return redirect_to_login(request.GET.get("next", reverse("admin:index")))

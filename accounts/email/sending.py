@@ -1,7 +1,7 @@
-"""Mail: asked for in a transaction, written and sent by the worker.
+"""E-mail: enqueued in a transaction, rendered and sent by the worker.
 
-A job says what kind of mail it is and whom it is about, and nothing else: the secret of a link is
-made when the mail is sent, so that no table and no log ever holds one.
+A job holds only the type of the mail and the id of its object. The token of a link is generated
+when the mail is sent, so that no table and no log contains it.
 """
 
 from typing import Any
@@ -16,33 +16,35 @@ from procrastinate.contrib.django import app
 from accounts.tokens.format import PlaintextToken
 
 
-def enqueue(kind: str, subject: UUID) -> None:
-    """Have the worker send a mail of this kind (see accounts/tasks.py) once this is committed.
+def enqueue(message_type: str, object_id: UUID) -> None:
+    """Enqueue a mail of this type (see accounts/tasks.py). The worker sends it after the commit.
 
-    It is in the language of this request, unless it goes to a user who has chosen another.
+    The mail has the language of this request, unless the recipient has chosen another.
     """
     app.configure_task("accounts.tasks.send_mail").defer(
-        kind=kind, subject=str(subject), language=translation.get_language()
+        kind=message_type,
+        subject=str(object_id),
+        language=translation.get_language(),
     )
 
 
 def build_url(path: str, secret: PlaintextToken | None = None) -> str:
-    """Where a mail leads to: below PUBLIC_URL, whatever host a request has named."""
+    """Return the URL of a link in a mail. The host is PUBLIC_URL, not the Host header."""
     return f"{settings.PUBLIC_URL}/{path}" + (f"/{secret.text}" if secret else "")
 
 
 def send_email(name: str, *, to: str, language: str = "", **context: Any) -> None:
-    """Send accounts/mail/<name>, as text (its first line is the subject) and as HTML; in this
-    language, or in the one that is spoken.
+    """Render and send accounts/mail/<name> as text (its first line is the subject) and HTML.
 
-    Raises OSError or SMTPException when no server takes it.
+    Without `language`, the active language is used. Raises OSError or SMTPException if the mail
+    server does not accept the mail.
     """
     context |= {"site": settings.PUBLIC_URL_PARTS.netloc, "to": to}
     with translation.override(language or translation.get_language()):
         subject, _, text = render_to_string(f"accounts/mail/{name}.txt", context).partition("\n")
-        page = render_to_string(f"accounts/mail/{name}.html", context)
+        html = render_to_string(f"accounts/mail/{name}.html", context)
     message = EmailMultiAlternatives(subject.strip(), text.strip() + "\n", to=[to])
-    message.attach_alternative(page, "text/html")
-    # No answering machine should answer.
+    message.attach_alternative(html, "text/html")
+    # Prevents automatic replies, such as out-of-office messages.
     message.extra_headers["Auto-Submitted"] = "auto-generated"
     message.send()

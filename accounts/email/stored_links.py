@@ -1,6 +1,6 @@
-"""Mailed and one-time links between two requests: opening one takes its secret out of the URL.
+"""Tokens of mailed and one-time links, moved from the URL to the session.
 
-The session keeps only the digest of the secret, so that a copy of the sessions opens no link.
+The session stores only the digest of the token, so that a copy of the sessions exposes no tokens.
 """
 
 from django.http import HttpRequest
@@ -8,20 +8,20 @@ from django.http import HttpRequest
 from accounts.tokens import format as token_format
 
 
-def keep(request: HttpRequest, name: str, secret: str) -> None:
-    """Keep the digest of a secret that was found to be good."""
+def store(request: HttpRequest, name: str, secret: str) -> None:
+    """Store the digest of a valid token."""
     request.session[name] = token_format.PlaintextToken(secret).digest.hex()
 
 
-def kept(request: HttpRequest, name: str) -> bytes:
-    """Return the digest that is kept, or no bytes, which open nothing."""
+def get_digest(request: HttpRequest, name: str) -> bytes:
+    """Return the stored digest, or no bytes, which match no token."""
     try:
         return bytes.fromhex(request.session.get(name, ""))
     except ValueError:
-        # Kept as text, by an earlier version.
+        # An earlier version stored the token as text.
         return b""
 
 
-def forget(request: HttpRequest, name: str) -> None:
-    """Keep nothing any more."""
+def clear(request: HttpRequest, name: str) -> None:
+    """Remove the stored digest."""
     request.session.pop(name, None)

@@ -1,6 +1,6 @@
-"""E-mail addresses: whose they are, proven by opening what was sent there.
+"""Verification and change of e-mail addresses by mailed links.
 
-An address that somebody only claims gives way to whoever proves it.
+An unverified e-mail address is released as soon as another user verifies it.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from accounts import throttling
 from accounts.audit import log as audit
 from accounts.email import sending
 from accounts.mfa import services as mfa
-from accounts.models import Registration, User, fold, spelled
+from accounts.models import Registration, User, equals_ignoring_case, fold
 from accounts.tokens import format as token_format
 from accounts.tokens import services as tokens
 from accounts.users import access, permissions
@@ -24,18 +24,19 @@ VERIFICATION = tokens.Scope.EMAIL_VERIFICATION
 
 
 class AlreadyVerified(Exception):
-    """The user has proven the address, and has asked for no other."""
+    """The e-mail address is verified, and no change is pending."""
 
 
 def request_email_change(user: User, email: str) -> None:
-    """Have the user prove a new address; the old one holds until then, and is told.
+    """Request a change of the e-mail address, and mail a verification link to the new one.
 
-    Whether the new one is somebody else's is not. Raises ValidationError, and AccessEnded if access
-    ended while the password was checked.
+    The current address stays valid until then and is notified. The response does not reveal whether
+    the new one is taken. Raises ValidationError, and AccessEnded if access was revoked while the
+    password was checked.
     """
     email = User.objects.normalize_email(email)
     if fold(email) == fold(user.email):
-        raise ValidationError({"email": _("This is your address already.")})
+        raise ValidationError({"email": _("This is already your e-mail address.")})
     with transaction.atomic():
         User.objects.lock(user)
         User.objects.filter(pk=user.pk).update(pending_email=email)
@@ -46,35 +47,35 @@ def request_email_change(user: User, email: str) -> None:
     user.pending_email = email
 
 
-def resend_verification(user: User, *, by: User, now: datetime) -> None:
-    """Mail the link once more to the address that the user still has to prove, for staff.
+def resend_verification(user: User, *, actor: User, now: datetime) -> None:
+    """Mail the verification link of a user again, on request of staff.
 
-    Raises NotAllowed, NothingToProve, and TooManyTries when the address has been mailed to a lot.
+    Raises UserPermissionDenied, AlreadyVerified, and RateLimitExceeded.
     """
-    if not permissions.can_change_user(by, user):
+    if not permissions.can_change_user(actor, user):
         raise permissions.UserPermissionDenied
-    throttling.consume(throttling.staff_mail_limits(unproven(user), by.pk), now=now)
+    throttling.consume(throttling.staff_mail_limits(get_unverified_email(user), actor.pk), now=now)
     with transaction.atomic():
         _resend(user)
         audit.record("user.verification_sent", target=user, now=now)
 
 
-def resend_own(user: User, *, address: str | None, now: datetime) -> None:
-    """Mail the link once more to the address that the user still has to prove, for the user, who
-    is signed in at this network address. Nobody else can have the link of a change mailed.
+def resend_own_link(user: User, *, ip_address: str | None, now: datetime) -> None:
+    """Mail the verification link of the signed-in user again.
 
-    Raises NothingToProve, TooManyTries.
+    Only the user can request the link of a change of e-mail address. Raises AlreadyVerified and
+    RateLimitExceeded.
     """
-    throttling.consume(throttling.mail_limits(unproven(user), address), now=now)
+    throttling.consume(throttling.mail_limits(get_unverified_email(user), ip_address), now=now)
     _resend(user)
 
 
-def unproven(user: User) -> str:
-    """Return the address that the user still has to prove. Raises NothingToProve."""
-    address = user.pending_email or _own_unproven(user)
-    if not address:
+def get_unverified_email(user: User) -> str:
+    """Return the e-mail address that the user has not verified yet. Raises AlreadyVerified."""
+    email = user.pending_email or _own_unverified_email(user)
+    if not email:
         raise AlreadyVerified
-    return address
+    return email
 
 
 def _resend(user: User) -> None:
@@ -82,37 +83,38 @@ def _resend(user: User) -> None:
 
 
 def cancel_change(user: User) -> None:
-    """Keep the old address after all."""
-    access.end_address_change(user)
+    """Cancel a pending change of the e-mail address."""
+    access.end_email_change(user)
 
 
-def asked_by(secret: token_format.Shown, *, now: datetime) -> User:
-    """Return the user whose address this secret proves. Raises TokenRefused."""
-    return tokens.get_active(secret, scope=VERIFICATION, now=now).user
+def get_user_for_link(token: token_format.TokenOrDigest, *, now: datetime) -> User:
+    """Return the user of a verification token. Raises InvalidToken."""
+    return tokens.get_active(token, scope=VERIFICATION, now=now).user
 
 
-def verify_email(secret: token_format.Shown, *, now: datetime) -> User:
-    """Make the address the user's own that this secret was sent to; of many at once one succeeds.
-    Another pending change ends, and so does every link that was mailed.
+def verify_email(token: token_format.TokenOrDigest, *, now: datetime) -> User:
+    """Verify the e-mail address that this token was sent to. Of concurrent requests, one succeeds.
 
-    Raises TokenRefused, also when the user no longer wants the address, and when somebody else
-    has proven it meanwhile.
+    A pending change is cancelled and all mailed links are revoked. Raises InvalidToken, also if the
+    user has cancelled the change, or another user has verified the address meanwhile.
     """
     with transaction.atomic():
-        token = tokens.get_active(secret, scope=VERIFICATION, now=now)
-        # The user before the token, as everywhere, so that no two wait for each other.
-        user = User.objects.select_for_update().get(pk=token.user_id)
-        if not token.sent_to or token.sent_to not in (user.pending_email, _own_unproven(user)):
+        row = tokens.get_active(token, scope=VERIFICATION, now=now)
+        # Lock the user's row before the token row, as all code does, to avoid deadlocks.
+        user = User.objects.select_for_update().get(pk=row.user_id)
+        if not row.sent_to or row.sent_to not in (user.pending_email, _own_unverified_email(user)):
             raise tokens.InvalidToken
-        tokens.consume(secret, scope=VERIFICATION, now=now)
-        prove(user, token.sent_to, now=now)
-        access.end_address_change(user)
+        tokens.consume(token, scope=VERIFICATION, now=now)
+        mark_verified(user, row.sent_to, now=now)
+        access.end_email_change(user)
     return user
 
 
-def prove(user: User, email: str, *, now: datetime) -> None:
-    """Make an address the user's own that was shown to be theirs. Within a transaction that holds
-    the user's row. Raises TokenRefused when somebody else has proven it meanwhile.
+def mark_verified(user: User, email: str, *, now: datetime) -> None:
+    """Set the verified e-mail address of the user.
+
+    Call it in a transaction that has locked the user's row. Raises InvalidToken if another user has
+    verified the address meanwhile.
     """
     before = {"email": user.email, "email_verified_at": user.email_verified_at}
     release_unverified_claims(email, user)
@@ -122,46 +124,49 @@ def prove(user: User, email: str, *, now: datetime) -> None:
             user.save(update_fields=["email", "email_verified_at", "updated_at"])
     except IntegrityError:
         raise tokens.InvalidToken from None
-    mfa.keep_at_reset(user)
+    mfa.keep_on_password_reset(user)
     after = {"email": user.email, "email_verified_at": now}
-    audit.record("address.confirmed", target=user, by=user, before=before, after=after, now=now)
-    Registration.objects.filter(spelled("email", email)).delete()
+    audit.record("address.confirmed", target=user, actor=user, before=before, after=after, now=now)
+    Registration.objects.filter(equals_ignoring_case("email", email)).delete()
 
 
 def release_unverified_claims(email: str, user: User) -> None:
-    """Take an address from those who have not proven it, for the user who has."""
-    claims = User.objects.filter(spelled("email", email), email_verified_at=None).order_by("pk")
-    for holder in claims.exclude(pk=user.pk).select_for_update():
-        tokens.revoke_email_links(holder)
-        audit.record("address.released", target=holder, before={"email": holder.email})
-        User.objects.filter(pk=holder.pk).update(email=f"{holder.pk}@released.invalid")
+    """Remove the e-mail address from other users, who have not verified it."""
+    claims = User.objects.filter(
+        equals_ignoring_case("email", email), email_verified_at=None
+    ).order_by("pk")
+    for claimant in claims.exclude(pk=user.pk).select_for_update():
+        tokens.revoke_email_links(claimant)
+        audit.record("address.released", target=claimant, before={"email": claimant.email})
+        User.objects.filter(pk=claimant.pk).update(email=f"{claimant.pk}@released.invalid")
 
 
 def email_is_verified(email: str) -> bool:
-    """Whether somebody has proven this address."""
+    """Return whether a user has verified this e-mail address."""
     user = User.objects.with_email(email)
     return user is not None and user.email_verified_at is not None
 
 
 def send_verification(user_id: UUID, *, now: datetime) -> None:
-    """Mail a link to the user's own address, if it is not proven and free."""
-    _send_link(user_id, _own_unproven, now=now)
+    """Mail a link to the current e-mail address of the user, if it is unverified."""
+    _send_link(user_id, _own_unverified_email, now=now)
 
 
 def send_change_link(user_id: UUID, *, now: datetime) -> None:
-    """Mail a link to the address that the user asked for, if there is one and it is free."""
+    """Mail a link to the new e-mail address of a pending change, if there is one."""
     _send_link(user_id, lambda user: user.pending_email, now=now)
 
 
-def _own_unproven(user: User) -> str:
+def _own_unverified_email(user: User) -> str:
     return user.email if user.email_verified_at is None else ""
 
 
-def _send_link(user_id: UUID, address: Callable[[User], str], *, now: datetime) -> None:
+def _send_link(user_id: UUID, get_email: Callable[[User], str], *, now: datetime) -> None:
+    """Mail a verification link, or a notice if another user has verified the e-mail address."""
     with transaction.atomic():
-        # Held until the secret is stored: it is revoked when the address changes meanwhile.
-        user = User.objects.select_for_update().filter(pk=user_id, is_active=True).first()
-        if user is None or not (to := address(user)):
+        # Locked until the token is stored, so that a change of the address revokes the token.
+        user = User.objects.active().select_for_update().filter(pk=user_id).first()
+        if user is None or not (to := get_email(user)):
             return
         taken = email_is_verified(to)
         if not taken:
@@ -176,7 +181,10 @@ def _send_link(user_id: UUID, address: Callable[[User], str], *, now: datetime) 
 
 
 def send_already_registered(email: str) -> None:
-    """Tell whose address it is that it was given again; perhaps they forgot that they did."""
+    """Mail an existing user that their e-mail address was used to sign up again.
+
+    The user may have forgotten the account.
+    """
     user = User.objects.with_email(email)
     if user is not None:
         sending.send_email(
@@ -190,8 +198,8 @@ def send_already_registered(email: str) -> None:
 
 
 def send_change_notice(user_id: UUID) -> None:
-    """Tell the old address that it will be replaced, while that can still be prevented."""
-    user = User.objects.filter(pk=user_id, is_active=True).first()
+    """Notify the current e-mail address of a pending change, so that the user can cancel it."""
+    user = User.objects.active().filter(pk=user_id).first()
     if user is not None and user.pending_email and user.email_verified_at is not None:
         sending.send_email(
             "address_change",

@@ -1,8 +1,8 @@
-"""The second factor of a sign-in: codes of an authenticator (TOTP, RFC 6238), and recovery codes
-for when it is lost. The only writer of both tables.
+"""Two-factor authentication: codes of an authenticator (TOTP, RFC 6238) and recovery codes.
 
-A copy of the database makes no codes: what is stored is a seed, and the authenticator's key is made
-of it with the site's SECRET_KEY. Each code is used up by a conditional UPDATE.
+The only writer of both tables. The table stores a seed; the authenticator's key is derived from the
+seed and SECRET_KEY. Therefore a copy of the database is not enough to generate codes. A conditional
+UPDATE marks each code as used.
 """
 
 import re
@@ -26,50 +26,51 @@ from accounts.email import sending
 from accounts.models import RecoveryCode, SecondFactor, User
 from accounts.users import access
 
-SEED_LENGTH = 32
-"""Bytes."""
-KEY_LENGTH = 20
-"""Bytes; what authenticators expect of SHA-1, the only kind that all of them know."""
-DRIFT = 1
-"""Steps of 30 s that the authenticator's clock may be off, either way."""
+SEED_BYTES = 32
+KEY_BYTES = 20
+"""The key length of TOTP with SHA-1, the only algorithm that all authenticators support."""
+KEY_SALT = "accounts.second_factor"
+"""Part of every key: a change would invalidate all authenticators."""
+MAX_CLOCK_DRIFT_STEPS = 1
+"""Time steps of 30 s that the authenticator's clock may be fast or slow."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_LENGTH = 16
-"""Base32 characters, 80 bit: more than can be guessed from a hash."""
+"""Base32 characters (80 bit), too many to guess from a hash."""
 
 TOTP_CODE = re.compile(r"[0-9]{6}", re.ASCII)
 RECOVERY_CODE = re.compile(rf"[A-Z2-7]{{{RECOVERY_CODE_LENGTH}}}", re.ASCII)
 
 
 class InvalidCode(Exception):
-    """Not a code of this user's, or one that was used already."""
+    """The code is wrong or was used already."""
 
 
 class TooManyAttempts(throttling.RateLimitExceeded):
-    """So many codes were wrong that none is looked at before `retry_after` seconds."""
+    """Too many wrong codes. Codes are rejected for `retry_after` seconds."""
 
 
 class AlreadyEnabled(Exception):
-    """The user has a second factor; it is switched off before there is another."""
+    """The user already has two-factor authentication. It must be disabled first."""
 
 
 def is_enabled(user: User) -> bool:
-    """Whether this user is asked for a code."""
+    """Return whether the user has two-factor authentication."""
     return SecondFactor.objects.filter(user=user).exists()
 
 
 def is_required_for(user: User) -> bool:
-    """Whether this user may do nothing without one (REQUIRE_STAFF_MFA)."""
+    """Return whether the user must have two-factor authentication (REQUIRE_STAFF_MFA)."""
     return bool(settings.REQUIRE_STAFF_MFA and user.is_staff)
 
 
 def new_seed() -> bytes:
-    """What a new authenticator's key is made of."""
-    return token_bytes(SEED_LENGTH)
+    """Return a random seed for a new authenticator."""
+    return token_bytes(SEED_BYTES)
 
 
 def build_totp(seed: bytes, user: User) -> pyotp.TOTP:
-    """The twin of what is on the user's phone."""
-    key = salted_hmac("accounts.mfa.services", seed, algorithm="sha256").digest()[:KEY_LENGTH]
+    """Return the TOTP generator with the same key as the user's authenticator."""
+    key = salted_hmac(KEY_SALT, seed, algorithm="sha256").digest()[:KEY_BYTES]
     return pyotp.TOTP(
         b32encode(key).decode(),
         name=user.username,
@@ -78,19 +79,23 @@ def build_totp(seed: bytes, user: User) -> pyotp.TOTP:
 
 
 def enable(user: User, *, seed: bytes, code: str, now: datetime) -> list[str]:
-    """Ask for a code at every sign-in from now on; returns the recovery codes, shown this once.
-    All access from before ends, as it was opened without a code.
+    """Enable two-factor authentication. Return the recovery codes, which are displayed only once.
 
-    Raises WrongCode unless the authenticator that was given this seed has made the code, and
-    AlreadyOn, and AccessEnded if access ended meanwhile.
+    Existing sessions and tokens end, because they were created without a code. Raises InvalidCode
+    if the code does not match the seed, AlreadyEnabled, and AccessEnded if access was revoked
+    meanwhile.
     """
     step = _matching_time_step(build_totp(seed, user), code, now)
     try:
         with transaction.atomic():
             User.objects.lock(user)
-            claimed = User.objects.filter(pk=user.pk, email_verified_at=None).exists()
+            unverified = User.objects.filter(pk=user.pk, email_verified_at=None).exists()
             SecondFactor.objects.create(
-                user=user, seed=seed, last_step=step, of_claimed_address=claimed, created_at=now
+                user=user,
+                seed=seed,
+                last_step=step,
+                of_claimed_address=unverified,
+                created_at=now,
             )
             access.end_access(user)
             audit.record("second_factor.switched_on", target=user, now=now)
@@ -100,23 +105,25 @@ def enable(user: User, *, seed: bytes, code: str, now: datetime) -> list[str]:
 
 
 def verify_code(user: User, code: str, *, now: datetime) -> None:
-    """Use up one code of the user's, from the authenticator or a recovery code; of many at once
-    one succeeds. Raises WrongCode, and TooManyCodes for somebody who guesses.
+    """Check a code of the authenticator or a recovery code, and mark it as used.
 
-    Of a million codes of the authenticator three are right at a time, so few are looked at in a
-    short time and in a day. Recovery codes are counted apart: they still work when somebody else
-    has used up the others.
+    Of several concurrent requests with the same code, one succeeds. Raises InvalidCode, and
+    TooManyAttempts after too many wrong codes.
+
+    At any time three of a million authenticator codes are valid. Therefore the attempts in a short
+    time and in a day are limited. Recovery codes have their own limit: they still work if an
+    attacker has exhausted the limit of authenticator codes.
     """
     text = re.sub(r"[\s-]", "", code).upper()
     if RECOVERY_CODE.fullmatch(text):
-        _check(user, _use_recovery_code, text, [throttling.of_recovery_code(user.pk)], now)
+        _check(user, _verify_recovery_code, text, [throttling.recovery_code_limit(user.pk)], now)
     else:
-        _check(user, _use_step, text, throttling.of_codes(user.pk), now)
+        _check(user, _verify_totp_code, text, throttling.code_limits(user.pk), now)
 
 
 def send_notice(user_id: UUID) -> None:
-    """Tell the user that somebody has given too many wrong codes."""
-    user = User.objects.filter(pk=user_id, is_active=True).first()
+    """Mail the user that too many wrong codes were entered."""
+    user = User.objects.active().filter(pk=user_id).first()
     if user is not None and user.email_verified_at is not None:
         sending.send_email(
             "wrong_codes",
@@ -128,30 +135,30 @@ def send_notice(user_id: UUID) -> None:
 
 
 def disable(user: User) -> None:
-    """Ask for a password alone again."""
+    """Disable two-factor authentication."""
     with transaction.atomic():
         RecoveryCode.objects.filter(user=user).delete()
         if SecondFactor.objects.filter(user=user).delete()[0]:
             audit.record("second_factor.switched_off", target=user)
 
 
-def is_of_claimed_address(user: User) -> bool:
-    """Return whether the second factor was switched on by somebody who has not proven the address.
+def was_enabled_with_unverified_email(user: User) -> bool:
+    """Return whether MFA was enabled before the user had verified the e-mail address.
 
-    Staff may take the proof of an address away. That makes no second factor one of these.
+    If staff mark a verified address as unverified later, the result stays False.
     """
     return SecondFactor.objects.filter(user=user, of_claimed_address=True).exists()
 
 
-def keep_at_reset(user: User) -> None:
-    """Keep the second factor when the password is reset by mail: the address is proven now, or
-    staff have changed it.
+def keep_on_password_reset(user: User) -> None:
+    """Keep MFA enabled on a password reset. Call it when the e-mail address is verified or staff
+    have changed it.
     """
     SecondFactor.objects.filter(user=user).update(of_claimed_address=False)
 
 
 def new_recovery_codes(user: User) -> list[str]:
-    """Ten codes in place of those there were; returned this once, as people write them down."""
+    """Replace the recovery codes. Return ten new codes, which are displayed only once."""
     codes = [b32encode(token_bytes(10)).decode() for _ in range(RECOVERY_CODES)]
     with transaction.atomic():
         RecoveryCode.objects.filter(user=user).delete()
@@ -163,27 +170,27 @@ def new_recovery_codes(user: User) -> list[str]:
 
 
 def unused_recovery_code_count(user: User) -> int:
-    """How many of them were not used."""
+    """Return the number of unused recovery codes."""
     return RecoveryCode.objects.filter(user=user, used_at=None).count()
 
 
 def _check(
     user: User,
-    use_up: Callable[[User, str, datetime], None],
+    verify: Callable[[User, str, datetime], None],
     code: str,
     counters: list[throttling.RateLimit],
     now: datetime,
 ) -> None:
-    """Use up a code. The first counter begins anew with a right one."""
+    """Verify a code within the rate limits. A correct code resets the first counter."""
     first, *others = counters
     try:
         throttling.consume(counters, now=now)
-        use_up(user, code, now)
+        verify(user, code, now)
     except throttling.RateLimitExceeded as error:
         raise TooManyAttempts(error.limit, error.retry_after) from None
     except InvalidCode:
         audit.record("second_factor.refused", target=user, now=now)
-        if throttling.is_used_up(first, now=now):
+        if throttling.is_exhausted(first, now=now):
             _mail_notice(user, now)
         raise
     throttling.reset([first])
@@ -191,37 +198,37 @@ def _check(
 
 
 def _mail_notice(user: User, now: datetime) -> None:
-    """Have the user told of wrong codes, unless they were told already."""
+    """Enqueue a mail about wrong codes, unless one was sent recently."""
     with suppress(throttling.RateLimitExceeded):
-        throttling.consume(throttling.of_mail_about_codes(user.pk), now=now)
+        throttling.consume(throttling.code_mail_limits(user.pk), now=now)
         sending.enqueue("wrong-codes", user.pk)
 
 
-def _use_step(user: User, code: str, now: datetime) -> None:
-    factor = SecondFactor.objects.filter(user=user).first()
-    if factor is None:
+def _verify_totp_code(user: User, code: str, now: datetime) -> None:
+    device = SecondFactor.objects.filter(user=user).first()
+    if device is None:
         raise InvalidCode
-    step = _matching_time_step(build_totp(bytes(factor.seed), user), code, now)
-    # Neither this code again, nor one from before it that somebody may have looked at.
+    step = _matching_time_step(build_totp(bytes(device.seed), user), code, now)
+    # Reject used codes, and unused older codes: an attacker may have seen them.
     if not SecondFactor.objects.filter(user=user, last_step__lt=step).update(last_step=step):
         raise InvalidCode
 
 
-def _use_recovery_code(user: User, code: str, now: datetime) -> None:
+def _verify_recovery_code(user: User, code: str, now: datetime) -> None:
     unused = RecoveryCode.objects.filter(user=user, used_at=None)
     with transaction.atomic():
         if not unused.filter(code_hash=_digest(code)).update(used_at=now):
             raise InvalidCode
-        audit.record("second_factor.recovery_used", target=user, by=user, now=now)
+        audit.record("second_factor.recovery_used", target=user, actor=user, now=now)
 
 
-def _matching_time_step(twin: pyotp.TOTP, code: str, now: datetime) -> int:
-    """The step of time that the code is of. Raises WrongCode."""
+def _matching_time_step(totp: pyotp.TOTP, code: str, now: datetime) -> int:
+    """Return the time step of the code. Raises InvalidCode."""
     text = re.sub(r"[\s-]", "", code)
     if not TOTP_CODE.fullmatch(text):
         raise InvalidCode
     try:
-        return twin.verify_and_get_timecode(text, for_time=now, valid_window=DRIFT)
+        return totp.verify_and_get_timecode(text, for_time=now, valid_window=MAX_CLOCK_DRIFT_STEPS)
     except OTPVerificationError:
         raise InvalidCode from None
 
@@ -231,4 +238,4 @@ def _digest(code: str) -> bytes:
 
 
 def _groups_of_four(text: str) -> Iterable[str]:
-    return (text[at : at + 4] for at in range(0, len(text), 4))
+    return (text[start : start + 4] for start in range(0, len(text), 4))

@@ -1,4 +1,4 @@
-"""Setting up the second factor, and switching it off."""
+"""Pages to set up and disable two-factor authentication."""
 
 import segno
 from django.contrib import messages
@@ -20,22 +20,22 @@ from accounts.models import SecondFactor
 from accounts.passwords import services as passwords
 from common.request_pools import PASSWORDS, in_pool
 
-SEED = "second_factor_seed"
-"""In the session of somebody who is setting it up. It says nothing without the site's key."""
+SESSION_SEED = "second_factor_seed"
+"""Session key of the seed during setup. The seed is useless without SECRET_KEY."""
 
 
 @login_required
 @require_safe
 def second_factor_page(request: AuthenticatedRequest) -> HttpResponse:
-    """Whether it is on, since when, and what can be done about it."""
+    """Show the status of two-factor authentication, with the possible actions."""
     factor = SecondFactor.objects.filter(user=request.user).first()
     if factor and requires_mfa(request):
-        # Signed in before it was set up in another browser: now that is not enough.
+        # The session is older than the setup in another browser: sign in again with a code.
         logout(request)
         return redirect("sign-in")
     context = {
         "factor": factor,
-        "demanded": mfa.is_required_for(request.user),
+        "required": mfa.is_required_for(request.user),
         "left": mfa.unused_recovery_code_count(request.user),
     }
     return render(request, "accounts/second_factor.html", context)
@@ -46,32 +46,32 @@ def second_factor_page(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def set_up(request: AuthenticatedRequest) -> HttpResponse:
-    """Show a QR code, and switch it on with the first code that comes of it."""
+    """Show a QR code. Enable two-factor authentication after the first code."""
     if mfa.is_enabled(request.user):
         return redirect("second-factor")
-    seed = bytes.fromhex(request.session.setdefault(SEED, mfa.new_seed().hex()))
+    seed = bytes.fromhex(request.session.setdefault(SESSION_SEED, mfa.new_seed().hex()))
     form = MfaSetupForm(request.user, request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
-            _prove(request, form)
+            _reauthenticate(request, form)
             code = form.cleaned_data["code"]
             codes = mfa.enable(request.user, seed=seed, code=code, now=timezone.now())
         except passwords.WrongPassword:
-            form.add_error("password", _("This is not your password."))
+            form.add_error("password", _("Wrong password."))
         except mfa.InvalidCode:
-            form.add_error("code", _("This is not the code that is shown now."))
+            form.add_error("code", _("This code is wrong or has expired."))
         except mfa.AlreadyEnabled:
             return redirect("second-factor")
         else:
-            del request.session[SEED]
+            del request.session[SESSION_SEED]
             request.session[SECOND_FACTOR_PASSED] = True
             update_session_auth_hash(request, request.user)
             return render(request, "accounts/recovery_codes.html", {"codes": codes, "first": True})
-    twin = mfa.build_totp(seed, request.user)
+    totp = mfa.build_totp(seed, request.user)
     context = {
         "form": form,
-        "picture": segno.make(twin.provisioning_uri(), error="m").svg_data_uri(scale=5, border=3),
-        "key": twin.secret,
+        "picture": segno.make(totp.provisioning_uri(), error="m").svg_data_uri(scale=5, border=3),
+        "key": totp.secret,
     }
     status = 422 if form.is_bound else 200
     return render(request, "accounts/second_factor_set_up.html", context, status=status)
@@ -82,12 +82,12 @@ def set_up(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def recovery_codes(request: AuthenticatedRequest) -> HttpResponse:
-    """Ask who it is, then show ten new codes in place of the old."""
+    """Ask for reauthentication, then replace the recovery codes and show them."""
     if not mfa.is_enabled(request.user):
         return redirect("second-factor")
-    form = _asked(request)
-    if not form.is_valid() or not _is_proven(request, form):
-        return _ask(request, form, "recovery-codes")
+    form = _reauthentication_form(request)
+    if not form.is_valid() or not _is_reauthenticated(request, form):
+        return _render_form(request, form, "recovery-codes")
     codes = mfa.new_recovery_codes(request.user)
     return render(request, "accounts/recovery_codes.html", {"codes": codes})
 
@@ -97,43 +97,46 @@ def recovery_codes(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def switch_off(request: AuthenticatedRequest) -> HttpResponse:
-    """Ask who it is, then switch it off."""
+    """Ask for reauthentication, then disable two-factor authentication."""
     if not mfa.is_enabled(request.user):
         return redirect("second-factor")
-    form = _asked(request)
-    if not form.is_valid() or not _is_proven(request, form):
-        return _ask(request, form, "switch-off")
+    form = _reauthentication_form(request)
+    if not form.is_valid() or not _is_reauthenticated(request, form):
+        return _render_form(request, form, "switch-off")
     mfa.disable(request.user)
     request.session.pop(SECOND_FACTOR_PASSED, None)
-    messages.success(request, _("The second factor is switched off."))
+    messages.success(request, _("Two-factor authentication is off."))
     return redirect("second-factor")
 
 
-def _asked(request: AuthenticatedRequest) -> ReauthenticationForm:
+def _reauthentication_form(request: AuthenticatedRequest) -> ReauthenticationForm:
     return ReauthenticationForm(request.user, request.POST if request.method == "POST" else None)
 
 
-def _ask(request: AuthenticatedRequest, form: ReauthenticationForm, what: str) -> HttpResponse:
-    context = {"form": form, "what": what}
+def _render_form(
+    request: AuthenticatedRequest, form: ReauthenticationForm, action: str
+) -> HttpResponse:
+    context = {"form": form, "action": action}
     status = 422 if form.is_bound else 200
     return render(request, "accounts/second_factor_proof.html", context, status=status)
 
 
-def _is_proven(request: AuthenticatedRequest, form: ReauthenticationForm) -> bool:
+def _is_reauthenticated(request: AuthenticatedRequest, form: ReauthenticationForm) -> bool:
     try:
-        _prove(request, form)
+        _reauthenticate(request, form)
     except passwords.WrongPassword:
-        form.add_error("password", _("This is not your password."))
+        form.add_error("password", _("Wrong password."))
     except mfa.InvalidCode:
-        form.add_error("code", _("This code is wrong, or it was used already."))
+        form.add_error("code", _("This code is wrong or has already been used."))
     except mfa.TooManyAttempts as error:
         form.add_error("code", TOO_MANY_CODES[error.limit])
     return form.is_valid()
 
 
-def _prove(request: AuthenticatedRequest, form: ReauthenticationForm) -> None:
-    """Make sure that it is the user who is signed in: by the password, where there is one, and by
-    a code of the second factor, once it is on. Raises WrongPassword, WrongCode, TooManyCodes.
+def _reauthenticate(request: AuthenticatedRequest, form: ReauthenticationForm) -> None:
+    """Check the password, if the user has one, and the code, except during setup.
+
+    Raises WrongPassword, InvalidCode, TooManyAttempts.
     """
     if "password" in form.cleaned_data:
         passwords.check_current_password(

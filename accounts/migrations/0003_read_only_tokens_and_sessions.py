@@ -71,6 +71,6 @@ class Migration(migrations.Migration):
                 name="session_key_hash_is_sha256",
             ),
         ),
-        # Django's own, which held the keys in the clear: everybody signs in once more.
+        # Django's session table, which stored plaintext keys. All users must sign in again.
         migrations.RunSQL("DROP TABLE IF EXISTS django_session", migrations.RunSQL.noop),
     ]

@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
                 (
                     "last_step",
                     models.BigIntegerField(
-                        editable=False, help_text="Of the last code that was used."
+                        editable=False, help_text="Time step of the last used code."
                     ),
                 ),
                 ("tries", models.PositiveSmallIntegerField(default=0, editable=False)),

@@ -115,6 +115,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        # Nobody minds when a crash empties it, and no try waits for the disk.
+        # A crash may empty the table, and no attempt waits for the disk.
         migrations.RunSQL("ALTER TABLE throttles SET UNLOGGED", "ALTER TABLE throttles SET LOGGED"),
     ]

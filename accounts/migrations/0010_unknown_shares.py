@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    """Nothing is known of how events are shared out among people and things (decision 0044)."""
+    """Disable statistics of owner and target, whose distribution is skewed (decision 0044)."""
 
     dependencies = [
         ("accounts", "0009_user_language"),

@@ -3,7 +3,7 @@ from django.db.models import deletion
 
 
 class Migration(migrations.Migration):
-    """What an end of access ends: a generation of access, and who made and who got a token."""
+    """Add the access generation, and the parent and the e-mail address of a token."""
 
     dependencies = [
         ("accounts", "0010_unknown_shares"),
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 db_default="",
                 default="",
                 editable=False,
-                help_text="The address that a link was mailed to, and proves.",
+                help_text="The e-mail address that the link was mailed to.",
                 max_length=254,
             ),
         ),
@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                     field=models.ForeignKey(
                         db_index=False,
                         editable=False,
-                        help_text="The token that made it, which it does not outlive.",
+                        help_text="The token that was used to create this token. If it is revoked, so is this one.",
                         null=True,
                         on_delete=deletion.CASCADE,
                         related_name="children",

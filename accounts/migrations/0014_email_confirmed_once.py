@@ -5,7 +5,7 @@ NAME = "users_email_confirmed_once"
 
 
 class Migration(migrations.Migration):
-    """A unique index of confirmed addresses, built while others read and write."""
+    """Create a unique index of verified e-mail addresses without blocking reads and writes."""
 
     atomic = False
 
@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 migrations.RunSQL("SET lock_timeout = 0", "SET lock_timeout = 0"),
-                # An attempt that was interrupted leaves one that is of no use.
+                # An interrupted attempt leaves an invalid index.
                 migrations.RunSQL(
                     f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}", migrations.RunSQL.noop
                 ),

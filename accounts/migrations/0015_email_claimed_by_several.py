@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    """Several users may claim an address until one of them confirms it."""
+    """Allow several users with the same unverified e-mail address."""
 
     dependencies = [
         ("accounts", "0014_email_confirmed_once"),

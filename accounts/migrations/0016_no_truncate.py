@@ -1,4 +1,4 @@
-"""The trail is append-only for TRUNCATE, too, which row triggers do not see."""
+"""Reject TRUNCATE of the audit trail, for which row triggers do not run."""
 
 from django.db import migrations
 

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Which second factors were switched on by somebody who had not proven the address."""
+    """Store whether MFA was enabled before the e-mail address was verified."""
 
     dependencies = [("accounts", "0016_no_truncate")]
 
@@ -14,8 +14,8 @@ class Migration(migrations.Migration):
                 db_default=False,
                 default=False,
                 editable=False,
-                help_text="Switched on while the user had not proven the e-mail address, and still "
-                "has not. A password reset then switches it off: somebody else may own the address.",
+                help_text="Enabled while the e-mail address was unverified, and it still is. A password "
+                "reset then disables it, because another person may own the address.",
             ),
         ),
     ]

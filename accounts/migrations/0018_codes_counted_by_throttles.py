@@ -1,4 +1,4 @@
-"""Tries of the second factor are counted where all tries are: in `throttles`."""
+"""Count attempts of MFA codes in `throttles`, like all other attempts."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""People, the secrets that stand for them, and the trail of what was done."""
+"""Users, their tokens and sessions, rate limits, and the audit trail."""
 
 from accounts.models.audit import AuditEvent, AuditEventQuerySet
 from accounts.models.credentials import (
@@ -9,24 +9,24 @@ from accounts.models.credentials import (
     StoredSecret,
     Throttle,
     Token,
-    alive,
+    active_tokens,
 )
 from accounts.models.users import (
-    NAME_OF_CLOSED,
+    CLOSED_USERNAME_PREFIX,
     AccessEnded,
     Archive,
     User,
     UserManager,
     UsernameValidator,
+    available_time_zones,
+    equals_ignoring_case,
     fold,
-    spelled,
-    time_zones,
     validate_language,
     validate_time_zone,
 )
 
 __all__ = [
-    "NAME_OF_CLOSED",
+    "CLOSED_USERNAME_PREFIX",
     "AccessEnded",
     "Archive",
     "AuditEvent",
@@ -41,10 +41,10 @@ __all__ = [
     "User",
     "UserManager",
     "UsernameValidator",
-    "alive",
+    "active_tokens",
+    "available_time_zones",
+    "equals_ignoring_case",
     "fold",
-    "spelled",
-    "time_zones",
     "validate_language",
     "validate_time_zone",
 ]

@@ -1,4 +1,4 @@
-"""What was done, by whom."""
+"""Audit events."""
 
 import uuid
 from datetime import datetime
@@ -14,35 +14,36 @@ from accounts.models.users import User
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
-    """Parts of the audit trail."""
+    """Audit events filtered by owner, category, target or time."""
 
-    def of(self, user: User) -> Self:
-        """The user's own trail."""
+    def for_owner(self, user: User) -> Self:
+        """Return the events of the user's own trail."""
         return self.filter(owner=user)
 
-    def about(self, subject: str) -> Self:
-        """Of one action (`token.issued`), or of all with this word before the dot (`token`)."""
-        return self.filter(Q(action=subject) | Q(action__startswith=f"{subject}."))
+    def in_category(self, category: str) -> Self:
+        """Return the events of a category (`token`), or of one action (`token.issued`)."""
+        return self.filter(Q(action=category) | Q(action__startswith=f"{category}."))
 
-    def of_target(self, target: models.Model) -> Self:
-        """What happened to this row, newest first."""
+    def for_target(self, target: models.Model) -> Self:
+        """Return the events of this row, newest first."""
         return self.filter(target_id=str(target.pk)).order_by("-created_at", "-id")
 
-    def before(self, time: datetime, id: uuid.UUID) -> Self:
-        """Those that come after this one, newest first."""
-        # The first bound alone lets the index find where to begin.
+    def older_than(self, time: datetime, id: uuid.UUID) -> Self:
+        """Return the events that are older than the event with this time and id."""
+        # PostgreSQL uses the index only for the bound on created_at.
         return self.filter(Q(created_at__lt=time) | Q(id__lt=id), created_at__lte=time)
 
 
 class AuditEvent(models.Model):
-    """One line of the audit trail. Written by accounts.audit and never changed: a trigger sees to
-    it (docs/decisions/0021).
+    """One event of the audit trail. Only accounts.audit.log inserts events.
+
+    A trigger rejects updates (docs/decisions/0021).
     """
 
     class Means(models.TextChoices):
-        """What somebody acted by."""
+        """How the actor was authenticated."""
 
-        NOTHING = "nothing", _("not signed in")
+        ANONYMOUS = "nothing", _("not signed in")
         SESSION = "session", _("browser")
         TOKEN = "token", _("API token")
         DEVICE = "device", _("device token")
@@ -52,7 +53,7 @@ class AuditEvent(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     created_at = models.DateTimeField(_("time"))
     action = models.CharField(_("action"), max_length=64)
-    # Whose trail it stands in. Gone with them, and only so: accounts.audit.forget_user.
+    # The user whose trail has this event. accounts.audit.log.delete_for_user deletes both.
     owner = models.ForeignKey(
         User,
         verbose_name=_("owner"),
@@ -61,7 +62,7 @@ class AuditEvent(models.Model):
         db_index=False,
         related_name="+",
     )
-    # No reference: it outlives the account, and an update on its deletion would be refused.
+    # Not a foreign key: the event stays after the account is deleted, and rows cannot be updated.
     actor_id = models.UUIDField(_("actor id"), null=True)
     actor_name = models.CharField(_("who"), max_length=150, blank=True)
     means = models.CharField(_("by"), max_length=16, choices=Means)
@@ -96,11 +97,11 @@ class AuditEvent(models.Model):
         return f"{self.action} {self.target_name}".strip()
 
     @property
-    def label(self) -> str:
-        """The action as people read it."""
+    def action_label(self) -> str:
+        """The translated name of the action."""
         return str(ACTION_LABELS.get(self.action, self.action))
 
     @property
-    def shown_address(self) -> str | None:
-        """Where it came from, for the owner of the trail: not where staff sit."""
+    def ip_address_for_owner(self) -> str | None:
+        """The IP address, for the owner of the trail. The addresses of staff are hidden."""
         return self.address if self.actor_id in (None, self.owner_id) else None

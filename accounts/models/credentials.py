@@ -1,4 +1,4 @@
-"""The secrets that stand for people, and how often they were tried."""
+"""Tokens, sessions, two-factor authentication, registrations and rate-limit counters."""
 
 import uuid
 from datetime import datetime
@@ -12,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models.users import User, UsernameValidator
 
 
-def alive(now: datetime) -> Q:
-    """Of stored secrets: neither revoked nor expired."""
+def active_tokens(now: datetime) -> Q:
+    """Return the condition for tokens that are neither revoked nor expired."""
     return Q(Q(expires_at=None) | Q(expires_at__gt=now), revoked=False)
 
 
 class StoredSecret(models.Model):
-    """What is kept of a secret: its SHA-256, its visible beginning, its life."""
+    """Base class of tokens: the SHA-256, the display prefix and the expiry, but no plaintext."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     token_hash = models.BinaryField(unique=True, editable=False)
@@ -43,7 +43,7 @@ class StoredSecret(models.Model):
 
 
 class Token(StoredSecret):
-    """A secret of a user: for the API, or for a link that is followed once."""
+    """A token of a user: for the API, or for a link that works once."""
 
     class Scope(models.TextChoices):
         AUTH = "auth", "API"
@@ -68,14 +68,14 @@ class Token(StoredSecret):
         db_index=False,
         related_name="children",
         editable=False,
-        help_text="The token that made it, which it does not outlive.",
+        help_text="The token that was used to create this token. If it is revoked, so is this one.",
     )
     sent_to = models.EmailField(
         max_length=254,
         default="",
         db_default="",
         editable=False,
-        help_text="The address that a link was mailed to, and proves.",
+        help_text="The e-mail address that the link was mailed to.",
     )
 
     class Meta(StoredSecret.Meta):
@@ -97,7 +97,7 @@ class Token(StoredSecret):
 
 
 class Session(models.Model):
-    """A browser that is signed in, or about to be. Of its cookie only the SHA-256 is kept."""
+    """A browser session, signed in or not. Only the SHA-256 of the cookie is stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     key_hash = models.BinaryField(unique=True, editable=False)
@@ -122,19 +122,19 @@ class Session(models.Model):
 
 
 class SecondFactor(models.Model):
-    """That a user is asked for a code beside the password, and what the codes are made of."""
+    """Two-factor authentication of a user: the seed of the authenticator's key."""
 
     user = models.OneToOneField(
         User, primary_key=True, on_delete=models.CASCADE, related_name="second_factor"
     )
     seed = models.BinaryField(editable=False)
-    last_step = models.BigIntegerField(editable=False, help_text="Of the last code that was used.")
+    last_step = models.BigIntegerField(editable=False, help_text="Time step of the last used code.")
     of_claimed_address = models.BooleanField(
         default=False,
         db_default=False,
         editable=False,
-        help_text="Switched on while the user had not proven the e-mail address, and still has "
-        "not. A password reset then switches it off: somebody else may own the address.",
+        help_text="Enabled while the e-mail address was unverified, and it still is. A password "
+        "reset then disables it, because another person may own the address.",
     )
     created_at = models.DateTimeField()
 
@@ -151,7 +151,7 @@ class SecondFactor(models.Model):
 
 
 class RecoveryCode(models.Model):
-    """What is kept of a code that stands in for a lost authenticator, once."""
+    """The SHA-256 of a single-use code for users who have lost their authenticator."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="recovery_codes")
@@ -171,10 +171,10 @@ class RecoveryCode(models.Model):
 
 
 class Registration(StoredSecret):
-    """Somebody who becomes a user once they have opened what was sent to their address.
+    """A pending sign-up or invitation. It becomes a user when the mailed link is confirmed.
 
-    It holds neither the name nor the address: of several, the first that is completed gets them.
-    Who was invited chooses name and password then.
+    It reserves neither the username nor the e-mail address: the first registration that is
+    completed gets them. Invited users choose username and password when they accept.
     """
 
     email = models.EmailField(_("email"), max_length=254)
@@ -210,11 +210,11 @@ class Registration(StoredSecret):
 
 
 class Throttle(models.Model):
-    """How often something was tried since its window began, shared by all processes."""
+    """A rate-limit counter: the attempts since its window began. All processes share it."""
 
     key = models.BinaryField(primary_key=True, max_length=32)
     about = models.BinaryField(null=True, max_length=32, db_index=True)
-    """Whom it keeps out, wherever they come from; null where that is nobody in particular."""
+    """Digest of the user or e-mail address that the limit protects, or null."""
     tries = models.PositiveIntegerField()
     ends_at = models.DateTimeField(db_index=True)
 

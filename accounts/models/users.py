@@ -1,8 +1,9 @@
-"""People, and what they take away with them."""
+"""Users and their data exports."""
 
 import uuid
 from collections.abc import Iterator
 from functools import cache
+from typing import Self
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -21,79 +22,108 @@ from django.utils.translation import gettext_lazy as _
 
 
 @cache
-def time_zones() -> frozenset[str]:
-    """The names of all of them, which are files: finding them takes ten milliseconds."""
+def available_time_zones() -> frozenset[str]:
+    """Return the names of all time zones. Cached: reading them from disk takes ten milliseconds."""
     return frozenset(available_timezones())
 
 
 def validate_time_zone(name: str) -> None:
-    """Raise ValidationError unless this is a zone of the IANA database."""
-    if name not in time_zones():
+    """Raise ValidationError unless the IANA database has this time zone."""
+    if name not in available_time_zones():
         raise ValidationError(
             gettext("There is no time zone called %(name)s.") % {"name": repr(name)}
         )
 
 
 def validate_language(code: str) -> None:
-    """Raise ValidationError unless the site speaks it."""
+    """Raise ValidationError unless the site supports this language."""
     if code not in dict(settings.LANGUAGES):
         raise ValidationError(gettext("Choose one of these."))
 
 
 class AccessEnded(PermissionDenied):
-    """The user's access was ended after this request had proved who sends it."""
+    """The user's access was revoked after this request was authenticated."""
 
 
 def fold(name: str) -> str:
-    """Return the spelling by which names and e-mail addresses are looked up and counted."""
+    """Return the normalized form of a username or e-mail address, for look-ups and counters."""
     return name.casefold()
 
 
-def spelled(field: str, text: str) -> Q:
-    """Match rows whose `field` is `text` in upper or lower case, as the unique indexes do."""
+def equals_ignoring_case(field: str, text: str) -> Q:
+    """Return the condition `field` = `text`, ignoring case as the unique indexes do."""
     return Q(Exact(Lower(field), Lower(Value(text, models.TextField()))))
 
 
-NAME_OF_CLOSED = "deleted."
-"""How the usernames of closed accounts begin."""
+CLOSED_USERNAME_PREFIX = "deleted."
+"""Prefix of the usernames of deleted accounts."""
 SESSION_SALT = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
 
 
+class UserQuerySet(models.QuerySet["User"]):
+    """Users filtered by the state of their account."""
+
+    def active(self) -> Self:
+        """Return the users who may sign in: neither deactivated nor deleted."""
+        return self.filter(is_active=True)
+
+    def not_deleted(self) -> Self:
+        """Return the users whose account is not deleted, including deactivated users."""
+        return self.filter(deleted_at=None)
+
+    def deleted(self) -> Self:
+        """Return the deleted accounts whose row is still referenced."""
+        return self.exclude(deleted_at=None)
+
+
 class UserManager(BaseUserManager["User"]):
-    """Finds people; makes them for the command line."""
+    """Look up, lock and create users."""
 
-    def called(self, name: str) -> "User | None":
-        """Return the user with this username or e-mail address, in upper or lower case.
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
 
-        A username may not contain `@` (see the constraint). The case mapping of the database
-        differs from `fold` for some letters (a dotless i becomes I). A user is found only by a
-        name that `fold` takes for theirs, so that each spelling that finds them is counted as one.
+    def active(self) -> UserQuerySet:
+        return self.get_queryset().active()
+
+    def not_deleted(self) -> UserQuerySet:
+        return self.get_queryset().not_deleted()
+
+    def deleted(self) -> UserQuerySet:
+        return self.get_queryset().deleted()
+
+    def get_by_login(self, name: str) -> "User | None":
+        """Return the user with this username or e-mail address, ignoring case.
+
+        A username cannot contain `@` (see the constraint). The case mapping of the database
+        differs from `fold` for some letters (a dotless i becomes I). Therefore the result is
+        compared by `fold` again: all names that find a user then count as one name.
         """
         if "@" in name:
             return self.with_email(name)
-        user = self.filter(spelled("username", name)).first()
+        user = self.filter(equals_ignoring_case("username", name)).first()
         return user if user and fold(user.username) == fold(name) else None
 
     def with_email(self, email: str) -> "User | None":
-        """Return the user who has confirmed this address, or else the newest who claims it."""
-        claims = self.filter(spelled("email", email))
+        """Return the user with this verified e-mail address, or else the newest unverified user."""
+        claims = self.filter(equals_ignoring_case("email", email))
         newest = claims.order_by(F("email_verified_at").desc(nulls_last=True), "-created_at")
         return next((user for user in newest if fold(user.email) == fold(email)), None)
 
-    def claiming(self, email: str) -> "list[User]":
-        """Return the user who has confirmed this address, or else the active users who claim it,
-        the oldest first, so that nobody is pushed out by accounts that are made later.
+    def get_claimants(self, email: str) -> "list[User]":
+        """Return the user who has verified this e-mail address, or else the active users with it.
+
+        The oldest account comes first, so that later accounts cannot push it beyond a limit.
         """
-        found = self.filter(spelled("email", email)).order_by("created_at", "pk")
+        found = self.filter(equals_ignoring_case("email", email)).order_by("created_at", "pk")
         users = [user for user in found if fold(user.email) == fold(email)]
-        confirmed = [user for user in users if user.email_verified_at is not None]
-        return confirmed or [user for user in users if user.is_active]
+        verified = [user for user in users if user.email_verified_at is not None]
+        return verified or [user for user in users if user.is_active]
 
     def lock(self, user: "User") -> None:
         """Lock the user's row until the end of the transaction.
 
-        Raises AccessEnded if access ended after `user` was read: what this request has proved
-        (a password, a token) opens nothing any more.
+        Raises AccessEnded if access was revoked after `user` was read: the password or the token
+        of this request is no longer valid.
         """
         current = self.select_for_update(no_key=True).filter(pk=user.pk)
         if not current.filter(access_generation=user.access_generation).exists():
@@ -102,7 +132,7 @@ class UserManager(BaseUserManager["User"]):
     def create_user(
         self, username: str, email: str, password: str | None = None, **fields: object
     ) -> "User":
-        """Store a new user; without a password nobody can sign in with one."""
+        """Create a user. Without a password, password sign-in is disabled."""
         user = self.model(username=username, email=self.normalize_email(email), **fields)
         user.set_password(password)
         user.full_clean(exclude=["password"])
@@ -110,7 +140,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, username: str, email: str, password: str | None = None) -> "User":
-        """Store a new administrator, whose address needs no verification."""
+        """Create a superuser with a verified e-mail address."""
         return self.create_user(
             username,
             email,
@@ -122,8 +152,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class UsernameValidator(UnicodeUsernameValidator):
-    """Letters, digits and . + - _ ; no @, which tells an address from a name. Names of closed
-    accounts are nobody's to choose.
+    """Allow letters, digits and . + - _ only.
+
+    An @ would make a username look like an e-mail address. The prefix of deleted accounts is
+    reserved.
     """
 
     regex = r"^[\w.+-]+\Z"
@@ -131,13 +163,13 @@ class UsernameValidator(UnicodeUsernameValidator):
 
     def __call__(self, value: object) -> None:
         super().__call__(value)
-        if fold(str(value)).startswith(NAME_OF_CLOSED):
-            words = gettext("A username must not begin with “%(beginning)s”.")
-            raise ValidationError(words % {"beginning": NAME_OF_CLOSED}, code="reserved")
+        if fold(str(value)).startswith(CLOSED_USERNAME_PREFIX):
+            message = gettext("A username must not begin with “%(beginning)s”.")
+            raise ValidationError(message % {"beginning": CLOSED_USERNAME_PREFIX}, code="reserved")
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person who signs in and owns devices."""
+    """A user who signs in and owns devices."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     username = models.CharField(
@@ -149,12 +181,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(_("is staff"), default=False)
     email_verified_at = models.DateTimeField(_("email verified at"), null=True, blank=True)
     pending_email = models.EmailField(max_length=254, blank=True, editable=False)
-    # How often access was ended: what was proved before the last time counts no more.
+    # Incremented when access is revoked: passwords and tokens checked before are then invalid.
     access_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     time_zone = models.CharField(
         _("time zone"), max_length=64, default="UTC", validators=[validate_time_zone]
     )
-    # Empty: as the browser asks.
+    # Empty: the language of the browser.
     language = models.CharField(
         _("language"), max_length=16, blank=True, validators=[validate_language]
     )
@@ -179,7 +211,7 @@ class User(AbstractBaseUser, PermissionsMixin):
                 name="users_username_unique_in_any_case",
                 violation_error_message=_("This username is taken."),
             ),
-            # Several users may claim an address; one of them can confirm it.
+            # Several users may have the same unverified address; only one can verify it.
             models.UniqueConstraint(
                 Lower("email"),
                 condition=Q(email_verified_at__isnull=False),
@@ -199,24 +231,23 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.username
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Return whether this is the password. A hash that another hasher has made, or one with
-        other parameters, is replaced.
+        """Return whether the password is correct. Replace a hash of an outdated hasher.
 
-        Django would save the new hash in any case, and undo a change of the password that was made
-        while the old hash was checked.
+        Django would save the new hash unconditionally. That would undo a change of the password
+        that was made during the check.
         """
-        checked = self.password
+        old_hash = self.password
 
-        def replace(raw_password: str) -> None:
-            fresh = make_password(raw_password)
-            same = User.objects.filter(pk=self.pk, password=checked)
-            if same.update(password=fresh):
-                self.password = fresh
+        def replace_hash(raw_password: str) -> None:
+            new_hash = make_password(raw_password)
+            unchanged = User.objects.filter(pk=self.pk, password=old_hash)
+            if unchanged.update(password=new_hash):
+                self.password = new_hash
 
-        return check_password(raw_password, checked, replace)
+        return check_password(raw_password, old_hash, replace_hash)
 
     def get_session_auth_hash(self) -> str:
-        """Return what a session is bound to: it ends with the password and with all access."""
+        """Return the hash for sessions. It changes with the password and on revocation."""
         return self._access_hash()
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
@@ -224,23 +255,23 @@ class User(AbstractBaseUser, PermissionsMixin):
             yield self._access_hash(secret=key)
 
     def _access_hash(self, secret: str | None = None) -> str:
-        # Generation 0 has Django's own hash, so that an upgrade ends no session.
+        # Generation 0 has the same hash as in Django, so that an upgrade keeps the sessions.
         generation = f"{self.access_generation} " if self.access_generation else ""
         value = f"{generation}{self.password}"
         return salted_hmac(SESSION_SALT, value, secret=secret, algorithm="sha256").hexdigest()
 
 
 class Archive(models.Model):
-    """All that belongs to a user, as a file that they can fetch for a while."""
+    """A data export: all data of a user as a ZIP file, available until `expires_at`."""
 
     class Status(models.TextChoices):
-        WAITING = "waiting", _("being made")
+        PENDING = "waiting", _("being made")
         READY = "ready", _("ready")
         FAILED = "failed", _("failed")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="+")
-    status = models.CharField(max_length=10, choices=Status, default=Status.WAITING)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     requested_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     size = models.BigIntegerField(null=True)

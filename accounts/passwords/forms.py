@@ -1,4 +1,4 @@
-"""Forms for passwords."""
+"""Password forms."""
 
 from django import forms
 from django.contrib.auth.forms import AdminPasswordChangeForm, PasswordChangeForm
@@ -12,25 +12,25 @@ from accounts.passwords import services as passwords
 
 
 class NewPasswordForm(forms.Form):
-    """A password in place of a forgotten one."""
+    """The new password after a reset link."""
 
     password = new_password_field()
 
 
 class ChangePasswordForm(PasswordChangeForm):
-    """Another password for who knows the old one; guessing that is counted."""
+    """Change of the password. Attempts with a wrong old password are rate-limited."""
 
     def clean_old_password(self) -> str:
         old: str = self.cleaned_data["old_password"]
         try:
             passwords.check_current_password(self.user, old, now=timezone.now())
         except passwords.WrongPassword:
-            raise ValidationError(_("This is not your password.")) from None
+            raise ValidationError(_("Wrong password.")) from None
         return old
 
 
 class AdminSetPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
-    """Staff set somebody's password, or take it away."""
+    """Staff set or remove the password of a user."""
 
     def save(self, commit: bool = True) -> User:
         user: User = self.user

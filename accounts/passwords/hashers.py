@@ -1,4 +1,4 @@
-"""How passwords are hashed."""
+"""The password hasher, with limits on concurrency and priority."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,25 +11,26 @@ from typing import TypeVar
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
 MAX_CONCURRENT_HASHES = 1
-"""Hashes at a time in a process. Each takes 64 MiB and all cores, which devices' readings need."""
+"""Per process. Each hash takes 64 MiB and all cores, which the ingest of readings needs too."""
 SLOT_TIMEOUT_SECONDS = 0.5
-"""Seconds that a hash waits for the one before it."""
 
 NICENESS = 10
-"""What a hash adds to the niceness of the process (Linux, where threads have one of their own):
-it is the only work that takes all cores at once."""
-Made = TypeVar("Made")
+"""Added to the niceness of the process for hashing, the only work that uses all cores at once.
+
+Linux only, where each thread has its own niceness.
+"""
+T = TypeVar("T")
 
 _slots = BoundedSemaphore(MAX_CONCURRENT_HASHES)
 
 
 class PasswordHashingBusy(Exception):
-    """More passwords came at once than can be hashed in time; nothing was decided."""
+    """Too many concurrent hashes. The password was not checked."""
 
 
 @contextmanager
 def hashing_slot() -> Iterator[None]:
-    """Wait for one of the AT_ONCE places. Raises TooManyHashes after PATIENCE."""
+    """Wait for a hashing slot. Raises PasswordHashingBusy after SLOT_TIMEOUT_SECONDS."""
     if not _slots.acquire(timeout=SLOT_TIMEOUT_SECONDS):
         raise PasswordHashingBusy
     try:
@@ -39,20 +40,20 @@ def hashing_slot() -> Iterator[None]:
 
 
 @cache
-def _thread() -> ThreadPoolExecutor:
-    """The thread that hashes. Argon2's own threads take over how nice it is."""
-    return ThreadPoolExecutor(MAX_CONCURRENT_HASHES, "hashes", initializer=_be_nice)
+def _executor() -> ThreadPoolExecutor:
+    """Return the executor for hashing. Argon2's threads inherit the niceness of its thread."""
+    return ThreadPoolExecutor(MAX_CONCURRENT_HASHES, "hashes", initializer=_lower_priority)
 
 
-def _be_nice() -> None:
+def _lower_priority() -> None:
     with suppress(OSError, AttributeError):
         niceness = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
         os.setpriority(os.PRIO_PROCESS, get_native_id(), niceness)
 
 
-def _hash(work: Callable[[], Made]) -> Made:
+def _hash(work: Callable[[], T]) -> T:
     with hashing_slot():
-        return _thread().submit(work).result()
+        return _executor().submit(work).result()
 
 
 class Argon2idHasher(Argon2PasswordHasher):

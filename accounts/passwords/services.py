@@ -1,4 +1,4 @@
-"""Passwords: the only writer of them after a user was made."""
+"""Passwords: validate, check, change, reset. The only writer after the creation of a user."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -17,16 +17,16 @@ from accounts.tokens import format as token_format
 from accounts.tokens import services as tokens
 from accounts.users import access
 
-MOST_CLAIMS = 5
-"""Accounts that claim one address and are mailed a link when one asks to reset the password."""
+MAX_CLAIMS = 5
+"""Maximum number of accounts with one unverified e-mail address that get a reset link."""
 
 
 class WrongPassword(Exception):
-    """Not the password of the user who is signed in."""
+    """The password of the signed-in user is wrong."""
 
 
 def validate_password(user: User, password: str, *, field: str = "password") -> None:
-    """Raise ValidationError, for this field, unless the user may choose this password."""
+    """Raise ValidationError for `field` if the validators reject the password."""
     try:
         password_validation.validate_password(password, user)
     except ValidationError as error:
@@ -34,50 +34,49 @@ def validate_password(user: User, password: str, *, field: str = "password") -> 
 
 
 def check_current_password(user: User, password: str, *, now: datetime) -> None:
-    """Make sure that it is the user who is signed in.
+    """Check the password of the signed-in user.
 
-    Raises WrongPassword, and TooManyTries for somebody who guesses.
+    Raises WrongPassword, and RateLimitExceeded after too many wrong passwords.
     """
     counters = throttling.password_limits(user.pk)
     throttling.consume(counters, now=now)
-    if not is_right(user, password, now=now):
+    if not is_correct(user, password, now=now):
         raise WrongPassword
     throttling.reset(counters)
 
 
-def is_right(user: User, password: str, *, now: datetime) -> bool:
-    """Return whether it is the user's password. Raises TooManyTries (see `check_counted`)."""
-    return check_counted(lambda: user.check_password(password), user.pk, now=now)
+def is_correct(user: User, password: str, *, now: datetime) -> bool:
+    """Return whether the password is correct. Raises RateLimitExceeded (`check_rate_limited`)."""
+    return check_rate_limited(lambda: user.check_password(password), user.pk, now=now)
 
 
-def check_counted(check: Callable[[], bool], whose: object, *, now: datetime) -> bool:
-    """Return what `check`, which hashes a password, says.
+def check_rate_limited(check: Callable[[], bool], owner_id: object, *, now: datetime) -> bool:
+    """Return the result of `check`, which hashes a password, within the rate limits.
 
-    Hashing costs the machine a lot, whether the password is right or wrong. So every check is
-    counted by the network it comes from, and the right ones by whose password it is, too: if the
-    wrong ones were, a stranger would use up the owner's. They have limits of their own.
+    Hashing is expensive, for correct and wrong passwords. Therefore every check is counted per
+    network of the client. Correct passwords are also counted per owner. Wrong ones are not, because
+    an attacker could use up the owner's limit; wrong passwords have their own limits.
 
-    Raises TooManyTries.
+    Raises RateLimitExceeded.
     """
-    of_network = throttling.of_client("password-check-address", audit.acting_address())
-    of_owner = throttling.of_password_check(whose)
-    throttling.consume([*of_network, of_owner], now=now)
-    right = False
+    network_limits = throttling.client_limits("password-check-address", audit.current_ip_address())
+    owner_limit = throttling.password_check_limit(owner_id)
+    throttling.consume([*network_limits, owner_limit], now=now)
+    correct = False
     try:
-        right = check()
+        correct = check()
     finally:
-        if not right:
-            throttling.refund([of_owner])
-    return right
+        if not correct:
+            throttling.refund([owner_limit])
+    return correct
 
 
 def set_password(user: User, password: str | None, *, keep: Token | None = None) -> None:
-    """Store a new password, already judged by the validators, and end all access that was there
-    before, but for the token that asked for it. With None nobody can sign in with a password any
-    more. The user is told by mail.
+    """Store a validated password, and revoke all access except the token `keep`.
 
-    Devices keep their own tokens, or the fleet would go dark. Raises AccessEnded if access ended
-    while the old password was checked.
+    With None, password sign-in is disabled. The user is notified by mail. Device tokens stay valid,
+    so that devices keep sending. Raises AccessEnded if access was revoked while the old password
+    was checked.
     """
     user.set_password(password)
     with transaction.atomic():
@@ -89,29 +88,32 @@ def set_password(user: User, password: str | None, *, keep: Token | None = None)
 
 
 def request_reset(email: str) -> None:
-    """Have a link mailed to whoever has this address, and one for each account where several claim
-    it. For an unknown address as much work is done, and nobody learns which it was: the worker
-    finds the other accounts.
+    """Enqueue a reset mail for this e-mail address.
+
+    The same work is done for an unknown address, so that the response time does not reveal it. The
+    worker looks up the other accounts with the same unverified address.
     """
     user = User.objects.with_email(email)
     sending.enqueue("password-reset", user.pk if user else uuid4())
 
 
 def send_resets(user_id: UUID, *, now: datetime) -> None:
-    """Mail a link for the user or, where nobody has confirmed the user's address, one for each
-    account that claims it, up to MOST_CLAIMS. Each mail names its account. The first account whose
-    link is used gets the address (emails.make_room).
+    """Mail a reset link for the user.
+
+    If no user has verified the e-mail address, mail a link for each account with this address, up
+    to MAX_CLAIMS. Each mail contains the username. The first account whose link is used gets the
+    address (verification.release_unverified_claims).
     """
     user = User.objects.filter(pk=user_id).first()
-    for claim in User.objects.claiming(user.email)[:MOST_CLAIMS] if user else ():
-        send_reset(claim.pk, now=now)
+    for claimant in User.objects.get_claimants(user.email)[:MAX_CLAIMS] if user else ():
+        send_reset(claimant.pk, now=now)
 
 
 def send_reset(user_id: UUID, *, now: datetime) -> None:
-    """Mail the user a new link. Older ones work as well, until one of them is used."""
+    """Mail the user a new link. Older links stay valid until one of them is used."""
     with transaction.atomic():
-        # Held until the secret is stored: it is revoked when the address changes meanwhile.
-        user = User.objects.select_for_update().filter(pk=user_id, is_active=True).first()
+        # Locked until the token is stored, so that a change of the address revokes the token.
+        user = User.objects.active().select_for_update().filter(pk=user_id).first()
         if user is None:
             return
         scope = tokens.Scope.PASSWORD_RESET
@@ -121,35 +123,35 @@ def send_reset(user_id: UUID, *, now: datetime) -> None:
     sending.send_email("password_reset", to=to, language=language, link=link, username=username)
 
 
-def reset_with_token(secret: token_format.Shown, password: str, *, now: datetime) -> User:
-    """Set the password of the user whose link this is; of many at once one succeeds.
+def reset_with_token(token: token_format.TokenOrDigest, password: str, *, now: datetime) -> User:
+    """Set the password by a mailed token. Of several concurrent requests, one succeeds.
 
-    Whoever opened the link reads the user's mail, so the address is proven. The second factor is
-    switched off only if it was switched on by somebody who never proved the address: they may have
-    registered with the address of somebody else, who could not sign in after the reset. Without
-    that condition staff could remove any second factor: they change the address and reset.
+    The link was opened in the user's mailbox, so the e-mail address is verified. MFA is disabled
+    only if it was enabled before the address was verified: an attacker may have registered with
+    the address of another person, who could not sign in after the reset. Without that condition,
+    staff could remove MFA of any user by a change of the address and a reset.
 
-    Raises TokenRefused, and ValidationError for the password, after which the link still works.
+    Raises InvalidToken, and ValidationError for the password. Then the link is still valid.
     """
-    user = tokens.get_active(secret, scope=tokens.Scope.PASSWORD_RESET, now=now).user
+    user = tokens.get_active(token, scope=tokens.Scope.PASSWORD_RESET, now=now).user
     validate_password(user, password)
     with transaction.atomic():
-        # The user before the token, as everywhere, so that no two wait for each other.
+        # Lock the user's row before the token row, as all code does, to avoid deadlocks.
         user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        tokens.consume(secret, scope=tokens.Scope.PASSWORD_RESET, now=now)
-        if mfa.is_of_claimed_address(user):
+        tokens.consume(token, scope=tokens.Scope.PASSWORD_RESET, now=now)
+        if mfa.was_enabled_with_unverified_email(user):
             mfa.disable(user)
         if user.email_verified_at is None:
-            verification.prove(user, user.email, now=now)
+            verification.mark_verified(user, user.email, now=now)
         set_password(user, password)
-        # Whoever knew the old password may have used these up.
-        throttling.reset([throttling.of_password_check(user.pk)])
+        # An attacker who knew the old password may have used up this limit.
+        throttling.reset([throttling.password_check_limit(user.pk)])
     return user
 
 
 def send_password_changed(user_id: UUID) -> None:
-    """Tell the user that the password is another one now."""
-    user = User.objects.filter(pk=user_id, is_active=True).first()
+    """Mail the user that the password was changed."""
+    user = User.objects.active().filter(pk=user_id).first()
     if user is not None and user.email_verified_at is not None:
         sending.send_email(
             "password_changed",

@@ -1,4 +1,4 @@
-"""Pages for passwords."""
+"""Password pages."""
 
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
@@ -23,21 +23,21 @@ NO_PASSWORD_NOTICE_READ = "no_password_notice_read"  # noqa: S105 - a key of the
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def set_password(request: AuthenticatedRequest) -> HttpResponse:
-    """Choose a password: a first one, or another one for the one that is known."""
-    kind = ChangePasswordForm if request.user.has_usable_password() else SetPasswordForm
-    form = kind(request.user, request.POST if request.method == "POST" else None)
+    """Set the first password, or change the current one."""
+    form_class = ChangePasswordForm if request.user.has_usable_password() else SetPasswordForm
+    form = form_class(request.user, request.POST if request.method == "POST" else None)
     if not form.is_valid():
         status = 422 if form.is_bound else 200
         return render(request, "accounts/password.html", {"form": form}, status=status)
     passwords.set_password(request.user, form.cleaned_data["new_password1"])
     update_session_auth_hash(request, request.user)
-    messages.success(request, _("Your password is set. Everywhere else you have been signed out."))
+    messages.success(request, _("Your password is set. All other sessions have been signed out."))
     return redirect("home")
 
 
 @login_required
 @require_POST
 def dismiss_password_notice(request: AuthenticatedRequest) -> HttpResponse:
-    """Do not remind of the missing password again in this session."""
+    """Hide the notice about the missing password for the rest of the session."""
     request.session[NO_PASSWORD_NOTICE_READ] = True
     return redirect("home")

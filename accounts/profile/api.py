@@ -1,4 +1,4 @@
-"""Oneself, for programs."""
+"""API of the user's own account."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ from common.request_pools import PASSWORDS, in_pool
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
-    """What a user sees of themselves."""
+    """The user's own account."""
 
-    # Not the model's: its pattern means the letters of all scripts, and in a schema those of ASCII.
+    # Not the model's validator: `\w` is Unicode in Python, but ASCII in JSON Schema.
     username = serializers.CharField(max_length=150)
     pending_email = serializers.CharField(
-        help_text="Will be the address once it is proven; or empty."
+        help_text="The new e-mail address until it is verified, or empty."
     )
 
     class Meta:
@@ -42,7 +42,9 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "created_at",
         )
         extra_kwargs = {
-            "language": {"help_text": "Of pages and mails. Empty: as the browser asks."},
+            "language": {
+                "help_text": "Language of pages and mails. Empty: the language of the browser."
+            },
         }
 
 
@@ -55,13 +57,13 @@ class UserUpdateSerializer(StrictSerializer):
         max_length=1024,
         trim_whitespace=False,
         required=False,
-        help_text="The current one; another address needs it.",
+        help_text="The current password. Required to change the e-mail address.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "email" in attrs and "password" not in attrs:
             raise serializers.ValidationError(
-                {"password": ["Another address needs the password."]}, code="required"
+                {"password": ["A new e-mail address requires the password."]}, code="required"
             )
         return attrs
 
@@ -73,58 +75,58 @@ class ChangePasswordSerializer(StrictSerializer):
 
 @in_pool(PASSWORDS)
 class CurrentUserView(APIView):
-    """The user who is speaking."""
+    """The user of this request."""
 
     @extend_schema(responses=UserSerializer)
     def get(self, request: Request) -> Response:
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticatedUser has checked it
         return Response(UserSerializer(request.user).data)
 
     @extend_schema(request=UserUpdateSerializer, responses=UserSerializer)
     def patch(self, request: Request) -> Response:
-        """A new address holds once the link that is mailed to it was opened."""
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        """Change the account. A new e-mail address is used after its mailed link is confirmed."""
+        assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticatedUser has checked it
         body = UserUpdateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given, user, now = body.validated_data, request.user, timezone.now()
-        if "email" in given:
-            passwords.check_current_password(user, given["password"], now=now)
-            counters = throttling.mail_limits(given["email"], client_ip.get_client_ip(request))
+        data, user, now = body.validated_data, request.user, timezone.now()
+        if "email" in data:
+            passwords.check_current_password(user, data["password"], now=now)
+            counters = throttling.mail_limits(data["email"], client_ip.get_client_ip(request))
             throttling.consume(counters, now=now)
-            verification.request_email_change(user, given["email"])
-        changed = {name: given[name] for name in profile.EDITABLE_FIELDS if name in given}
+            verification.request_email_change(user, data["email"])
+        changed = {name: data[name] for name in profile.EDITABLE_FIELDS if name in data}
         profile.update_profile(user, **changed)
         return Response(UserSerializer(user).data)
 
 
-class ResendLink(APIView):
-    """Mail the link to the address that the user still has to prove once more."""
+class ResendLinkView(APIView):
+    """Mail the verification link of the unverified e-mail address again."""
 
     @extend_schema(request=None, responses={202: None})
     def post(self, request: Request) -> Response:
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
-        verification.resend_own(
-            request.user, address=client_ip.get_client_ip(request), now=timezone.now()
+        assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticatedUser has checked it
+        verification.resend_own_link(
+            request.user, ip_address=client_ip.get_client_ip(request), now=timezone.now()
         )
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
 @in_pool(PASSWORDS)
-class ChangePassword(APIView):
-    """Choose another password. All other sessions and tokens end, and so do mailed links and a
-    pending change of address; devices keep their tokens.
+class ChangePasswordView(APIView):
+    """Change the password. All other sessions, tokens and mailed links end, and a pending change of
+    e-mail address is cancelled. Device tokens stay valid.
     """
 
     @extend_schema(request=ChangePasswordSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
+        assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticatedUser has checked it
         body = ChangePasswordSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given, user = body.validated_data, request.user
-        passwords.check_current_password(user, given["current"], now=timezone.now())
-        passwords.validate_password(user, given["new"], field="new")
-        shown = request.auth if isinstance(request.auth, Token) else None
-        passwords.set_password(user, given["new"], keep=shown)
-        if shown is None:
+        data, user = body.validated_data, request.user
+        passwords.check_current_password(user, data["current"], now=timezone.now())
+        passwords.validate_password(user, data["new"], field="new")
+        token = request.auth if isinstance(request.auth, Token) else None
+        passwords.set_password(user, data["new"], keep=token)
+        if token is None:
             update_session_auth_hash(request._request, user)
         return Response(status=status.HTTP_204_NO_CONTENT)

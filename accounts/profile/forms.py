@@ -6,26 +6,25 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from accounts.fields import email_field, username_field
-from accounts.models import User, time_zones
-from accounts.registration.forms import current_password_field
+from accounts.fields import current_password_field, email_field, username_field
+from accounts.models import User, available_time_zones
 
 
-class ChangeAddressForm(forms.Form):
-    """A new address, from somebody who knows the password."""
+class ChangeEmailForm(forms.Form):
+    """A new e-mail address, confirmed by the password."""
 
     email = email_field()
     password = current_password_field()
 
 
 class ProfileForm(forms.Form):
-    """A name, the zone times are shown in, and the language."""
+    """Username, time zone and language."""
 
     username = username_field()
     time_zone = forms.ChoiceField(label=_("Time zone"))
     language = forms.ChoiceField(
         label=_("Language"),
-        choices=[("", _("As the browser asks")), *settings.LANGUAGES],
+        choices=[("", _("Browser's language")), *settings.LANGUAGES],
         required=False,
     )
 
@@ -34,4 +33,4 @@ class ProfileForm(forms.Form):
         super().__init__(data, initial=initial)
         field = self.fields["time_zone"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker
-        field.choices = [(name, name.replace("_", " ")) for name in sorted(time_zones())]
+        field.choices = [(name, name.replace("_", " ")) for name in sorted(available_time_zones())]

@@ -1,27 +1,28 @@
-"""What people tell of themselves."""
+"""The profile: username, time zone, language."""
 
 from django.db import transaction
 
 from accounts.audit import log as audit
 from accounts.models import User
-from accounts.registration import services as registrations
+from accounts.registration import activation
 
 EDITABLE_FIELDS = ("username", "time_zone", "language")
 
 
-def update_profile(user: User, **given: str) -> None:
-    """Change what is given, of CHANGEABLE.
+def update_profile(user: User, **values: str) -> None:
+    """Change some of EDITABLE_FIELDS.
 
-    Raises ValidationError, and AccessEnded if access ended meanwhile, such as by closing the
-    account.
+    Raises ValidationError, and AccessEnded if access was revoked meanwhile, for example by the
+    deletion of the account.
     """
     before = {name: getattr(user, name) for name in EDITABLE_FIELDS}
-    changed = [name for name in EDITABLE_FIELDS if given.get(name, before[name]) != before[name]]
+    changed = [name for name in EDITABLE_FIELDS if values.get(name, before[name]) != before[name]]
     for name in changed:
-        setattr(user, name, given[name])
+        setattr(user, name, values[name])
     if "username" in changed:
-        registrations.validate_username(user)
-    user.clean_fields(exclude=[one.name for one in User._meta.fields if one.name not in changed])
+        activation.validate_username(user)
+    unchanged = [field.name for field in User._meta.fields if field.name not in changed]
+    user.clean_fields(exclude=unchanged)
     after = {name: getattr(user, name) for name in EDITABLE_FIELDS}
     with transaction.atomic():
         User.objects.lock(user)

@@ -1,4 +1,4 @@
-"""One's own account."""
+"""The account page of a user."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -15,7 +15,7 @@ from accounts.authentication.requests import AuthenticatedRequest
 from accounts.email import verification
 from accounts.passwords import services as passwords
 from accounts.profile import services as profile
-from accounts.profile.forms import ChangeAddressForm, ProfileForm
+from accounts.profile.forms import ChangeEmailForm, ProfileForm
 from common import client_ip
 from common.request_pools import PASSWORDS, in_pool
 
@@ -23,16 +23,16 @@ from common.request_pools import PASSWORDS, in_pool
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def account(request: AuthenticatedRequest) -> HttpResponse:
-    """Show the profile; change the name, the time zone, the language."""
+    """Show and change username, time zone and language."""
     form = ProfileForm(request.POST if request.method == "POST" else None, user=request.user)
-    # The header shows the name that holds, not one that was refused.
-    name = request.user.username
+    # The page header displays the current username, not a rejected one.
+    username = request.user.username
     if form.is_valid():
         try:
             profile.update_profile(request.user, **form.cleaned_data)
         except ValidationError as error:
             form.add_error(None, error)
-            request.user.username = name
+            request.user.username = username
         else:
             messages.success(request, _("Saved."))
             return redirect("account")
@@ -44,10 +44,10 @@ def account(request: AuthenticatedRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def change_address(request: AuthenticatedRequest) -> HttpResponse:
-    """Ask for a new address and the password, and mail a link there."""
+def change_email(request: AuthenticatedRequest) -> HttpResponse:
+    """Ask for a new e-mail address and the password; mail a verification link."""
     user, now = request.user, timezone.now()
-    form = ChangeAddressForm(request.POST if request.method == "POST" else None)
+    form = ChangeEmailForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
             passwords.check_current_password(user, form.cleaned_data["password"], now=now)
@@ -57,7 +57,7 @@ def change_address(request: AuthenticatedRequest) -> HttpResponse:
             )
             verification.request_email_change(user, email)
         except passwords.WrongPassword:
-            form.add_error("password", _("This is not your password."))
+            form.add_error("password", _("Wrong password."))
         except ValidationError as error:
             form.add_error(None, error)
         else:
@@ -69,21 +69,21 @@ def change_address(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_POST
 def resend_link(request: AuthenticatedRequest) -> HttpResponse:
-    """Mail the link to the address that the user still has to confirm once more."""
+    """Mail the verification link of the unverified e-mail address again."""
     try:
-        verification.resend_own(
-            request.user, address=client_ip.get_client_ip(request), now=timezone.now()
+        verification.resend_own_link(
+            request.user, ip_address=client_ip.get_client_ip(request), now=timezone.now()
         )
     except verification.AlreadyVerified:
-        messages.success(request, _("Your address is confirmed."))
+        messages.success(request, _("Your e-mail address is confirmed."))
     else:
-        messages.success(request, _("The mail is on its way."))
+        messages.success(request, _("The e-mail will be sent shortly."))
     return redirect("account")
 
 
 @login_required
 @require_POST
-def keep_address(request: AuthenticatedRequest) -> HttpResponse:
-    """Change the address not, after all."""
+def cancel_email_change(request: AuthenticatedRequest) -> HttpResponse:
+    """Cancel a pending change of the e-mail address."""
     verification.cancel_change(request.user)
     return redirect("account")

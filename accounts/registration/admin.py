@@ -1,4 +1,4 @@
-"""Invitations and open registrations, for staff."""
+"""Pending registrations and invitations in the admin."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from django.utils import timezone
 from accounts import throttling
 from accounts.audit.read_only_admin import ReadOnlyAdmin
 from accounts.models import Registration, User
-from accounts.registration import services as registrations
+from accounts.registration import invitations, pending
 from accounts.registration.forms import InvitationForm
 from accounts.users.staff import get_staff_user
 
 
 @admin.register(Registration)
 class RegistrationAdmin(ReadOnlyAdmin[Registration]):
-    """Who was invited or has signed up, and has not opened the link yet. Adding one invites."""
+    """Pending registrations and invitations. Adding a row sends an invitation."""
 
     list_display = ("email", "username", "invited_by", "created_at", "expires_at")
     list_select_related = ("invited_by",)
@@ -35,22 +35,21 @@ class RegistrationAdmin(ReadOnlyAdmin[Registration]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return (
-            registrations.may_invite(get_staff_user(request))
-            and settings.REGISTRATION_MODE != "closed"
+            pending.may_invite(get_staff_user(request)) and settings.REGISTRATION_MODE != "closed"
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("accounts.delete_registration")
 
     def delete_model(self, request: HttpRequest, obj: Registration) -> None:
-        registrations.cancel_registration(obj)
+        pending.cancel_registration(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         for row in queryset:
-            registrations.cancel_registration(row)
+            pending.cancel_registration(row)
 
     def save_model(self, request: HttpRequest, obj: Registration, form: Any, change: bool) -> None:
-        assert isinstance(request.user, User)  # noqa: S101 - the admin has let them in
+        assert isinstance(request.user, User)  # noqa: S101 - the admin requires a signed-in user
         now = timezone.now()
         throttling.consume(throttling.invitation_limits(request.user.pk), now=now)
-        obj.pk = registrations.invite(request.user, obj.email, now=now).pk
+        obj.pk = invitations.invite(request.user, obj.email, now=now).pk

@@ -1,6 +1,6 @@
-"""Joining, proving an address and getting a password back, for programs.
+"""API of sign-up, e-mail verification, password reset and invitations.
 
-What is answered to an address never depends on whether somebody has it.
+Responses never reveal whether an e-mail address is known.
 """
 
 from typing import Any
@@ -16,85 +16,86 @@ from rest_framework.views import APIView
 from accounts import throttling
 from accounts.models import User
 from accounts.passwords import services as passwords
+from accounts.registration import invitations
 from accounts.registration import services as registrations
 from common import client_ip
 from common.api.serializers import StrictSerializer
 from common.request_pools import PASSWORDS, in_pool
 
 
-class AddressBody(StrictSerializer):
+class EmailSerializer(StrictSerializer):
     email = serializers.EmailField(max_length=254)
 
 
-class RegisterBody(AddressBody):
+class RegisterSerializer(EmailSerializer):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
 
 
-class TokenBody(StrictSerializer):
+class MailedTokenSerializer(StrictSerializer):
     token = serializers.CharField(max_length=100)
 
 
-class VerifyBody(TokenBody):
+class VerifyEmailSerializer(MailedTokenSerializer):
     password = serializers.CharField(
         max_length=1024,
         trim_whitespace=False,
         required=False,
         default="",
-        help_text="The one registered with, or of the account that the address is for.",
+        help_text="The password of the registration or of the account.",
     )
     username = serializers.CharField(
         max_length=150,
         required=False,
         default="",
-        help_text="Another one, when the one registered with is taken meanwhile.",
+        help_text="A new username, if the registered one is taken meanwhile.",
     )
 
 
-class NewPasswordBody(TokenBody):
+class NewPasswordSerializer(MailedTokenSerializer):
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
 
 
-class JoinBody(NewPasswordBody):
+class AcceptInvitationSerializer(NewPasswordSerializer):
     username = serializers.CharField(max_length=150)
 
 
 class PublicView(APIView):
-    """Whoever calls this shows nothing but what is in the body."""
+    """Base class of endpoints without authentication."""
 
     authentication_classes = ()
     permission_classes: tuple[type[BasePermission], ...] = ()
 
-    def given(self, request: Request, kind: type[StrictSerializer]) -> dict[str, Any]:
-        """The body, checked."""
-        body = kind(data=request.data)
-        body.is_valid(raise_exception=True)
-        given: dict[str, Any] = body.validated_data
-        return given
+    def validated_body(
+        self, request: Request, serializer_class: type[StrictSerializer]
+    ) -> dict[str, Any]:
+        """Return the validated request body."""
+        serializer = serializer_class(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
 
 
 @in_pool(PASSWORDS)
 class RegisterView(PublicView):
-    """Ask to join. The answer is the same whether or not the address is known; a link is mailed."""
+    """Sign up. A link is mailed. The response does not reveal whether the address is known."""
 
-    @extend_schema(request=RegisterBody, responses={202: None})
+    @extend_schema(request=RegisterSerializer, responses={202: None})
     def post(self, request: Request) -> Response:
-        body, now = self.given(request, RegisterBody), timezone.now()
-        address = client_ip.get_client_ip(request)
-        throttling.consume(throttling.registration_limits(body["email"], address), now=now)
+        body, now = self.validated_body(request, RegisterSerializer), timezone.now()
+        ip_address = client_ip.get_client_ip(request)
+        throttling.consume(throttling.registration_limits(body["email"], ip_address), now=now)
         registrations.register(body["username"], body["email"], body["password"], now=now)
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
 @in_pool(PASSWORDS)
-class VerifyEmail(PublicView):
-    """Prove an address with the token that was mailed to it, and the password of the account that
-    it is for.
-    """
+class VerifyEmailView(PublicView):
+    """Verify an e-mail address with the mailed token and the password of the account."""
 
-    @extend_schema(request=VerifyBody, responses={204: None})
+    @extend_schema(request=VerifyEmailSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
-        body = self.given(request, VerifyBody)
+        body = self.validated_body(request, VerifyEmailSerializer)
         registrations.verify_email_or_complete(
             body["token"],
             username=body["username"],
@@ -104,24 +105,24 @@ class VerifyEmail(PublicView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class ResendVerification(PublicView):
-    """Have the link to prove an address mailed again, if anybody waits for it."""
+class ResendVerificationView(PublicView):
+    """Mail the verification link again, if a verification is pending."""
 
-    @extend_schema(request=AddressBody, responses={202: None})
+    @extend_schema(request=EmailSerializer, responses={202: None})
     def post(self, request: Request) -> Response:
-        email = self.given(request, AddressBody)["email"]
+        email = self.validated_body(request, EmailSerializer)["email"]
         counters = throttling.mail_limits(email, client_ip.get_client_ip(request))
         throttling.consume(counters, now=timezone.now())
         registrations.resend_links(email)
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
-class PasswordReset(PublicView):
-    """Have a link to choose another password mailed, if anybody has this address."""
+class PasswordResetView(PublicView):
+    """Mail a link to set a new password, if a user has this e-mail address."""
 
-    @extend_schema(request=AddressBody, responses={202: None})
+    @extend_schema(request=EmailSerializer, responses={202: None})
     def post(self, request: Request) -> Response:
-        email = self.given(request, AddressBody)["email"]
+        email = self.validated_body(request, EmailSerializer)["email"]
         counters = throttling.mail_limits(email, client_ip.get_client_ip(request))
         throttling.consume(counters, now=timezone.now())
         passwords.request_reset(email)
@@ -129,24 +130,24 @@ class PasswordReset(PublicView):
 
 
 @in_pool(PASSWORDS)
-class ConfirmPasswordReset(PublicView):
-    """Choose another password with the token that was mailed."""
+class PasswordResetConfirmView(PublicView):
+    """Set a new password with the mailed token."""
 
-    @extend_schema(request=NewPasswordBody, responses={204: None})
+    @extend_schema(request=NewPasswordSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
-        body = self.given(request, NewPasswordBody)
+        body = self.validated_body(request, NewPasswordSerializer)
         passwords.reset_with_token(body["token"], body["password"], now=timezone.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 @in_pool(PASSWORDS)
 class AcceptInvitationView(PublicView):
-    """Accept an invitation with the token that was mailed."""
+    """Accept an invitation with the mailed token."""
 
-    @extend_schema(request=JoinBody, responses={204: None})
+    @extend_schema(request=AcceptInvitationSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
-        body = self.given(request, JoinBody)
-        registrations.accept_invitation(
+        body = self.validated_body(request, AcceptInvitationSerializer)
+        invitations.accept_invitation(
             body["token"],
             username=body["username"],
             password=body["password"],
@@ -156,15 +157,15 @@ class AcceptInvitationView(PublicView):
 
 
 class InvitationListView(PublicView):
-    """Staff invite somebody; a former invitation of this address is replaced."""
+    """Invite a new user (staff only). It replaces an earlier invitation of this e-mail address."""
 
     authentication_classes = APIView.authentication_classes  # type: ignore[assignment]
     permission_classes = APIView.permission_classes  # type: ignore[assignment]
 
-    @extend_schema(request=AddressBody, responses={202: None})
+    @extend_schema(request=EmailSerializer, responses={202: None})
     def post(self, request: Request) -> Response:
-        assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
-        email, now = self.given(request, AddressBody)["email"], timezone.now()
+        assert isinstance(request.user, User)  # noqa: S101 - IsAuthenticatedUser has checked it
+        email, now = self.validated_body(request, EmailSerializer)["email"], timezone.now()
         throttling.consume(throttling.invitation_limits(request.user.pk), now=now)
-        registrations.invite(request.user, email, now=now)
+        invitations.invite(request.user, email, now=now)
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -1,4 +1,4 @@
-"""What people type to join, to get back in, and about themselves."""
+"""Forms for sign-up, invitations and mailed links."""
 
 from typing import Any
 
@@ -6,53 +6,46 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.email import verification
-from accounts.fields import email_field, new_password_field, username_field
+from accounts.fields import (
+    current_password_field,
+    email_field,
+    new_password_field,
+    username_field,
+)
 from accounts.models import Registration
-from accounts.passwords import validators
-
-
-def current_password_field() -> forms.CharField:
-    return forms.CharField(
-        label=_("Your password"),
-        strip=False,
-        max_length=validators.MAX_PASSWORD_LENGTH,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
 
 
 class SignUpForm(forms.Form):
-    """Somebody who wants to join."""
+    """Sign-up."""
 
     username = username_field()
     email = email_field()
     password = new_password_field()
 
 
-class JoinForm(forms.Form):
-    """Somebody who was invited."""
+class AcceptInvitationForm(forms.Form):
+    """Acceptance of an invitation."""
 
     username = username_field()
     password = new_password_field()
 
 
 class ConfirmForm(forms.Form):
-    """Somebody who has opened the link that proves their address: their password, and another
-    name if it was taken meanwhile.
-    """
+    """Confirmation of a verification link: the password, and a new username if it is taken."""
 
     username = username_field()
     password = current_password_field()
 
-    def __init__(self, *args: Any, asks_name: bool = False, asks_password: bool = True) -> None:
+    def __init__(self, *args: Any, with_username: bool = False, with_password: bool = True) -> None:
         super().__init__(*args)
-        if not asks_name:
+        if not with_username:
             del self.fields["username"]
-        if not asks_password:
+        if not with_password:
             del self.fields["password"]
 
 
 class InvitationForm(forms.ModelForm[Registration]):
-    """Whom staff invite."""
+    """Invitation by staff."""
 
     class Meta:
         model = Registration
@@ -61,11 +54,11 @@ class InvitationForm(forms.ModelForm[Registration]):
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
         if verification.email_is_verified(email):
-            raise forms.ValidationError(_("This address is a user's already."))
+            raise forms.ValidationError(_("This e-mail address already belongs to a user."))
         return email
 
 
-class AddressForm(forms.Form):
-    """Where a mail should go."""
+class EmailForm(forms.Form):
+    """The e-mail address that a link is mailed to."""
 
     email = email_field()

@@ -1,7 +1,7 @@
-"""Joining, proving an address, and getting back in, as a browser sees it.
+"""Pages of sign-up, e-mail verification, password reset and invitations.
 
-A link that was mailed shows a button, for what only looks at mail must use nothing up; its secret
-is taken out of the URL at once (kept_links).
+Mailed links need a button press, so that mail scanners that prefetch URLs do not consume the token.
+The token moves from the URL to the session (accounts.email.stored_links).
 """
 
 from datetime import datetime, timedelta
@@ -22,15 +22,16 @@ from accounts.models import Token, User
 from accounts.passwords import forms as password_forms
 from accounts.passwords import services as passwords
 from accounts.registration import forms as registration_forms
+from accounts.registration import invitations, pending
 from accounts.registration import services as registrations
 from accounts.tokens import services as tokens
 from common import client_ip
 from common.request_pools import PASSWORDS, in_pool
 
 SESSION_LAST_MAIL = "mailed"
-"""In the session: what was mailed last, and when, for the page that tells to look for it."""
+"""Session key: type, e-mail address and time of the last mail, for the check-inbox page."""
 RESEND_COOLDOWN = timedelta(seconds=60)
-"""Between a mail and the next one that somebody may ask for here."""
+"""Minimum time between two mails that a client requests on the check-inbox page."""
 page_methods = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -38,49 +39,49 @@ page_methods = require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 @page_methods
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Ask for a name, an address and a password, and mail a link."""
+    """Show and process the sign-up form; mail a link."""
     if settings.REGISTRATION_MODE != "open":
         return _closed(request)
     form = registration_forms.SignUpForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        given, now = form.cleaned_data, timezone.now()
-        address = client_ip.get_client_ip(request)
-        throttling.consume(throttling.registration_limits(given["email"], address), now=now)
+        data, now = form.cleaned_data, timezone.now()
+        ip_address = client_ip.get_client_ip(request)
+        throttling.consume(throttling.registration_limits(data["email"], ip_address), now=now)
         try:
-            registrations.register(given["username"], given["email"], given["password"], now=now)
+            registrations.register(data["username"], data["email"], data["password"], now=now)
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            return _redirect_to_check_inbox(request, "registration", given["email"], now)
+            return _redirect_to_check_inbox(request, "registration", data["email"], now)
     status = 422 if form.is_bound else 200
     return render(request, "accounts/sign_up.html", {"form": form}, status=status)
 
 
 @page_methods
 def request_password_reset(request: HttpRequest) -> HttpResponse:
-    """Ask for an address, and mail a link to choose another password."""
+    """Ask for an e-mail address; mail a link to set a new password."""
     return _email_form_view(
         request,
         "password-reset",
         title=_("Forgot your password?"),
-        words=_("We mail you a link to choose another one."),
+        text=_("We'll e-mail you a link to set a new one."),
     )
 
 
 @page_methods
 def resend_verification(request: HttpRequest) -> HttpResponse:
-    """Ask for an address that is not proven yet, and mail its link again."""
+    """Ask for an unverified e-mail address; mail its link again."""
     return _email_form_view(
         request,
         "verification",
-        title=_("Confirm your address"),
-        words=_("We mail the link to confirm your address again."),
+        title=_("Confirm your e-mail address"),
+        text=_("We'll send the confirmation link again."),
     )
 
 
 @page_methods
 def check_inbox(request: HttpRequest) -> HttpResponse:
-    """Tell to look for the mail; send another one, a while after the last."""
+    """Ask the user to check their inbox. Resend the mail on request, after RESEND_COOLDOWN."""
     mailed = request.session.get(SESSION_LAST_MAIL)
     if mailed is None:
         return redirect("sign-in")
@@ -94,8 +95,8 @@ def check_inbox(request: HttpRequest) -> HttpResponse:
         "email": mailed["email"],
         "reset": mailed["kind"] == "password-reset",
         "wait": wait,
-        "at_once": settings.ALLOW_UNVERIFIED_LOGIN and mailed["kind"] == "registration",
-        "console": not settings.EMAIL_CONFIGURED,
+        "can_sign_in": settings.ALLOW_UNVERIFIED_LOGIN and mailed["kind"] == "registration",
+        "email_disabled": not settings.EMAIL_CONFIGURED,
     }
     return render(request, "accounts/check_inbox.html", context, status=status)
 
@@ -119,33 +120,31 @@ def password_reset_link(request: HttpRequest, secret: str) -> HttpResponse:
 @sensitive_post_parameters()
 @page_methods
 def verify_email(request: HttpRequest) -> HttpResponse:
-    """Ask for the password of the account, and the address is proven; just for a button where
-    this browser is signed in to it.
-    """
-    secret, now = stored_links.kept(request, "verify-email"), timezone.now()
-    by = request.user if isinstance(request.user, User) else None
-    given = request.POST if request.method == "POST" else None
-    asks_name = "username" in request.POST
+    """Verify an e-mail address: ask for the password, or for a button press if signed in."""
+    digest, now = stored_links.get_digest(request, "verify-email"), timezone.now()
+    actor = request.user if isinstance(request.user, User) else None
+    data = request.POST if request.method == "POST" else None
+    with_username = "username" in request.POST
     try:
-        waiting = registrations.waiting(secret, by=by, now=now)
-        asked = {"asks_password": waiting.asks_password}
-        form = registration_forms.ConfirmForm(given, asks_name=asks_name, **asked)
+        found = registrations.find_pending(digest, actor=actor, now=now)
+        options = {"with_password": found.requires_password}
+        form = registration_forms.ConfirmForm(data, with_username=with_username, **options)
         if form.is_valid():
             user = registrations.verify_email_or_complete(
-                secret, **form.cleaned_data, by=by, now=now
+                digest, **form.cleaned_data, actor=actor, now=now
             )
             return _finish(request, "verify-email", user)
     except tokens.InvalidToken:
         return _link_invalid(request, "verify-email")
-    except registrations.RegistrationClosed:
+    except pending.RegistrationClosed:
         return _closed(request)
     except ValidationError as error:
         if "username" in error.error_dict:
-            asks_name, values = True, {"username": waiting.name, **request.POST.dict()}
-            form = registration_forms.ConfirmForm(values, asks_name=True, **asked)
+            with_username, values = True, {"username": found.username, **request.POST.dict()}
+            form = registration_forms.ConfirmForm(values, with_username=True, **options)
             form.is_valid()
         form.add_error(None, error)
-    context = {"waiting": waiting, "form": form, "taken": asks_name}
+    context = {"pending": found, "form": form, "username_taken": with_username}
     status = 422 if form.is_bound else 200
     return render(request, "accounts/verify_email.html", context, status=status)
 
@@ -154,17 +153,19 @@ def verify_email(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @page_methods
 def accept_invitation(request: HttpRequest) -> HttpResponse:
-    """Ask who was invited for a name and a password."""
-    secret, now = stored_links.kept(request, "join"), timezone.now()
-    form = registration_forms.JoinForm(request.POST if request.method == "POST" else None)
+    """Ask an invited user for a username and a password."""
+    digest, now = stored_links.get_digest(request, "join"), timezone.now()
+    form = registration_forms.AcceptInvitationForm(
+        request.POST if request.method == "POST" else None
+    )
     try:
-        invitation = registrations.get_open_registration(secret, now=now)
+        invitation = pending.get_open_registration(digest, now=now)
         if form.is_valid():
-            user = registrations.accept_invitation(secret, **form.cleaned_data, now=now)
+            user = invitations.accept_invitation(digest, **form.cleaned_data, now=now)
             return _finish(request, "join", user)
     except tokens.InvalidToken:
         return _link_invalid(request, "join")
-    except registrations.RegistrationClosed:
+    except pending.RegistrationClosed:
         return _closed(request)
     except ValidationError as error:
         form.add_error(None, error)
@@ -177,15 +178,15 @@ def accept_invitation(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @page_methods
 def new_password(request: HttpRequest) -> HttpResponse:
-    """Ask who has forgotten their password for another one."""
-    secret, now = stored_links.kept(request, "new-password"), timezone.now()
+    """Ask for the new password after a reset link."""
+    digest, now = stored_links.get_digest(request, "new-password"), timezone.now()
     form = password_forms.NewPasswordForm(request.POST if request.method == "POST" else None)
     try:
-        user = tokens.get_active(secret, scope=Token.Scope.PASSWORD_RESET, now=now).user
+        user = tokens.get_active(digest, scope=Token.Scope.PASSWORD_RESET, now=now).user
         if form.is_valid():
-            passwords.reset_with_token(secret, form.cleaned_data["password"], now=now)
-            messages.success(request, _("Your password is set. Sign in with it."))
-            stored_links.forget(request, "new-password")
+            passwords.reset_with_token(digest, form.cleaned_data["password"], now=now)
+            messages.success(request, _("Your password is set. Sign in with the new password."))
+            stored_links.clear(request, "new-password")
             return redirect("sign-in")
     except tokens.InvalidToken:
         return _link_invalid(request, "new-password")
@@ -196,19 +197,19 @@ def new_password(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/new_password.html", context, status=status)
 
 
-def _email_form_view(request: HttpRequest, kind: str, **said: str) -> HttpResponse:
-    known = request.user.email if isinstance(request.user, User) else ""
-    given = request.POST if request.method == "POST" else None
-    form = registration_forms.AddressForm(given, initial={"email": known})
+def _email_form_view(request: HttpRequest, kind: str, **texts: str) -> HttpResponse:
+    own_email = request.user.email if isinstance(request.user, User) else ""
+    data = request.POST if request.method == "POST" else None
+    form = registration_forms.EmailForm(data, initial={"email": own_email})
     if form.is_valid():
         return _mail(request, kind, form.cleaned_data["email"], timezone.now())
-    context = {"form": form, **said}
+    context = {"form": form, **texts}
     status = 422 if form.is_bound else 200
     return render(request, "accounts/ask_for_link.html", context, status=status)
 
 
 def _mail(request: HttpRequest, kind: str, email: str, now: datetime) -> HttpResponse:
-    """Send what somebody may ask for who is not signed in, known or not."""
+    """Send a mail that clients may request without signing in. The e-mail may be unknown."""
     throttling.consume(throttling.mail_limits(email, client_ip.get_client_ip(request)), now=now)
     if kind == "password-reset":
         passwords.request_reset(email)
@@ -225,28 +226,28 @@ def _redirect_to_check_inbox(
 
 
 def _store_link_token(request: HttpRequest, name: str, secret: str) -> HttpResponse:
-    """Take the secret of a link out of the URL, where history and logs would keep it."""
+    """Store the token of a link and redirect, so that it stays out of history and logs."""
     now = timezone.now()
     try:
         if name == "new-password":
             tokens.get_active(secret, scope=Token.Scope.PASSWORD_RESET, now=now)
         else:
-            registrations.waiting(secret, by=None, now=now)
+            registrations.find_pending(secret, actor=None, now=now)
     except tokens.InvalidToken:
-        # Nobody fills the table of sessions with made-up links.
-        stored_links.forget(request, name)
+        # Do not create sessions for invalid links: clients could fill the table.
+        stored_links.clear(request, name)
     else:
-        stored_links.keep(request, name, secret)
+        stored_links.store(request, name, secret)
     return redirect(name)
 
 
 def _finish(request: HttpRequest, name: str, user: User) -> HttpResponse:
-    stored_links.forget(request, name)
+    stored_links.clear(request, name)
     request.session.pop(SESSION_LAST_MAIL, None)
     if request.user.is_authenticated:
-        messages.success(request, _("Your address is confirmed."))
+        messages.success(request, _("Your e-mail address is confirmed."))
         return redirect("account")
-    message = _("Your address is confirmed. Sign in as %(name)s.")
+    message = _("Your e-mail address is confirmed. Sign in as %(name)s.")
     messages.success(request, message % {"name": user.username})
     return redirect("sign-in")
 
@@ -256,5 +257,5 @@ def _closed(request: HttpRequest) -> HttpResponse:
 
 
 def _link_invalid(request: HttpRequest, name: str) -> HttpResponse:
-    stored_links.forget(request, name)
+    stored_links.clear(request, name)
     return render(request, "accounts/link_refused.html", {"kind": name}, status=410)

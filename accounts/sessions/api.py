@@ -1,4 +1,4 @@
-"""A user's sessions, over the API."""
+"""API of a user's sessions."""
 
 from uuid import UUID
 
@@ -12,12 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.authentication.requests import get_api_user
 from accounts.models import Session
 from accounts.sessions import services as sessions
-from accounts.tokens.api import _user
 
 
-class SessionAnswer(serializers.ModelSerializer[Session]):
+class SessionSerializer(serializers.ModelSerializer[Session]):
     current = serializers.SerializerMethodField()
 
     class Meta:
@@ -33,20 +33,20 @@ class SessionAnswer(serializers.ModelSerializer[Session]):
         )
 
     def get_current(self, session: Session) -> bool:
-        """Whether it is the one that asks."""
-        asking = sessions.get_session_store(self.context["request"]._request)
-        return bytes(session.key_hash) == asking.key_hash
+        """Return whether the request uses this session."""
+        current = sessions.get_session_store(self.context["request"]._request)
+        return bytes(session.key_hash) == current.key_hash
 
 
-class SessionList(GenericAPIView[Session]):
-    """Where the user is signed in with a browser."""
+class SessionListView(GenericAPIView[Session]):
+    """The user's browser sessions."""
 
-    serializer_class = SessionAnswer
+    serializer_class = SessionSerializer
 
     def get_queryset(self) -> QuerySet[Session]:
         if isinstance(self.request.user, AnonymousUser):
             return Session.objects.none()
-        return sessions.active_for_user(_user(self.request), now=timezone.now())
+        return sessions.active_for_user(get_api_user(self.request), now=timezone.now())
 
     @extend_schema(operation_id="sessions_list")
     def get(self, request: Request) -> Response:
@@ -54,10 +54,10 @@ class SessionList(GenericAPIView[Session]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-class SessionDetail(APIView):
-    """One session of the user's."""
+class SessionDetailView(APIView):
+    """One session of the user."""
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, session_id: UUID) -> Response:
-        sessions.end_session(_user(request), session_id)
+        sessions.end_session(get_api_user(request), session_id)
         return Response(status=status.HTTP_204_NO_CONTENT)

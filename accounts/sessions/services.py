@@ -1,7 +1,7 @@
-"""The life of a signed-in browser: begin, be seen, end. The only writer of `sessions`.
+"""Browser sessions of users: list and end. With store.py the only writer of `sessions`.
 
-Django's session engine in a table of ours: its owner can see where they are signed in and end it,
-and a copy of the table signs nobody in, because it holds hashes where Django's holds keys.
+The project has its own session table, so that users can see and end their sessions. It stores
+hashes of the session keys, not the keys, so that a copy of the table cannot be used to sign in.
 """
 
 from datetime import datetime
@@ -19,18 +19,18 @@ from accounts.sessions.store import SessionStore, active_sessions
 
 
 def get_session_store(request: HttpRequest) -> SessionStore:
-    """The session of this browser, as ours."""
+    """Return the session store of the request."""
     assert isinstance(request.session, SessionStore)  # noqa: S101 - SESSION_ENGINE says so
     return request.session
 
 
 def active_for_user(user: User, *, now: datetime) -> QuerySet[Session]:
-    """The user's living sessions, the one seen last first."""
+    """Return the user's active sessions, last seen first."""
     return Session.objects.filter(active_sessions(now), user=user).order_by("-last_seen_at", "-id")
 
 
 def end_session(user: User, session_id: UUID) -> None:
-    """End one session of the user's. Raises Session.DoesNotExist."""
+    """End one session of the user. Raises Session.DoesNotExist."""
     with transaction.atomic():
         session = Session.objects.select_for_update().get(user=user, pk=session_id)
         audit.record("session.ended", target=session, before=_audit_snapshot(session))
@@ -38,15 +38,15 @@ def end_session(user: User, session_id: UUID) -> None:
 
 
 def end_others(user: User, *, current: SessionStore) -> None:
-    """End the user's sessions but the one that asks."""
+    """End all sessions of the user except the current one."""
     with transaction.atomic():
         others = Session.objects.filter(user=user).exclude(key_hash=current.key_hash)
         if count := others.delete()[0]:
             audit.record("session.others_ended", target=user, after={"count": count})
 
 
-def make_room(user: User) -> None:
-    """End the oldest sessions of the user, so that with a new one there are SESSIONS_PER_USER."""
+def end_oldest_sessions(user: User) -> None:
+    """End the oldest sessions, so that a new one does not exceed SESSIONS_PER_USER."""
     newest = Session.objects.filter(user=user).order_by("-created_at", "-id")
     with transaction.atomic():
         for session in newest[max(0, settings.SESSIONS_PER_USER - 1) :]:
@@ -62,5 +62,5 @@ def end_all(user: User) -> None:
 
 
 def _audit_snapshot(session: Session) -> dict[str, Any]:
-    """What the audit trail tells of it."""
+    """Return the values for the audit trail."""
     return {"address": session.address, "user_agent": session.user_agent}

@@ -14,26 +14,28 @@ from django.utils import timezone
 from accounts.models import Session
 
 LAST_SEEN_PRECISION = timedelta(minutes=1)
-"""`last_seen_at` is written at most this often, or each request would write a row."""
+"""`last_seen_at` is updated at most this often, so that not every request writes a row."""
 
 
 def active_sessions(now: datetime) -> Q:
-    """The rule of sessions: they end 14 days after their beginning (SESSION_COOKIE_AGE), or 12
-    hours after their last request (SESSION_IDLE_TIMEOUT).
+    """Return the condition for active sessions.
+
+    A session ends 14 days after sign-in (SESSION_COOKIE_AGE) or 12 hours after its last request
+    (SESSION_IDLE_TIMEOUT).
     """
     idle = now - timedelta(seconds=settings.SESSION_IDLE_TIMEOUT)
     return Q(expires_at__gt=now, last_seen_at__gt=idle)
 
 
 class SessionStore(SessionBase):
-    """What `request.session` is."""
+    """The session store behind `request.session`."""
 
     address: str | None = None
     user_agent = ""
 
     @property
     def key_hash(self) -> bytes:
-        """32 bytes of SHA-256 of the cookie: how the row is found."""
+        """The SHA-256 (32 bytes) of the session key, by which the row is found."""
         return sha256((self.session_key or "").encode()).digest()
 
     def load(self) -> dict[str, Any]:
@@ -43,7 +45,7 @@ class SessionStore(SessionBase):
             self._session_key = None
             return {}
         if row.last_seen_at < now - LAST_SEEN_PRECISION:
-            Session.objects.filter(pk=row.pk).update(last_seen_at=now, **self._origin())
+            Session.objects.filter(pk=row.pk).update(last_seen_at=now, **self._client_info())
         return self.decode(row.data)
 
     def exists(self, session_key: str) -> bool:
@@ -60,11 +62,11 @@ class SessionStore(SessionBase):
             return
 
     def save(self, must_create: bool = False) -> None:
-        """Store what is in it. Raises UpdateError when it was ended in the meantime."""
+        """Store the session. Raises UpdateError if it was ended meanwhile."""
         if self.session_key is None:
             return self.create()
-        content = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
-        values = {"data": self.encode(content), "user_id": content.get(SESSION_KEY)}
+        data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
+        values = {"data": self.encode(data), "user_id": data.get(SESSION_KEY)}
         if must_create:
             return self._insert(values)
         if not Session.objects.filter(key_hash=self.key_hash).update(**values):
@@ -89,17 +91,17 @@ class SessionStore(SessionBase):
                     created_at=now,
                     last_seen_at=now,
                     expires_at=now + timedelta(seconds=settings.SESSION_COOKIE_AGE),
-                    **self._origin(),
+                    **self._client_info(),
                     **values,
                 )
         except IntegrityError:
             raise CreateError from None
 
-    def _origin(self) -> dict[str, Any]:
-        longest = Session._meta.get_field("user_agent").max_length
-        return {"address": self.address, "user_agent": self.user_agent[:longest]}
+    def _client_info(self) -> dict[str, Any]:
+        max_length = Session._meta.get_field("user_agent").max_length
+        return {"address": self.address, "user_agent": self.user_agent[:max_length]}
 
 
 def delete_expired(now: datetime) -> None:
-    """Remove the rows of sessions whose time is over."""
+    """Delete expired sessions."""
     Session.objects.filter(~active_sessions(now)).delete()

@@ -1,4 +1,4 @@
-"""Where somebody is signed in, as they see it themselves."""
+"""The sessions page of a user."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,20 +18,19 @@ from accounts.authentication.requests import AuthenticatedRequest
 from accounts.models import Session
 from accounts.sessions import services as sessions
 
-SHOWN = 100
-"""Sessions on the page."""
+MAX_SESSIONS_DISPLAYED = 100
 
 
 @login_required
 @require_safe
 def sessions_page(request: AuthenticatedRequest) -> HttpResponse:
-    """This browser first, then the others, the one seen last first."""
-    living = sessions.active_for_user(request.user, now=timezone.now())
+    """Show the current session first, then the others, last seen first."""
+    active = sessions.active_for_user(request.user, now=timezone.now())
     current = Q(key_hash=sessions.get_session_store(request).key_hash)
-    found = [*living.filter(current), *living.exclude(current)[:SHOWN]]
+    rows = [*active.filter(current), *active.exclude(current)[:MAX_SESSIONS_DISPLAYED]]
     context = {
-        "sessions": [_session_context(request, one) for one in found[:SHOWN]],
-        "more": max(0, living.count() - SHOWN),
+        "sessions": [_session_context(request, row) for row in rows[:MAX_SESSIONS_DISPLAYED]],
+        "more": max(0, active.count() - MAX_SESSIONS_DISPLAYED),
     }
     return render(request, "accounts/sessions.html", context)
 
@@ -39,21 +38,21 @@ def sessions_page(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_POST
 def end_session(request: AuthenticatedRequest, session_id: UUID) -> HttpResponse:
-    """Sign one of them out."""
+    """End one session."""
     try:
         sessions.end_session(request.user, session_id)
     except Session.DoesNotExist:
         raise Http404 from None
-    messages.success(request, _("That browser is signed out."))
+    messages.success(request, _("The session has been signed out."))
     return redirect("sessions")
 
 
 @login_required
 @require_POST
 def end_others(request: AuthenticatedRequest) -> HttpResponse:
-    """Sign all of them out but this one."""
+    """End all sessions except the current one."""
     sessions.end_others(request.user, current=sessions.get_session_store(request))
-    messages.success(request, _("Everywhere else you have been signed out."))
+    messages.success(request, _("All other sessions have been signed out."))
     return redirect("sessions")
 
 
@@ -66,16 +65,16 @@ def _session_context(request: AuthenticatedRequest, session: Session) -> dict[st
 
 
 def describe_user_agent(user_agent: str) -> str:
-    """What a User-Agent says: `Firefox on Linux`."""
-    browser, system = _parsed(user_agent)
+    """Return the browser and the system of a User-Agent: `Firefox on Linux`."""
+    browser, system = _parse(user_agent)
     if browser and system:
         return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
     return browser or system or _("Unknown browser")
 
 
 @lru_cache(maxsize=1024)
-def _parsed(user_agent: str) -> tuple[str, str]:
-    """Return the browser and the system, or "" for what is unknown. Parsing takes milliseconds."""
+def _parse(user_agent: str) -> tuple[str, str]:
+    """Return the browser and the system, "" if unknown. Cached: parsing takes milliseconds."""
     found = ua_parser.parse(user_agent)
     browser = found.user_agent.family if found.user_agent else ""
     return browser, found.os.family if found.os else ""

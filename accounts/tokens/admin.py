@@ -1,4 +1,4 @@
-"""What is known of users' tokens, for staff."""
+"""User tokens in the admin."""
 
 from django import forms
 from django.contrib import admin
@@ -18,7 +18,7 @@ from common.admin.keyset_pagination import KeysetAdmin
 
 @admin.register(Token)
 class TokenAdmin(ReadOnlyAdmin[Token], KeysetAdmin[Token]):
-    """What is known of users' tokens; the secrets themselves nobody can see."""
+    """User tokens, without plaintext or hash."""
 
     list_display = ("prefix", "label", "user", "scope", "revoked", "expires_at", "last_used_at")
     list_filter = ("scope", "revoked", ("user", AutocompleteFilter))
@@ -44,16 +44,16 @@ class TokenAdmin(ReadOnlyAdmin[Token], KeysetAdmin[Token]):
     @admin.action(description=_("Revoke the selected tokens"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
         actor = get_staff_user(request)
-        ours = [
+        allowed = [
             token
             for token in queryset.select_related("user")
             if permissions.can_change_user(actor, token.user)
         ]
-        for token in ours:
+        for token in allowed:
             tokens.revoke(token)
-        words = ngettext("%(count)d revoked.", "%(count)d revoked.", len(ours))
-        self.message_user(request, words % {"count": len(ours)})
+        message = ngettext("%(count)d revoked.", "%(count)d revoked.", len(allowed))
+        self.message_user(request, message % {"count": len(allowed)})
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """What Django calls the right to change a token: nothing else of it changes."""
+        """Return whether the user may revoke tokens: Django's change permission."""
         return request.user.has_perm("accounts.change_token")

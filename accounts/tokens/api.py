@@ -1,7 +1,6 @@
-"""A user's tokens and sessions, for programs."""
+"""API of a user's tokens."""
 
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
@@ -14,34 +13,34 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication.api import LONGEST, USUAL
 from accounts.authentication.drf import CodeRequired, lacks_code
+from accounts.authentication.requests import get_api_user
 from accounts.mfa import services as mfa
-from accounts.models import Token, User
+from accounts.models import Token
 from accounts.tokens import services as tokens
 from common.api.serializers import StrictSerializer
 
 
-class UserTokenBody(StrictSerializer):
+class UserTokenCreateSerializer(StrictSerializer):
     label = serializers.CharField(  # type: ignore[assignment]
         max_length=100, required=False, default=""
     )
     access = serializers.ChoiceField(Token.Access.choices, default=Token.Access.FULL)
     expires_in = serializers.IntegerField(
         min_value=60,
-        max_value=LONGEST,
-        default=USUAL,
-        help_text="Seconds. A token that is made with a token expires with it at the latest.",
+        max_value=tokens.MAX_TTL_SECONDS,
+        default=tokens.DEFAULT_TTL_SECONDS,
+        help_text="Seconds. A token created with another token expires no later than that.",
     )
     code = serializers.CharField(
         max_length=40,
         required=False,
         default="",
-        help_text="Of the authenticator, or a recovery code, where there is a second factor.",
+        help_text="A code of the authenticator or a recovery code, with two-factor authentication.",
     )
 
 
-class UserTokenAnswer(serializers.ModelSerializer[Token]):
+class UserTokenSerializer(serializers.ModelSerializer[Token]):
     class Meta:
         model = Token
         fields = (
@@ -58,32 +57,33 @@ class UserTokenAnswer(serializers.ModelSerializer[Token]):
         )
 
 
-class NewUserTokenAnswer(UserTokenAnswer):
+class NewUserTokenSerializer(UserTokenSerializer):
     token = serializers.CharField(help_text="Shown once.")
 
-    class Meta(UserTokenAnswer.Meta):
-        fields = (*UserTokenAnswer.Meta.fields, "token")  # type: ignore[assignment]
+    class Meta(UserTokenSerializer.Meta):
+        fields = (*UserTokenSerializer.Meta.fields, "token")  # type: ignore[assignment]
 
 
-def _ask_for_code(request: Request, code: str, *, now: datetime) -> None:
-    """Raise CodeRequired unless a code is given where the user has a second factor, or was given
-    when this browser signed in. Raises TooManyCodes.
+def _check_code(request: Request, code: str, *, now: datetime) -> None:
+    """Check the code, if the user has MFA. A session that was opened with a code needs none.
+
+    Raises CodeRequired and TooManyAttempts.
     """
     by_token = isinstance(request.auth, Token)
-    if not (mfa.is_enabled(_user(request)) if by_token else lacks_code(request._request)):
+    if not (mfa.is_enabled(get_api_user(request)) if by_token else lacks_code(request._request)):
         return
     if not code:
-        raise CodeRequired("Send a code of your authenticator, too, as `code`.")
+        raise CodeRequired("Send a code of your authenticator as `code`.")
     try:
-        mfa.verify_code(_user(request), code, now=now)
+        mfa.verify_code(get_api_user(request), code, now=now)
     except mfa.InvalidCode:
-        raise CodeRequired("This code is wrong, or it was used already.") from None
+        raise CodeRequired("The code is wrong or was used already.") from None
 
 
-class TokenList(GenericAPIView[Token]):
-    """The user's tokens for the API; hashes are never shown."""
+class TokenListView(GenericAPIView[Token]):
+    """The user's API tokens, without hashes."""
 
-    serializer_class = UserTokenAnswer
+    serializer_class = UserTokenSerializer
 
     def get_queryset(self) -> QuerySet[Token]:
         if isinstance(self.request.user, AnonymousUser):
@@ -95,37 +95,32 @@ class TokenList(GenericAPIView[Token]):
         page = self.paginate_queryset(self.get_queryset())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @extend_schema(request=UserTokenBody, responses={201: NewUserTokenAnswer})
+    @extend_schema(request=UserTokenCreateSerializer, responses={201: NewUserTokenSerializer})
     def post(self, request: Request) -> Response:
-        """Create a token. One that is created with another token ends with that one, and is
-        revoked with it. Where there is a second factor, a `code` is needed.
+        """Create a token. A token that is created with another token expires and is revoked with
+        it. With two-factor authentication, a `code` is required.
         """
-        body = UserTokenBody(data=request.data)
+        body = UserTokenCreateSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        given, now = dict(body.validated_data), timezone.now()
+        data, now = dict(body.validated_data), timezone.now()
         parent = request.auth if isinstance(request.auth, Token) else None
-        _ask_for_code(request, given.pop("code"), now=now)
+        _check_code(request, data.pop("code"), now=now)
         token, secret = tokens.issue(
-            _user(request),
+            get_api_user(request),
             scope=tokens.Scope.AUTH,
             now=now,
-            lifetime=timedelta(seconds=given.pop("expires_in")),
+            lifetime=timedelta(seconds=data.pop("expires_in")),
             parent=parent,
-            **given,
+            **data,
         )
-        answer = {**UserTokenAnswer(token).data, "token": secret.text}
-        return Response(answer, status=status.HTTP_201_CREATED)
+        representation = {**UserTokenSerializer(token).data, "token": secret.text}
+        return Response(representation, status=status.HTTP_201_CREATED)
 
 
-class TokenDetail(APIView):
-    """One token of the user's."""
+class TokenDetailView(APIView):
+    """One API token of the user."""
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, token_id: UUID) -> Response:
-        tokens.revoke(_user(request).tokens.get(pk=token_id, scope=tokens.Scope.AUTH))
+        tokens.revoke(get_api_user(request).tokens.get(pk=token_id, scope=tokens.Scope.AUTH))
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _user(request: Any) -> User:
-    assert isinstance(request.user, User)  # noqa: S101 - IsUser has let them in
-    return request.user

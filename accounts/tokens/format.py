@@ -1,7 +1,7 @@
-"""What a secret looks like: `<prefix>_`, 43 base62 characters (256 bit), 6 of their CRC32.
+"""The token format: `<prefix>_`, 43 base62 characters (256 bit), 6 characters of their CRC32.
 
-The checksum lets a typo be refused without a look-up and lets scanners recognise a leaked
-secret. Only the SHA-256 of a secret is ever stored. No database here.
+With the checksum, a typo is rejected without a query, and secret scanners recognise a leaked token.
+Only the SHA-256 of a token is stored. This module does not use the database.
 """
 
 import re
@@ -18,43 +18,40 @@ TOKEN_PATTERN = re.compile(
     rf"[a-z]{{3}}_[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}", re.ASCII
 )
 TOKEN_IN_TEXT = re.compile(r"\b(ts[a-z]_[0-9A-Za-z]{4})[0-9A-Za-z]+")
-"""A secret, or a part of one, and its beginning, by which its owner can tell it."""
-VISIBLE_LENGTH = 8
-"""Characters of a secret that stay visible, so that people can tell their tokens apart."""
+"""Matches a token, or a part of one, in a text. The group is its display prefix."""
+DISPLAY_PREFIX_LENGTH = 8
+"""Characters of a token that stay visible, so that users can distinguish their tokens."""
 
 
 class MalformedToken(ValueError):
-    """Not one of our secrets, or one with a typo."""
+    """The text does not have the format of a token, or its checksum is wrong."""
 
 
 @dataclass(frozen=True)
 class PlaintextToken:
-    """A secret in the clear; it exists only between being made and being shown once."""
+    """A token in plaintext. It exists only until it is displayed or mailed."""
 
     text: str = field(repr=False)
 
     @property
-    def visible(self) -> str:
-        """The prefix and its first random characters."""
-        return self.text[:VISIBLE_LENGTH]
+    def display_prefix(self) -> str:
+        """The prefix and the first random characters."""
+        return self.text[:DISPLAY_PREFIX_LENGTH]
 
     @property
     def digest(self) -> bytes:
-        """32 bytes of SHA-256: what is stored."""
+        """The SHA-256 (32 bytes), which is stored."""
         return sha256(self.text.encode()).digest()
 
 
 def generate(prefix: str) -> PlaintextToken:
-    """A new random secret with the three-letter prefix of its kind."""
+    """Return a new random token with this three-letter prefix."""
     head = f"{prefix}_" + "".join(choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return PlaintextToken(head + _checksum(head))
 
 
 def parse(text: str, *prefixes: str) -> PlaintextToken:
-    """The secret that `text` is, when it has one of the prefixes and its checksum holds.
-
-    Raises MalformedSecret.
-    """
+    """Return `text` as a token. Raises MalformedToken if the prefix or the checksum is wrong."""
     if not TOKEN_PATTERN.fullmatch(text) or text[:3] not in prefixes:
         raise MalformedToken
     if _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
@@ -62,19 +59,20 @@ def parse(text: str, *prefixes: str) -> PlaintextToken:
     return PlaintextToken(text)
 
 
-Shown = str | bytes
-"""How somebody shows that they have a secret: its text, or the digest of it that their session
-keeps. A digest comes only from `accounts.email.stored_links`, never from a request.
+TokenOrDigest = str | bytes
+"""A token as text, or its digest from the session.
+
+A digest comes only from `accounts.email.stored_links`, never from a request.
 """
 
 
-def digest_of(shown: Shown, *prefixes: str) -> bytes:
-    """Return the digest by which the secret is found. Raises MalformedSecret."""
-    return shown if isinstance(shown, bytes) else parse(shown, *prefixes).digest
+def get_digest(token: TokenOrDigest, *prefixes: str) -> bytes:
+    """Return the digest of a token, for the look-up. Raises MalformedToken."""
+    return token if isinstance(token, bytes) else parse(token, *prefixes).digest
 
 
 def mask_tokens(text: str) -> str:
-    """The text with only the beginning of every secret in it."""
+    """Return the text with each token replaced by its display prefix."""
     return TOKEN_IN_TEXT.sub(r"\1…", text)
 
 

@@ -1,5 +1,6 @@
-"""The life of a user's secrets: issue, find, redeem once, revoke. The only writer of `tokens`;
-what holds for every kind of secret (revoke, note_use) devices use for theirs, too.
+"""User tokens: issue, look up, consume, rotate, revoke. The only writer of `tokens`.
+
+`revoke` and `record_use` also serve device tokens.
 """
 
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.audit import log as audit
-from accounts.models import AccessEnded, StoredSecret, Token, User, alive
+from accounts.models import AccessEnded, StoredSecret, Token, User, active_tokens
 from accounts.tokens import format as token_format
 from common import quotas
 
@@ -27,12 +28,17 @@ LIFETIMES = {
     Scope.SIGN_IN: timedelta(hours=1),
 }
 MAX_LIFETIME = timedelta(days=5 * 365)
+DEFAULT_TTL_SECONDS = LIFETIMES[Scope.AUTH] // timedelta(seconds=1)
+MAX_TTL_SECONDS = MAX_LIFETIME // timedelta(seconds=1)
 LAST_USED_PRECISION = timedelta(minutes=10)
-"""`last_used_at` is written at most this often, or each request would write a row."""
+"""`last_used_at` is updated at most this often, so that not every request writes a row."""
 
 
 class InvalidToken(Exception):
-    """Unknown, malformed, expired, revoked or used: nobody learns which."""
+    """The token is unknown, malformed, expired, revoked or used.
+
+    The response does not say which.
+    """
 
 
 def issue(
@@ -46,43 +52,43 @@ def issue(
     parent: Token | None = None,
     sent_to: str = "",
 ) -> tuple[Token, token_format.PlaintextToken]:
-    """Store a new token of the user; the secret is in the answer and nowhere else.
+    """Create a token. Return the row and the plaintext, which is not stored.
 
-    Without a lifetime it has the one of its scope. It ends with the token that asked for it
-    (`parent`). Raises AccessEnded if the user's access or the parent ended meanwhile, and
-    quotas.QuotaReached.
+    The default lifetime depends on the scope. A token that was created with another token
+    (`parent`) expires and is revoked with it. Raises AccessEnded if the access of the user or the
+    parent ended meanwhile, and quotas.QuotaReached.
     """
     secret = token_format.generate(PREFIXES[scope])
     expires_at = now + (lifetime or LIFETIMES[scope])
     with transaction.atomic():
         User.objects.lock(user)
         if scope == Scope.AUTH:
-            held = Token.objects.filter(alive(now), user=user, scope=scope).count()
-            quotas.check_quota("TOKENS_PER_USER", held)
+            count = Token.objects.filter(active_tokens(now), user=user, scope=scope).count()
+            quotas.check_quota("TOKENS_PER_USER", count)
         if parent is not None:
-            expires_at = _end_with(parent, expires_at, now=now)
+            expires_at = _limit_expiry(parent, expires_at, now=now)
         token = Token.objects.create(
             user=user,
             scope=scope,
             token_hash=secret.digest,
-            prefix=secret.visible,
+            prefix=secret.display_prefix,
             label=label,
             access=access,
             expires_at=expires_at,
             parent=parent,
             sent_to=sent_to,
         )
-        about = {"scope": scope, "access": access, "label": label, "expires_at": token.expires_at}
-        audit.record("token.issued", target=token, after=about, now=now)
+        after = {"scope": scope, "access": access, "label": label, "expires_at": token.expires_at}
+        audit.record("token.issued", target=token, after=after, now=now)
     return token, secret
 
 
-def get_active(shown: token_format.Shown, *, scope: Token.Scope, now: datetime) -> Token:
-    """The living token of an active user that this secret opens. Raises TokenRefused."""
+def get_active(token: token_format.TokenOrDigest, *, scope: Token.Scope, now: datetime) -> Token:
+    """Return the active token of an active user. Raises InvalidToken."""
     try:
-        digest = token_format.digest_of(shown, PREFIXES[scope])
+        digest = token_format.get_digest(token, PREFIXES[scope])
         return Token.objects.select_related("user").get(
-            alive(now),
+            active_tokens(now),
             token_hash=digest,
             scope=scope,
             used_at=None,
@@ -92,29 +98,30 @@ def get_active(shown: token_format.Shown, *, scope: Token.Scope, now: datetime) 
         raise InvalidToken from None
 
 
-def consume(shown: token_format.Shown, *, scope: Token.Scope, now: datetime) -> User:
-    """Use a single-use secret up and return its user. Of many at once one succeeds.
+def consume(token: token_format.TokenOrDigest, *, scope: Token.Scope, now: datetime) -> User:
+    """Mark a single-use token as used; return its user. Of concurrent requests, one succeeds.
 
-    Raises TokenRefused.
+    Raises InvalidToken.
     """
-    token = get_active(shown, scope=scope, now=now)
+    row = get_active(token, scope=scope, now=now)
     with transaction.atomic():
-        if not Token.objects.filter(alive(now), pk=token.pk, used_at=None).update(used_at=now):
+        unused = Token.objects.filter(active_tokens(now), pk=row.pk, used_at=None)
+        if not unused.update(used_at=now):
             raise InvalidToken
-        audit.record("token.used", target=token, by=token.user, after={"scope": scope}, now=now)
-    return token.user
+        audit.record("token.used", target=row, actor=row.user, after={"scope": scope}, now=now)
+    return row.user
 
 
 def rotate(token: Token, *, now: datetime) -> tuple[Token, token_format.PlaintextToken]:
-    """One like it in its place, for as long again; the old one is refused from now on, and so
-    are the tokens that were made with it.
+    """Replace a token by a new one with the same lifetime.
 
-    Raises TokenRefused when it has ended already, or is used up.
+    The old token is revoked immediately, and so are the tokens that were created with it. Raises
+    InvalidToken if the token is not active or was used.
     """
     with transaction.atomic():
         User.objects.lock(token.user)
-        living = Token.objects.filter(alive(now), pk=token.pk, used_at=None)
-        if not living.update(revoked=True):
+        active = Token.objects.filter(active_tokens(now), pk=token.pk, used_at=None)
+        if not active.update(revoked=True):
             raise InvalidToken
         audit.record("token.revoked", target=token, now=now)
         _revoke_children(token)
@@ -130,47 +137,51 @@ def rotate(token: Token, *, now: datetime) -> tuple[Token, token_format.Plaintex
 
 
 def revoke(token: StoredSecret) -> None:
-    """End a token, and the tokens that were made with it; the next request with one of them is
-    refused. Revoking twice is harmless.
-    """
-    living = type(token)._default_manager.filter(pk=token.pk, revoked=False)
+    """Revoke a token and the tokens that were created with it. A second call does nothing."""
+    active = type(token)._default_manager.filter(pk=token.pk, revoked=False)
     with transaction.atomic():
-        if living.update(revoked=True):
+        if active.update(revoked=True):
             audit.record("token.revoked", target=token)
             if isinstance(token, Token):
                 _revoke_children(token)
 
 
 def revoke_all(user: User, *, keep: Token | None = None) -> None:
-    """End every token of the user but one, unused links included. The one that is kept no longer
-    depends on the token that made it.
+    """Revoke all tokens of the user, including unused links, except `keep`.
+
+    The token `keep` no longer depends on its parent.
     """
-    kept = [keep.pk] if keep else []
-    living = Token.objects.filter(user=user, revoked=False).exclude(pk__in=kept)
+    excluded = [keep.pk] if keep else []
+    active = Token.objects.filter(user=user, revoked=False).exclude(pk__in=excluded)
     with transaction.atomic():
-        Token.objects.filter(pk__in=kept).update(parent=None)
-        if count := living.update(revoked=True):
+        Token.objects.filter(pk__in=excluded).update(parent=None)
+        if count := active.update(revoked=True):
             audit.record("token.all_revoked", target=user, after={"count": count})
 
 
 def revoke_email_links(user: User) -> None:
-    """End the links that were mailed to the user's address."""
-    mailed = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
-    Token.objects.filter(user=user, scope__in=mailed, revoked=False).update(revoked=True)
+    """Revoke the mailed links of the user."""
+    scopes = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
+    Token.objects.filter(user=user, scope__in=scopes, revoked=False).update(revoked=True)
 
 
-def _end_with(parent: Token, expires_at: datetime, *, now: datetime) -> datetime:
-    """Return when a child of this token expires. Locks the parent until the end of the transaction,
-    so that a revocation sees the child. Raises AccessEnded.
+def _limit_expiry(parent: Token, expires_at: datetime, *, now: datetime) -> datetime:
+    """Return the expiry of a child token, no later than that of the parent. Raises AccessEnded.
+
+    Lock the parent until the end of the transaction, so that a revocation sees the child.
     """
-    held = Token.objects.select_for_update(no_key=True).filter(alive(now), pk=parent.pk).first()
-    if held is None:
+    locked = (
+        Token.objects.select_for_update(no_key=True)
+        .filter(active_tokens(now), pk=parent.pk)
+        .first()
+    )
+    if locked is None:
         raise AccessEnded
-    return min(expires_at, held.expires_at) if held.expires_at else expires_at
+    return min(expires_at, locked.expires_at) if locked.expires_at else expires_at
 
 
 def _revoke_children(*parents: Token) -> None:
-    """End the tokens that were made with these, and with those, and so on."""
+    """Revoke all descendants of these tokens."""
     while parents:
         parents = tuple(Token.objects.filter(parent__in=parents, revoked=False))
         Token.objects.filter(pk__in=[child.pk for child in parents]).update(revoked=True)
@@ -179,7 +190,7 @@ def _revoke_children(*parents: Token) -> None:
 
 
 def record_use(token: StoredSecret, *, now: datetime) -> None:
-    """Remember that a token was used, to a precision of ten minutes."""
+    """Set `last_used_at`, with a precision of ten minutes."""
     stale = now - LAST_USED_PRECISION
     if token.last_used_at is None or token.last_used_at < stale:
         type(token)._default_manager.filter(pk=token.pk).filter(

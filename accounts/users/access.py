@@ -1,6 +1,6 @@
-"""The end of access to an account: one function for every event that ends it.
+"""Revoke access to an account: one function for all events that revoke access.
 
-docs/decisions/0045 has the table of events and of what each of them ends.
+docs/decisions/0045 lists the events and what each of them revokes.
 """
 
 from django.db import transaction
@@ -13,27 +13,27 @@ from accounts.tokens import services as tokens
 
 
 def end_access(user: User, *, keep_token: Token | None = None) -> None:
-    """End all sessions, API tokens, mailed links and the pending change of address of the user.
+    """End all sessions, API tokens, mailed links and the pending change of e-mail address.
 
-    `keep_token` is the API token that asked for it. A browser that asked for it is signed in again
-    by its view (`update_session_auth_hash`). Device tokens stay.
+    `keep_token` is the API token of this request, which stays valid. In a browser, the view keeps
+    the current session (`update_session_auth_hash`). Device tokens stay valid.
     """
     with transaction.atomic():
-        # The user's row before the rows of tokens, as everywhere, so that nothing deadlocks.
+        # Lock the user's row before the token rows, as all code does, to avoid deadlocks.
         User.objects.filter(pk=user.pk).update(
             pending_email="", access_generation=F("access_generation") + 1
         )
         user.refresh_from_db(fields=["pending_email", "access_generation"])
         tokens.revoke_all(user, keep=keep_token)
-        # Whoever knew the password may have used these up. The tries of a day go on counting: an
-        # end of access by a mailed link gives nobody more codes to guess.
-        window, _day = throttling.of_codes(user.pk)
-        throttling.reset([window, throttling.of_recovery_code(user.pk)])
+        # An attacker who knew the password may have used up these limits. The daily limit is not
+        # reset: a password reset by a mailed link must not allow more guesses of codes.
+        window, _day = throttling.code_limits(user.pk)
+        throttling.reset([window, throttling.recovery_code_limit(user.pk)])
         sessions.end_all(user)
 
 
-def end_address_change(user: User) -> None:
-    """End the pending change of address and every link that was mailed."""
+def end_email_change(user: User) -> None:
+    """Cancel the pending change of e-mail address and revoke all mailed links."""
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(pending_email="")
         tokens.revoke_email_links(user)

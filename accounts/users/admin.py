@@ -1,4 +1,4 @@
-"""Users and invitations, for staff."""
+"""Users in the admin."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,21 +29,23 @@ from common.admin import confirmation
 from common.admin.stale_forms import UnchangedForm
 from common.request_pools import PASSWORDS
 
-RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
-TOKENS_SHOWN = 20
+PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
+MAX_ROWS_DISPLAYED = 20
 
 
 class UserForm(UnchangedForm[User]):
-    """Without the password's hash, which the framework would show a part of."""
+    """The user form without Django's password field, which displays a part of the hash."""
 
     def _is_closed(self, stored: User) -> bool:
         return stored.deleted_at is not None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        moved = "email" in self.changed_data and "email_verified_at" not in self.changed_data
-        if moved and "email_verified_at" in values:
-            # A new address is nobody's until its owner has followed the link.
+        email_changed = (
+            "email" in self.changed_data and "email_verified_at" not in self.changed_data
+        )
+        if email_changed and "email_verified_at" in values:
+            # A new e-mail address is unverified until the mailed link is confirmed.
             values["email_verified_at"] = None
         return values
 
@@ -66,25 +68,25 @@ class VerifiedFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(AutoAuditedAdmin[User], FrameworkUserAdmin[User]):
-    """People. They are deactivated rather than deleted: their devices hold readings."""
+    """Users. They are deactivated instead of deleted, because their devices have readings."""
 
     request_pool = PASSWORDS
 
-    subject = "user"
+    audit_category = "user"
 
     form = UserForm
     list_display = ("username", "email", "verified", "state", "role", "last_login", "created_at")
     list_filter = ("is_active", VerifiedFilter, "is_staff", "is_superuser")
     list_per_page = 50
     search_fields = ("username", "email")
-    search_help_text = _("A part of a name or an address.")
+    search_help_text = _("Search name or e-mail address")
     ordering = ("username",)
     sortable_by = ("username", "email", "last_login", "created_at")
     fieldsets = (
         (None, {"fields": ("username", "email", "email_verified_at", "time_zone", "language")}),
-        (_("Standing"), {"fields": ("state", "locked", "password_state", "factor")}),
-        (_("Rights"), {"fields": RIGHTS}),
-        (_("Times"), {"fields": ("last_login", "created_at", "updated_at")}),
+        (_("Account status"), {"fields": ("state", "locked", "password_state", "factor")}),
+        (_("Permissions"), {"fields": PERMISSION_FIELDS}),
+        (_("Timestamps"), {"fields": ("last_login", "created_at", "updated_at")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "email", "usable_password", "password1", "password2")}),
@@ -103,37 +105,38 @@ class UserAdmin(AutoAuditedAdmin[User], FrameworkUserAdmin[User]):
     change_form_template = "admin/accounts/user/change_form.html"
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).filter(deleted_at=None)
+        queryset: Any = super().get_queryset(request)
+        return queryset.not_deleted()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        # Rights are given by superusers only, or staff could raise their own.
-        rights_shown = () if request.user.is_superuser else RIGHTS
-        return (*self.readonly_fields, *rights_shown)
+        # Only superusers edit permissions. Otherwise staff could extend their own.
+        permission_fields = () if request.user.is_superuser else PERMISSION_FIELDS
+        return (*self.readonly_fields, *permission_fields)
 
     def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "user_permissions":
-            # Each is called by its table, too.
+            # The label of a permission includes its content type.
             kwargs["queryset"] = Permission.objects.select_related("content_type")
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        mine = obj is None or permissions.can_change_user(get_staff_user(request), obj)
-        return mine and super().has_change_permission(request, obj)
+        allowed = obj is None or permissions.can_change_user(get_staff_user(request), obj)
+        return allowed and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:
-            # The whole row is saved: keep what another request has changed since it was read.
-            # The form holds the row, and has compared the fields that it shows.
+            # All columns are saved. Keep changes that another request has made since the row was
+            # read. The form has locked the row and compared the fields of the form.
             columns = [field.name for field in User._meta.concrete_fields]
             obj.refresh_from_db(fields=[name for name in columns if name not in form.fields])
         super().save_model(request, obj, form, change)
         if change and {"email", "email_verified_at"} & set(form.changed_data):
-            mfa.keep_at_reset(obj)
+            mfa.keep_on_password_reset(obj)
         if change and "email" in form.changed_data:
-            # Whoever had access with the old address may not be the owner of the new one.
+            # Users with access by the old address may not own the new one.
             access.end_access(obj)
 
     @admin.display(description=_("verified"), boolean=True, ordering="email_verified_at")
@@ -148,10 +151,10 @@ class UserAdmin(AutoAuditedAdmin[User], FrameworkUserAdmin[User]):
 
     @admin.display(description=_("locked"))
     def locked(self, user: User) -> SafeString | str:
-        """On the page of one only: a list would ask for each."""
+        """Only on the change page: a list would run a query per row."""
         if lockout.is_locked(user, now=timezone.now()):
-            words = gettext("Too many tries")
-            return format_html('<span class="state failed">{}</span>', words)
+            text = gettext("Too many failed attempts")
+            return format_html('<span class="state failed">{}</span>', text)
         return gettext("No")
 
     @admin.display(description=_("role"))
@@ -164,7 +167,7 @@ class UserAdmin(AutoAuditedAdmin[User], FrameworkUserAdmin[User]):
     def password_state(self, user: User) -> str:
         return gettext("Set") if user.has_usable_password() else pgettext("password", "None")
 
-    @admin.display(description=_("second factor"))
+    @admin.display(description=_("two-factor authentication"))
     def factor(self, user: User) -> str:
         return gettext("On") if mfa.is_enabled(user) else gettext("Off")
 
@@ -173,110 +176,115 @@ class UserAdmin(AutoAuditedAdmin[User], FrameworkUserAdmin[User]):
     ) -> TemplateResponse:
         user = kwargs.get("obj")
         if user is not None and request.user.has_perm("accounts.view_token"):
-            context["tokens"] = user.tokens.order_by("-created_at")[:TOKENS_SHOWN]
-            context["sessions"] = sessions.active_for_user(user, now=timezone.now())[:TOKENS_SHOWN]
+            context["tokens"] = user.tokens.order_by("-created_at")[:MAX_ROWS_DISPLAYED]
+            active = sessions.active_for_user(user, now=timezone.now())
+            context["sessions"] = active[:MAX_ROWS_DISPLAYED]
         return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[return-value]
 
     @admin.action(description=_("End sessions and tokens …"), permissions=["change"])
     def sign_out(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             permissions.revoke_access,
             title=gettext("End sessions and tokens"),
-            words=gettext(
-                "They are signed out everywhere, and their API tokens, mailed links and a pending "
-                "change of address end. They sign in again as before; their devices go on sending."
+            message=gettext(
+                "This signs the users out of all sessions and revokes their API tokens, "
+                "e-mailed links and pending e-mail address changes. They can sign in again as "
+                "before. Their devices keep sending."
             ),
-            button=gettext("End them"),
+            button=gettext("End sessions and tokens"),
         )
 
     @admin.action(description=_("Unlock …"), permissions=["change"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             lockout.unlock,
             title=gettext("Unlock users"),
-            words=gettext(
-                "Who tried too many passwords or codes has to wait. They may try again at once; so "
-                "may whoever else tried in their name."
+            message=gettext(
+                "Users are locked out after too many failed attempts. Unlocking clears the "
+                "lockout for all clients."
             ),
             button=gettext("Unlock"),
         )
 
-    @admin.action(description=_("Mail the link to confirm the address …"), permissions=["change"])
+    @admin.action(description=_("Send confirmation link …"), permissions=["change"])
     def resend_verification(
         self, request: HttpRequest, queryset: QuerySet[User]
     ) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             partial(verification.resend_verification, now=timezone.now()),
-            title=gettext("Mail the link to confirm the address"),
-            words=gettext(
-                "Everybody whose address is not confirmed gets a mail with a new link; the others "
-                "get none."
+            title=gettext("Send confirmation link"),
+            message=gettext(
+                "Users with an unconfirmed e-mail address get an e-mail with a new link. The "
+                "others get no e-mail."
             ),
-            button=gettext("Send"),
+            button=gettext("Send confirmation link"),
         )
 
     @admin.action(description=_("Deactivate …"), permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             permissions.deactivate,
             title=gettext("Deactivate users"),
-            words=gettext(
-                "They are signed out and their API tokens end. They and their devices are refused "
-                "until they are reactivated; no readings are lost."
+            message=gettext(
+                "This signs the users out and revokes their API tokens. Requests from them "
+                "and their devices are rejected until they are reactivated. Stored readings "
+                "are kept."
             ),
             button=gettext("Deactivate"),
         )
 
     @admin.action(description=_("Reactivate …"), permissions=["change"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        return self._confirmed(
+        return self._with_confirmation(
             request,
             queryset,
             permissions.reactivate,
             title=gettext("Reactivate users"),
-            words=gettext(
-                "They can sign in again, and their devices' tokens work again. API tokens have to "
-                "be created anew."
+            message=gettext(
+                "The users can sign in again, and their devices' tokens work again. They need "
+                "new API tokens."
             ),
             button=gettext("Reactivate"),
         )
 
-    def _confirmed(
+    def _with_confirmation(
         self,
         request: HttpRequest,
         queryset: QuerySet[User],
         work: Callable[..., None],
-        **asked: Any,
+        **texts: Any,
     ) -> HttpResponse | None:
-        """Ask first; once that is answered, do it to each that may be done it to."""
+        """Ask for confirmation, then call `work` for each selected user and report the results."""
         rows = confirmation.selected_or_error(self, request, queryset)
         if not rows or not confirmation.is_confirmed(request):
-            return confirmation.render_confirmation(self, request, rows, **asked) if rows else None
-        refused, passed_over = [], []
+            return confirmation.render_confirmation(self, request, rows, **texts) if rows else None
+        denied, skipped = [], []
         for user in rows:
             try:
-                work(user, by=get_staff_user(request))
+                work(user, actor=get_staff_user(request))
             except permissions.UserPermissionDenied:
-                refused.append(user.username)
+                denied.append(user.username)
             except (verification.AlreadyVerified, throttling.RateLimitExceeded):
-                passed_over.append(user.username)
-        done = len(rows) - len(refused) - len(passed_over)
+                skipped.append(user.username)
+        done = len(rows) - len(denied) - len(skipped)
         if done:
-            words = ngettext("%(count)d user.", "%(count)d users.", done) % {"count": done}
-            self.message_user(request, f"{asked['title']}: {words}", level=messages.SUCCESS)
-        if passed_over:
-            words = gettext("Nothing to do, or too often: %(names)s.")
-            words %= {"names": ", ".join(passed_over)}
-            self.message_user(request, words, level=messages.WARNING)
-        if refused:
-            words = gettext("You may not do this to %(names)s.") % {"names": ", ".join(refused)}
-            self.message_user(request, words, level=messages.ERROR)
+            text = ngettext("%(count)d user.", "%(count)d users.", done) % {"count": done}
+            self.message_user(request, f"{texts['title']}: {text}", level=messages.SUCCESS)
+        if skipped:
+            text = gettext("Skipped (nothing to do, or rate limit reached): %(names)s.")
+            text %= {"names": ", ".join(skipped)}
+            self.message_user(request, text, level=messages.WARNING)
+        if denied:
+            text = gettext("You don't have permission to do this for %(names)s.") % {
+                "names": ", ".join(denied)
+            }
+            self.message_user(request, text, level=messages.ERROR)
         return None

@@ -1,7 +1,7 @@
-"""Archives of what belongs to somebody: asked for, made, fetched for a while, forgotten.
+"""Data exports: requested by a user, written by the worker, downloaded, deleted after expiry.
 
-The only writer of `archives` and of the folder beside the database that the files are in. What is
-in a file, telemetry_site.archive knows.
+The only writer of the table `archives` and of the export directory.
+telemetry_site.account_data.export writes the content of the files.
 """
 
 import fcntl
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 Status = Archive.Status
 RETENTION = timedelta(days=3)
-NEXT_AFTER = timedelta(days=1)
-"""How long after a request that succeeded a user may ask for another archive."""
-GIVEN_UP_AFTER = timedelta(days=1)
-"""An archive that is not ready by then fails: making it may be what ends the worker each time."""
+REQUEST_INTERVAL = timedelta(days=1)
+"""Minimum time between two successful requests of a user."""
+MAX_PENDING_TIME = timedelta(days=1)
+"""A data export that is not ready by then fails, because writing it may crash the worker."""
 
 
-class TooManyArchives(Exception):
-    """The user has an archive of the last day. Retry in `retry_after` seconds."""
+class TooManyExports(Exception):
+    """The user has a data export of the last day. Retry in `retry_after` seconds."""
 
     def __init__(self, until: datetime, now: datetime) -> None:
         super().__init__(until)
@@ -42,59 +42,59 @@ class TooManyArchives(Exception):
 
 
 def export_dir() -> Path:
-    """Where the files are, for this system user's eyes only."""
+    """Return the directory of the files. Only the system user of the server can read it."""
     path: Path = settings.DATA_EXPORT_DIR
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
 def file_path(archive: Archive) -> Path:
-    """The archive's file, whether or not it is there yet."""
+    """Return the path of the file, which may not exist yet."""
     return export_dir() / f"{archive.pk}.zip"
 
 
 def request_export(user: User, *, now: datetime) -> Archive:
-    """Have an archive made in place of the one there was. While one is being made that is it.
+    """Request a data export, which replaces the previous one. Return a pending export unchanged.
 
-    Raises TooManyArchives if the user's archive is ready and was asked for within the last day,
-    and quotas.DiskFull.
+    Raises TooManyExports if the current export is ready and was requested within the last day, and
+    quotas.DiskFull.
     """
     with transaction.atomic():
-        # Two requests at once are answered one after the other.
+        # The lock serializes concurrent requests of the same user.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        waiting = Archive.objects.filter(user=user, status=Status.WAITING).first()
-        if waiting:
-            return waiting
+        pending = Archive.objects.filter(user=user, status=Status.PENDING).first()
+        if pending:
+            return pending
         recent = Archive.objects.filter(user=user, status=Status.READY).first()
-        if recent and (until := next_after(recent)) > now:
-            raise TooManyArchives(until, now)
+        if recent and (until := next_request_at(recent)) > now:
+            raise TooManyExports(until, now)
         quotas.check_disk()
-        remove(Archive.objects.filter(user=user))
+        delete(Archive.objects.filter(user=user))
         audit.record("user.data_requested", target=user, now=now)
         return Archive.objects.create(user=user, requested_at=now)
 
 
-def next_after(archive: Archive) -> datetime:
-    """When its user may ask for another archive in place of one that is ready."""
-    return archive.requested_at + NEXT_AFTER
+def next_request_at(archive: Archive) -> datetime:
+    """Return when the user may request the next data export."""
+    return archive.requested_at + REQUEST_INTERVAL
 
 
 def get_for_user(user: User, *, now: datetime) -> Archive | None:
-    """The user's archive: being made, there to be fetched, or failed."""
+    """Return the data export of the user in any status, unless it is expired."""
     return Archive.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), user=user).first()
 
 
 def get_ready(user: User, *, now: datetime) -> Archive:
-    """The user's archive that can be fetched now. Raises Archive.DoesNotExist."""
+    """Return the data export that the user can download. Raises Archive.DoesNotExist."""
     return Archive.objects.get(user=user, status=Status.READY, expires_at__gt=now)
 
 
 @contextmanager
-def making() -> Iterator[bool]:
-    """Whether this process alone makes archives until the end of the block.
+def export_lock() -> Iterator[bool]:
+    """Lock the export directory for the enclosed block. Yield False if another process has it.
 
-    The lock is on the folder of the files and not in the database: the kernel releases it when the
-    process ends, however it ends, and a lost connection does not release it too early.
+    It is a file lock, not a lock in the database: the kernel releases it whenever the process ends,
+    and a lost database connection does not release it too early.
     """
     lock = os.open(export_dir(), os.O_RDONLY)
     try:
@@ -106,38 +106,40 @@ def making() -> Iterator[bool]:
         os.close(lock)
 
 
-def remove_drafts() -> None:
-    """Remove the drafts that an interrupted worker left behind; call it only while `making`."""
+def delete_drafts() -> None:
+    """Delete the drafts of an interrupted worker. Call it only inside `export_lock`."""
     for draft in export_dir().glob("*.draft"):
         draft.unlink(missing_ok=True)
 
 
-def give_up(*, now: datetime) -> None:
-    """Fail the archives that wait for longer than GIVEN_UP_AFTER."""
-    late = Archive.objects.filter(status=Status.WAITING, requested_at__lte=now - GIVEN_UP_AFTER)
-    for archive in late:
-        logger.error("archive %s was not made within a day", archive.pk)
+def fail_overdue(*, now: datetime) -> None:
+    """Mark the data exports as failed that are pending for longer than MAX_PENDING_TIME."""
+    overdue = Archive.objects.filter(
+        status=Status.PENDING, requested_at__lte=now - MAX_PENDING_TIME
+    )
+    for archive in overdue:
+        logger.error("data export %s was not ready within a day", archive.pk)
         mark_failed(archive, now=now)
 
 
 def mark_ready(archive: Archive, draft: Path, *, now: datetime) -> None:
-    """Offer a file that has been made, unless nobody asks for it any more."""
+    """Publish the draft, unless the request was deleted meanwhile."""
     with transaction.atomic():
-        waiting = Archive.objects.filter(pk=archive.pk, status=Status.WAITING)
-        if waiting.update(
+        pending = Archive.objects.filter(pk=archive.pk, status=Status.PENDING)
+        if pending.update(
             status=Status.READY, size=draft.stat().st_size, expires_at=now + RETENTION
         ):
             draft.replace(file_path(archive))
 
 
 def mark_failed(archive: Archive, *, now: datetime) -> None:
-    """Say that it could not be made; its user may ask again."""
-    waiting = Archive.objects.filter(pk=archive.pk, status=Status.WAITING)
-    waiting.update(status=Status.FAILED, expires_at=now + RETENTION)
+    """Mark a data export as failed. The user can request it again."""
+    pending = Archive.objects.filter(pk=archive.pk, status=Status.PENDING)
+    pending.update(status=Status.FAILED, expires_at=now + RETENTION)
 
 
-def remove(archives: QuerySet[Archive]) -> None:
-    """Remove archives with their files, once this is certain."""
+def delete(archives: QuerySet[Archive]) -> None:
+    """Delete data exports, and their files when the transaction is committed."""
     files = [file_path(archive) for archive in archives]
     archives.delete()
     for file in files:
@@ -145,10 +147,10 @@ def remove(archives: QuerySet[Archive]) -> None:
 
 
 def delete_expired(*, now: datetime) -> None:
-    """Remove archives that are over their time, and files that belong to none."""
-    remove(Archive.objects.filter(expires_at__lte=now))
+    """Delete expired data exports, and files without a row."""
+    delete(Archive.objects.filter(expires_at__lte=now))
     known = {str(pk) for pk in Archive.objects.values_list("pk", flat=True)}
     for file in export_dir().iterdir():
         if file.name.partition(".")[0] not in known:
-            logger.info("removing %s, which belongs to nobody", file.name)
+            logger.info("removing %s, which belongs to no data export", file.name)
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How somebody leaves: the account at once, its row once nothing hangs on it any more."""
+"""Account deletion: access ends immediately; the row is deleted when nothing references it."""
 
 from datetime import datetime
 from uuid import uuid4
@@ -7,24 +7,24 @@ from django.db import transaction
 
 from accounts.audit import log as audit
 from accounts.mfa import services as mfa
-from accounts.models import NAME_OF_CLOSED, Registration, User, spelled
+from accounts.models import CLOSED_USERNAME_PREFIX, Registration, User, equals_ignoring_case
 from accounts.users import access
 
 
 class LastSuperuserError(Exception):
-    """Nobody would be left who may administer the site."""
+    """The user is the last active superuser."""
 
 
 def close_account(user: User, *, now: datetime) -> None:
-    """End an account and make its name and address free. Nobody can sign in with it any more, and
-    what it had issued is refused.
+    """Close an account and release its username and e-mail address.
 
-    Raises LastAdministrator.
+    Sign-in is no longer possible, and all tokens of the account are rejected. Raises
+    LastSuperuserError.
     """
     with transaction.atomic():
-        # Of two who leave at once the second sees that the first has gone.
-        administrators = User.objects.filter(is_superuser=True, is_active=True).order_by("pk")
-        if list(administrators.select_for_update().values_list("pk", flat=True)) == [user.pk]:
+        # The lock makes two concurrent deletions see each other.
+        superusers = User.objects.active().filter(is_superuser=True).order_by("pk")
+        if list(superusers.select_for_update().values_list("pk", flat=True)) == [user.pk]:
             raise LastSuperuserError
         User.objects.lock(user)
         mfa.disable(user)
@@ -33,29 +33,30 @@ def close_account(user: User, *, now: datetime) -> None:
         user.tokens.all().delete()
         user.invitations.all().delete()
         Registration.objects.filter(
-            spelled("username", user.username) | spelled("email", user.email)
+            equals_ignoring_case("username", user.username)
+            | equals_ignoring_case("email", user.email)
         ).delete()
         user.groups.clear()
         user.user_permissions.clear()
-        # Not a word of what was here before is left, but the row that devices refer to.
-        gone = User(
+        # Overwrite all personal data. Keep the row because devices reference it.
+        closed = User(
             pk=user.pk,
-            # Nobody can have taken it before: it is not known before.
-            username=f"{NAME_OF_CLOSED}{uuid4().hex}",
+            # Random, so that it cannot be taken.
+            username=f"{CLOSED_USERNAME_PREFIX}{uuid4().hex}",
             email=f"{user.pk.hex}@deleted.invalid",
             is_active=False,
             access_generation=user.access_generation,
             created_at=user.created_at,
             deleted_at=now,
         )
-        gone.set_unusable_password()
-        gone.save(force_update=True)
+        closed.set_unusable_password()
+        closed.save(force_update=True)
 
 
 def delete_closed_account(user: User) -> None:
-    """Remove the row of a closed account that has no devices left, and its trail."""
+    """Delete the row and the audit trail of a closed account that has no devices left."""
     with transaction.atomic():
-        if User.objects.exclude(deleted_at=None).filter(pk=user.pk).exists():
+        if User.objects.deleted().filter(pk=user.pk).exists():
             audit.delete_for_user(user)
             User.objects.filter(pk=user.pk).delete()
             audit.record("user.deleted")

@@ -1,4 +1,4 @@
-"""Rights that several people have."""
+"""Permission groups in the admin."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(AutoAuditedAdmin[Group], FrameworkGroupAdmin):
-    """Rights that several people have. Whoever could change a group could give themselves any."""
+    """Permission groups. Only superusers edit them, because a group can grant any permission."""
 
-    subject = "group"
+    audit_category = "group"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -1,4 +1,4 @@
-"""People who have tried too often: who they are, and how staff let them in again."""
+"""Lockouts after too many failed attempts."""
 
 from datetime import datetime
 
@@ -11,13 +11,13 @@ from accounts.users import permissions
 
 
 def is_locked(user: User, *, now: datetime) -> bool:
-    """Whether something keeps the user from signing in until a window of time has passed."""
+    """Return whether a rate limit currently prevents the user from signing in."""
     return throttling.is_locked_out(user, now=now)
 
 
-def unlock(user: User, *, by: User) -> None:
-    """Let the user try again now. Raises NotAllowed."""
-    if not permissions.can_change_user(by, user):
+def unlock(user: User, *, actor: User) -> None:
+    """Clear the lockout of the user. Raises UserPermissionDenied."""
+    if not permissions.can_change_user(actor, user):
         raise permissions.UserPermissionDenied
     with transaction.atomic():
         throttling.clear_lockout(user)

@@ -1,4 +1,4 @@
-"""Who may change whom among people, and who may come in at all."""
+"""Permissions to change other users; deactivation and reactivation."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -9,50 +9,55 @@ from accounts.users import access
 
 
 class UserPermissionDenied(Exception):
-    """Nobody below a superuser changes those who are staff, and nobody shuts themselves out."""
+    """The actor may not change this user. No user may deactivate their own account."""
 
 
-def can_change_user(actor: User, subject: User) -> bool:
-    """Whether somebody may change another's name, address, password or standing.
+def can_change_user(actor: User, user: User) -> bool:
+    """Return whether `actor` may change the name, e-mail address, password or status of `user`.
 
-    With any of them comes all that the other may do, so whoever is no superuser may change only
-    those who have no rights to lend. Nobody changes a closed account.
+    With such a change the actor could sign in as this user. Therefore only superusers may change
+    staff and superusers. A deleted account cannot be changed.
     """
-    if subject.deleted_at is not None:
+    if user.deleted_at is not None:
         return False
-    return actor.is_superuser or not (subject.is_staff or subject.is_superuser)
+    return actor.is_superuser or not (user.is_staff or user.is_superuser)
 
 
-def deactivate(user: User, *, by: User) -> None:
-    """Shut somebody out: their sessions and tokens end, and their devices' tokens are refused until
-    `reactivate`. Raises NotAllowed.
+def deactivate(user: User, *, actor: User) -> None:
+    """Deactivate a user. Their sessions and tokens end.
+
+    The tokens of their devices are rejected until `reactivate`. Raises UserPermissionDenied.
     """
-    if user.pk == by.pk:
+    if user.pk == actor.pk:
         raise UserPermissionDenied
-    _set_active(user, False, by=by)
+    _set_active(user, False, actor=actor)
 
 
-def reactivate(user: User, *, by: User) -> None:
-    """Let somebody and their devices in again; they sign in anew. Raises NotAllowed."""
-    _set_active(user, True, by=by)
+def reactivate(user: User, *, actor: User) -> None:
+    """Reactivate a user and their devices. The user must sign in again.
 
-
-def revoke_access(user: User, *, by: User) -> None:
-    """End somebody's sessions, tokens, mailed links and pending change of address; they sign in
-    again as before. Raises NotAllowed.
+    Raises UserPermissionDenied.
     """
-    if not can_change_user(by, user):
+    _set_active(user, True, actor=actor)
+
+
+def revoke_access(user: User, *, actor: User) -> None:
+    """End the sessions, tokens, mailed links and pending change of e-mail address of a user.
+
+    The user can sign in again. Raises UserPermissionDenied.
+    """
+    if not can_change_user(actor, user):
         raise UserPermissionDenied
     access.end_access(user)
 
 
-def _set_active(user: User, active: bool, *, by: User) -> None:
-    if not can_change_user(by, user):
+def _set_active(user: User, active: bool, *, actor: User) -> None:
+    if not can_change_user(actor, user):
         raise UserPermissionDenied
     with transaction.atomic():
-        # The account may have been closed since it was read.
-        living = User.objects.filter(pk=user.pk, deleted_at=None)
-        if not living.update(is_active=active, updated_at=timezone.now()):
+        # The account may have been deleted since it was read.
+        row = User.objects.not_deleted().filter(pk=user.pk)
+        if not row.update(is_active=active, updated_at=timezone.now()):
             raise UserPermissionDenied
         user.is_active = active
         if not active:

@@ -1,4 +1,4 @@
-"""The member of staff who uses the admin."""
+"""The staff user of an admin request."""
 
 from django.http import HttpRequest
 
@@ -6,6 +6,6 @@ from accounts.models import User
 
 
 def get_staff_user(request: HttpRequest) -> User:
-    """Who is signed in to the admin."""
-    assert isinstance(request.user, User)  # noqa: S101 - the admin lets nobody else in
+    """Return the user of an admin request."""
+    assert isinstance(request.user, User)  # noqa: S101 - the admin requires a signed-in user
     return request.user

@@ -23,7 +23,7 @@ CONNECTIONS = 4
 NAIVE_TAKES = 3
 """As many times longer the naive peer is loaded, or it would hardly answer twice."""
 FASTEST, INFLUX_FASTEST = 500_000, 2_000_000
-"""Readings a second that nobody is expected to reach here."""
+"""Readings per second, above what any peer reaches here."""
 
 
 class Attempt(NamedTuple):

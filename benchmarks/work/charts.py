@@ -27,7 +27,7 @@ LONGEST = 10.0
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Charts of three keys of a device that sent every 10 s for a year, 500 points at the most,
+    """Charts of three keys of a device that sent every 10 s for a year, at most 500 points,
     one after the other over one connection.
     """
     stored, ours, chance = bench.large_stored, fleet.ours(bench.large), random.Random(1)  # noqa: S311

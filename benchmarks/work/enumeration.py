@@ -1,6 +1,6 @@
-"""Whether an account exists, told by the clock: the doors that anybody may knock at, in pairs.
+"""Response times of public endpoints with a known and an unknown account, in pairs.
 
-Each pair asks once about somebody who is known and once about somebody who is not, in turn, over
+Each pair sends one request for a known and one for an unknown account, in turn, over
 one connection. The order within a pair changes, so that neither gains by coming second.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.servers import running
 PAIRS = 500
 MOST = 5.0
 """Percent that the medians may be apart."""
-PASSWORD = "a long enough passphrase"  # noqa: S105 - of nobody
+PASSWORD = "a long enough passphrase"  # noqa: S105 - of no account
 UNLIMITED = (
     "SIGN_IN_LIMIT",
     "SIGN_IN_ADDRESS_LIMIT",
@@ -40,11 +40,11 @@ Ask = Callable[[bool], tuple[str, dict[str, Any]]]
 
 def sign_in(known: bool) -> tuple[str, dict[str, Any]]:
     """A wrong password."""
-    return "auth/login", {"username": "bench" if known else "nobody", "password": "wrong"}
+    return "auth/login", {"username": "bench" if known else "unknown", "password": "wrong"}
 
 
 def register(known: bool) -> tuple[str, dict[str, Any]]:
-    """With an address that somebody has, or nobody."""
+    """Return a request with a known or an unknown e-mail address."""
     name = f"new-{uuid4().hex}"
     email = "bench@example.org" if known else f"{name}@example.org"
     return "auth/register", {"username": name, "email": email, "password": PASSWORD}
@@ -52,7 +52,7 @@ def register(known: bool) -> tuple[str, dict[str, Any]]:
 
 def reset(known: bool) -> tuple[str, dict[str, Any]]:
     """A forgotten password."""
-    return "auth/password-reset", {"email": f"{'bench' if known else 'nobody'}@example.org"}
+    return "auth/password-reset", {"email": f"{'bench' if known else 'unknown'}@example.org"}
 
 
 DOORS: dict[str, tuple[Ask, int]] = {
@@ -94,7 +94,7 @@ def pairs(port: int, ask: Ask, status: int) -> tuple[list[float], list[float]]:
     for number in range(PAIRS + 10):
         for known in (True, False) if number % 2 else (False, True):
             seconds = _seconds(line, *ask(known), status)
-            # The first few make everybody warm.
+            # The first requests only fill caches.
             if number >= 10:
                 taken[known].append(seconds)
     line.close()

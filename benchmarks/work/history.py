@@ -23,7 +23,9 @@ def newest(bench: Bench) -> Iterator[Row]:
 
     devices = list(Device.objects.filter(pk__in=bench.large_stored.fleet[:50]))
     # As the list of devices asks for them.
-    taken = sql_milliseconds(lambda: history.latest_readings(devices, depth=20, rare=False))
+    taken = sql_milliseconds(
+        lambda: history.latest_readings(devices, depth=20, include_rare_types=False)
+    )
     yield Row("newest readings of 50 devices", "ms in SQL", taken, goal=at_most(2))
 
 

@@ -68,7 +68,7 @@ def drop_month(bench: Bench) -> Iterator[Row]:
             # One that was interrupted has left it.
             for partition in partitions.list_months():
                 if partition.first == SACRIFICE:
-                    partitions.drop(partition, agreed=lambda: True)
+                    partitions.drop(partition, confirm=lambda: True)
             (sacrificed,) = partitions.ensure([SACRIFICE], now=partitions.month_start(SACRIFICE))
             fill(connection, bench)
             forget_senders(connection, bench, bench.large)
@@ -82,7 +82,7 @@ def drop_month(bench: Bench) -> Iterator[Row]:
             sender.start()
             time.sleep(0.3)
             started, before = time.perf_counter(), len(taken)
-            assert partitions.drop(sacrificed, agreed=lambda: True)
+            assert partitions.drop(sacrificed, confirm=lambda: True)
             durations.append(time.perf_counter() - started)
             still, until = sender.is_alive(), len(taken)
             sender.join()

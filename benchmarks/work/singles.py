@@ -13,8 +13,10 @@ from benchmarks.servers import NotHere, Server, all_running
 WORK = "single POST"
 UNIT = "requests/s"
 IN_FLIGHT = 2 * wrk.CONNECTIONS
-"""Requests that may have been stored when the time was up, though nobody waited for the answer:
-one on each connection, and the one that followed an answer that came too late to be counted."""
+"""Requests that may have been stored after the time was up, though no client waited for the
+response: two for each connection, the open one and the one after a response that came too late to
+be counted.
+"""
 
 
 def measure(bench: Bench) -> Iterator[Row]:

@@ -167,7 +167,7 @@ def addresses(device: str) -> dict[str, str]:
         "commands": "/admin/commands/command/",
         "commands that wait": "/admin/commands/command/?status__exact=pending",
         "commands by name": "/admin/commands/command/?q=set_7",
-        "commands that nobody has sent": "/admin/commands/command/?q=nothing",
+        "commands, a search without results": "/admin/commands/command/?q=nothing",
         "a command": f"/admin/commands/command/{command.pk}/change/",
         "catalogue": "/admin/commands/commandtype/",
         "users": "/admin/accounts/user/",

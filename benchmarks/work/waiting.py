@@ -25,8 +25,8 @@ WORK = f"{WAITING:,} devices wait"
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """In turn nobody waits and everybody does, while single POSTs come in over 16 connections from
-    100 other devices; then commands are sent to the waiting, one after the other.
+    """Measure in turn without and with waiting devices, while single POSTs come in over 16
+    connections from 100 other devices; then commands are sent to the waiting, one after the other.
     """
     ours, senders = fleet.ours(), bench.empty_cast
     waiters = cast.assemble(database.EMPTY, WAITING, name="waiter")
@@ -41,7 +41,7 @@ def measure(bench: Bench) -> Iterator[Row]:
                     rate = ingest(bench, connection, ours, senders)
                 if number:
                     rates[all_wait].append(rate)
-                    say(f"{WORK if all_wait else 'nobody waits'}: {rate:,.0f} POSTs a second")
+                    say(f"{WORK if all_wait else 'no device waits'}: {rate:,.0f} POSTs a second")
         with waiting(url, waiters.tokens) as pollers:
             weight = live_process(process).memory_full_info().pss
             taken = click(pollers, ours, waiters)
@@ -60,7 +60,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         f"{WORK}: single POST",
         "requests/s",
         median(rates[True]),
-        "nobody waits",
+        "no device waits",
         median(rates[False]),
         ratio_of(0.95),
     )

@@ -1,4 +1,4 @@
-"""Commands, for staff: each of them, those sent to many, and what can be asked."""
+"""Admin of commands, batches and command types."""
 
 from commands.admin import catalogue, commands
 from commands.batches import admin as batches

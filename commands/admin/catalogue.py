@@ -1,4 +1,4 @@
-"""What devices can be asked, for staff."""
+"""Admin of command types."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from devices.forms import JSONObjectField
 
 class CommandTypeForm(forms.ModelForm[CommandType]):
     payload_schema = JSONObjectField(
-        label=_("Payload's schema"), help_text=_("JSON Schema (2020-12) that a payload must fit.")
+        label=_("Payload schema"), help_text=_("JSON Schema (2020-12) for the payload.")
     )
 
     class Meta:
@@ -45,9 +45,9 @@ class CommandTypeForm(forms.ModelForm[CommandType]):
 
 @admin.register(CommandType)
 class CommandTypeAdmin(AutoAuditedAdmin[CommandType]):
-    """The catalogue: what a type of device can be asked to do."""
+    """The catalogue: the commands that each device type accepts."""
 
-    subject = "catalogue"
+    audit_category = "catalogue"
     form = CommandTypeForm
     list_display = ("device_type", "command_name", "title", "confirm", "default_expiry")
     list_filter = ("device_type",)
@@ -55,25 +55,25 @@ class CommandTypeAdmin(AutoAuditedAdmin[CommandType]):
     change_form_template = "admin/commands/commandtype/change_form.html"
 
     def get_urls(self) -> list[URLPattern]:
-        door = self.admin_site.admin_view(self.preview)
-        return [path("preview/", door, name="commands_commandtype_preview"), *super().get_urls()]
+        view = self.admin_site.admin_view(self.preview)
+        return [path("preview/", view, name="commands_commandtype_preview"), *super().get_urls()]
 
     def preview(self, request: HttpRequest) -> HttpResponse:
-        """The form that a schema makes, before it is saved; or what is wrong with it."""
+        """Show the form of an unsaved schema, or the errors of the schema."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        typed = CommandTypeForm(request.POST)
-        faults = typed.errors.get("payload_schema")
-        kind = CommandType(
-            command_name="preview", payload_schema=typed.cleaned_data.get("payload_schema", {})
+        form = CommandTypeForm(request.POST)
+        errors = form.errors.get("payload_schema")
+        command_type = CommandType(
+            command_name="preview", payload_schema=form.cleaned_data.get("payload_schema", {})
         )
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Preview"),
             "opts": self.opts,
-            "faults": faults,
+            "faults": errors,
             "name": request.POST.get("title", ""),
-            "form": None if faults else CommandForm([kind]),
+            "form": None if errors else CommandForm([command_type]),
         }
         page = "admin/commands/commandtype/preview.html"
-        return TemplateResponse(request, page, context, status=422 if faults else 200)
+        return TemplateResponse(request, page, context, status=422 if errors else 200)

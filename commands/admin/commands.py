@@ -1,4 +1,4 @@
-"""Commands, for staff."""
+"""Admin of commands."""
 
 import json
 import uuid
@@ -36,10 +36,10 @@ TIMES = (
     "executed_at",
     "finished_at",
 )
-DEVICES_SEARCHED = 1000
-"""Of the devices whose name has what is searched for."""
-NAMES_SEARCHED = 1000
-"""Of the different names that commands have."""
+MAX_DEVICES_SEARCHED = 1000
+"""Devices with a matching name whose commands a search finds."""
+MAX_NAMES_SEARCHED = 1000
+"""Distinct command names that a search compares."""
 
 
 class CommandForm(forms.ModelForm[Command]):
@@ -65,21 +65,28 @@ class CommandForm(forms.ModelForm[Command]):
 
 @admin.register(Command)
 class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
-    """Sent from here as from everywhere; once sent, only the device or a cancel moves one."""
+    """Staff can send and cancel commands but not edit them."""
 
     form = CommandForm
-    list_display = ("command_name", "of_device", "state", "why", "sender", "created_at")
+    list_display = (
+        "command_name",
+        "device_link",
+        "state",
+        "failure_reason",
+        "sender",
+        "created_at",
+    )
     list_filter = ("status", "reason", "late", ("device", AutocompleteFilter))
     list_select_related = ("device", "issued_by")
     search_fields = ("command_name",)
-    search_help_text = _("The beginning of a command, a part of a device's name, or an id in full.")
+    search_help_text = _("Search start of command name, device name or full id")
     autocomplete_fields = ("device",)
     actions = ("cancel", "send_again")
     change_form_template = "admin/commands/command/change_form.html"
     fieldsets = (
-        (None, {"fields": ("command_name", "of_device", "state", "why", "sender")}),
-        (_("What was asked, what was answered"), {"fields": ("asked", "answered")}),
-        (_("Times"), {"fields": (*TIMES, "late", "attempts", "retry_of", "batch", "id")}),
+        (None, {"fields": ("command_name", "device_link", "state", "failure_reason", "sender")}),
+        (_("Payload and result"), {"fields": ("payload_json", "result_json")}),
+        (_("Timestamps"), {"fields": (*TIMES, "late", "attempts", "retry_of", "batch", "id")}),
     )
 
     @property
@@ -94,7 +101,7 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
     def get_readonly_fields(self, request: HttpRequest, obj: Command | None = None) -> Any:
         if obj is None:
             return ()
-        return [name for _title, how in self.fieldsets for name in how["fields"]]
+        return [name for _title, options in self.fieldsets for name in options["fields"]]
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -109,33 +116,35 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         if not text:
             return queryset, False
         try:
-            wanted = uuid.UUID(text)
+            searched_id = uuid.UUID(text)
         except ValueError:
-            # Looked up beforehand: of values that it is told the database knows how rare they are,
-            # and need not go through every command to find none.
-            names = loose_index_scan.distinct_values(Command, "command_name", limit=NAMES_SEARCHED)
+            # Look up names and devices first: PostgreSQL can estimate how rare constant values
+            # are, and does not scan all commands if none matches.
+            names = loose_index_scan.distinct_values(
+                Command, "command_name", limit=MAX_NAMES_SEARCHED
+            )
             names = [name for name in names if name.lower().startswith(text.lower())]
             named = Device.objects.filter(name__icontains=text).values_list("pk", flat=True)
-            found = Q(command_name__in=names) | Q(device__in=list(named[:DEVICES_SEARCHED]))
+            found = Q(command_name__in=names) | Q(device__in=list(named[:MAX_DEVICES_SEARCHED]))
             return queryset.filter(found), False
-        return queryset.filter(Q(pk=wanted) | Q(device=wanted)), False
+        return queryset.filter(Q(pk=searched_id) | Q(device=searched_id)), False
 
     @admin.display(description=_("device"))
-    def of_device(self, command: Command) -> SafeString:
+    def device_link(self, command: Command) -> SafeString:
         url = reverse("admin:devices_device_change", args=[command.device_id])
         return format_html('<a href="{}">{}</a>', url, command.device.name)
 
     @admin.display(description=_("status"))
     def state(self, command: Command) -> SafeString:
         command = command.as_of(timezone.now())
-        state, words = command.status, command.get_status_display()
+        state, label = command.status, command.get_status_display()
         if command.status == Command.Status.PENDING:
             state = "delivered" if command.delivered_at else "waiting"
-            words = gettext("Delivered") if command.delivered_at else gettext("Waiting")
-        return format_html('<span class="state {}">{}</span>', state, words.capitalize())
+            label = gettext("Delivered") if command.delivered_at else gettext("Pending")
+        return format_html('<span class="state {}">{}</span>', state, label.capitalize())
 
-    @admin.display(description=_("why"))
-    def why(self, command: Command) -> str:
+    @admin.display(description=_("reason"))
+    def failure_reason(self, command: Command) -> str:
         return command.get_reason_display() if command.reason else "-"
 
     @admin.display(description=_("sent by"))
@@ -143,12 +152,12 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         return command.issued_by.username if command.issued_by else "-"
 
     @admin.display(description=_("payload"))
-    def asked(self, command: Command) -> str:
-        return _pretty(command.payload)
+    def payload_json(self, command: Command) -> str:
+        return _to_html(command.payload)
 
     @admin.display(description=_("result"))
-    def answered(self, command: Command) -> str:
-        return _pretty(command.result)
+    def result_json(self, command: Command) -> str:
+        return _to_html(command.result)
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "device":
@@ -157,13 +166,13 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        # What the address proposes is shown in the form only if there is such a device.
-        proposed = super().get_changeform_initial_data(request)
+        # Ignore an invalid device id in the query string.
+        initial = super().get_changeform_initial_data(request)
         try:
-            Command._meta.get_field("device").to_python(proposed.get("device"))
+            Command._meta.get_field("device").to_python(initial.get("device"))
         except ValidationError:
-            del proposed["device"]
-        return proposed
+            del initial["device"]
+        return initial
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
@@ -171,18 +180,18 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         try:
             return super().add_view(request, form_url, extra_context)
         except command_services.QueueFull:
-            words = gettext("Too many commands wait for this device.")
-            self.message_user(request, words, level=messages.ERROR)
+            message = gettext("Too many pending commands for this device.")
+            self.message_user(request, message, level=messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Command, form: Any, change: bool) -> None:
         now = timezone.now()
-        issued = command_services.create_command(
+        command = command_services.create_command(
             **form.cleaned_data, issued_by=get_staff_user(request), now=now
         )
-        obj.pk, obj._state.adding = issued.pk, False
+        obj.pk, obj._state.adding = command.pk, False
 
-    @admin.action(description=_("Cancel those that wait"), permissions=["add"])
+    @admin.action(description=_("Cancel pending commands"), permissions=["add"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Command]) -> None:
         cancelled = 0
         for command in queryset:
@@ -191,10 +200,10 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
             except command_services.AlreadyFinished:
                 continue
             cancelled += 1
-        words = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
-        self.message_user(request, words % {"count": cancelled})
+        message = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
+        self.message_user(request, message % {"count": cancelled})
 
-    @admin.action(description=_("Send again those that have ended"), permissions=["add"])
+    @admin.action(description=_("Send finished commands again"), permissions=["add"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Command]) -> None:
         sent, commands = 0, list(queryset.select_related("device"))
         for command in commands:
@@ -211,9 +220,9 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
                 continue
             sent += 1
         level = messages.SUCCESS if sent == len(commands) else messages.WARNING
-        told = {"count": sent, "total": len(commands)}
-        words = gettext("%(count)s of %(total)s sent again.")
-        self.message_user(request, words % told, level=level)
+        params = {"count": sent, "total": len(commands)}
+        message = gettext("%(count)s of %(total)s commands sent again.")
+        self.message_user(request, message % params, level=level)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -222,7 +231,7 @@ class CommandAdmin(AuditedAdmin[Command], KeysetAdmin[Command]):
         return False
 
 
-def _pretty(value: Any) -> str:
+def _to_html(value: Any) -> str:
     if value is None:
         return "-"
     text = json.dumps(value, ensure_ascii=False, indent=2)

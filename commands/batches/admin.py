@@ -1,4 +1,4 @@
-"""Commands to many devices at once, for staff."""
+"""Admin of batches of commands."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ from common.admin.keyset_pagination import KeysetAdmin
 from devices.admin import DeviceAdmin
 from devices.models import Device
 
-COMMANDS_SHOWN = 100
+MAX_COMMANDS_DISPLAYED = 100
 
 
 @admin.register(CommandBatch)
 class CommandBatchAdmin(ReadOnlyAdmin[CommandBatch], KeysetAdmin[CommandBatch]):
-    """What was sent to many devices at once. Sent from the list of devices."""
+    """Batches of commands. Staff send them from the list of devices."""
 
     list_display = ("command_name", "asked", "issued_by", "created_at", "cancelled_at")
     list_select_related = ("issued_by",)
@@ -52,39 +52,39 @@ class CommandBatchAdmin(ReadOnlyAdmin[CommandBatch], KeysetAdmin[CommandBatch]):
         context |= {
             "batch": batch,
             "progress": progress,
-            "results": [command.as_of(now) for command in commands[:COMMANDS_SHOWN]],
-            "refused": batch.refused[:COMMANDS_SHOWN],
+            "results": [command.as_of(now) for command in commands[:MAX_COMMANDS_DISPLAYED]],
+            "refused": batch.refused[:MAX_COMMANDS_DISPLAYED],
             "seconds": 2 if progress.pending else 30,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.action(description=_("Cancel what still waits"), permissions=["send"])
+    @admin.action(description=_("Cancel pending commands"), permissions=["send"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[CommandBatch]) -> None:
         cancelled = sum(batches.cancel(batch, now=timezone.now()) for batch in queryset)
-        words = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
-        self.message_user(request, words % {"count": cancelled})
+        message = ngettext("%(count)d cancelled.", "%(count)d cancelled.", cancelled)
+        self.message_user(request, message % {"count": cancelled})
 
     def has_send_permission(self, request: HttpRequest) -> bool:
-        """Whoever may send commands may take them back."""
+        """Return whether the user may send commands, and so may cancel them."""
         return request.user.has_perm("commands.add_command")
 
 
 def send(
     devices_admin: DeviceAdmin, request: HttpRequest, queryset: QuerySet[Device]
 ) -> HttpResponse | None:
-    """Ask which command, then send it; each device is answered for on the page of the batch."""
+    """Show the form of a command, then send it. The batch page has the result of each device."""
     devices = list(queryset[: batches.DEVICES_LIMIT + 1])
     if len(devices) > batches.DEVICES_LIMIT:
-        words = gettext("A command goes to %(limit)s devices at the most.")
-        told = {"limit": batches.DEVICES_LIMIT}
-        devices_admin.message_user(request, words % told, level=messages.ERROR)
+        message = gettext("A command can go to at most %(limit)s devices.")
+        params = {"limit": batches.DEVICES_LIMIT}
+        devices_admin.message_user(request, message % params, level=messages.ERROR)
         return None
     types = {device.device_type for device in devices}
-    # Of several types none has a form: each judges the payload by its own catalogue.
-    kinds = catalogue.for_types(types)[types.pop()] if len(types) == 1 else []
-    form = CommandForm(kinds, command_name=request.POST.get("command", ""))
+    # Several types have no common form: each validates the payload by its own command types.
+    command_types = catalogue.for_types(types)[types.pop()] if len(types) == 1 else []
+    form = CommandForm(command_types, command_name=request.POST.get("command", ""))
     if "send" in request.POST:
-        form = CommandForm(kinds, request.POST)
+        form = CommandForm(command_types, request.POST)
         if form.is_valid() and (
             batch := form.send_to_many(devices, issued_by=get_staff_user(request))
         ):

@@ -1,4 +1,4 @@
-"""One command to many devices, for programs."""
+"""API of batches: one command to several devices."""
 
 from typing import Any
 from uuid import UUID
@@ -15,8 +15,6 @@ from rest_framework.views import APIView
 from accounts.models import User
 from commands.api import (
     IDEMPOTENCY_KEY,
-    CommandAnswer,
-    CommandBody,
     command_kwargs,
     idempotency_key,
     request_user,
@@ -24,6 +22,7 @@ from commands.api import (
 )
 from commands.batches import services as batches
 from commands.models import Command, CommandBatch
+from commands.serializers import CommandRequestSerializer, CommandSerializer
 from common.api.fields import JSONObjectField
 from common.api.parsers import JSONParser
 from common.api.serializers import StrictSerializer
@@ -31,13 +30,13 @@ from devices.models import METADATA_KEYS_LIMIT, Device
 
 
 class BatchParser(JSONParser):
-    """A body that lists as many devices as a batch may have, beside its payload."""
+    """Allows as many values as a batch may have devices, in addition to its payload."""
 
     leaf_limit = 2 * batches.DEVICES_LIMIT
 
 
 class MetadataField(serializers.DictField):
-    """What is stored under these keys, as text."""
+    """Metadata keys with the values to search for, as text."""
 
     child = serializers.CharField(allow_blank=True, max_length=200)
 
@@ -49,22 +48,22 @@ class MetadataField(serializers.DictField):
         return super().to_internal_value(data)
 
 
-class FilterBody(StrictSerializer):
+class DeviceFilterRequestSerializer(StrictSerializer):
     status = serializers.ChoiceField(Device.Status.choices, required=False)
     device_type = serializers.CharField(max_length=64, required=False)
     search = serializers.CharField(
-        max_length=200, required=False, help_text="A part of the name, in any case."
+        max_length=200, required=False, help_text="A part of the name, case-insensitive."
     )
     metadata = MetadataField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
-            raise serializers.ValidationError("Say what to look for.")
+            raise serializers.ValidationError("A filter needs at least one field.")
         return attrs
 
 
-class CommandBatchBody(CommandBody):
-    """To these devices, or to all that have what the filter says."""
+class CommandBatchRequestSerializer(CommandRequestSerializer):
+    """A command, with its devices or a filter that selects them."""
 
     devices = serializers.ListField(
         child=serializers.UUIDField(),
@@ -72,15 +71,15 @@ class CommandBatchBody(CommandBody):
         allow_empty=False,
         max_length=batches.DEVICES_LIMIT,
     )
-    filter = FilterBody(required=False)
+    filter = DeviceFilterRequestSerializer(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("devices" in attrs) == ("filter" in attrs):
-            raise serializers.ValidationError("Either devices or a filter.")
+            raise serializers.ValidationError("Send either devices or a filter.")
         return attrs
 
 
-class RefusalAnswer(serializers.Serializer[Any]):
+class RejectedDeviceSerializer(serializers.Serializer[Any]):
     device_id = serializers.UUIDField()
     code = serializers.CharField()
     detail = serializers.CharField()
@@ -89,18 +88,18 @@ class RefusalAnswer(serializers.Serializer[Any]):
     )
 
 
-class ProgressAnswer(serializers.Serializer[batches.Progress]):
+class BatchProgressSerializer(serializers.Serializer[batches.Progress]):
     asked = serializers.IntegerField()
     refused = serializers.IntegerField()
     pending = serializers.IntegerField()
-    delivered = serializers.IntegerField(help_text="Of the pending ones.")
+    delivered = serializers.IntegerField(help_text="The pending ones that were delivered.")
     executed = serializers.IntegerField()
     failed = serializers.IntegerField()
 
 
-class CommandBatchAnswer(serializers.ModelSerializer[CommandBatch]):
+class CommandBatchSerializer(serializers.ModelSerializer[CommandBatch]):
     payload = JSONObjectField()
-    refused = RefusalAnswer(many=True)
+    refused = RejectedDeviceSerializer(many=True)
     progress = serializers.SerializerMethodField()
 
     class Meta:
@@ -116,14 +115,14 @@ class CommandBatchAnswer(serializers.ModelSerializer[CommandBatch]):
             "refused",
         )
 
-    def get_progress(self, batch: CommandBatch) -> ProgressAnswer:
-        """Devices, counted by how far their commands are."""
-        return ProgressAnswer(  # type: ignore[return-value]
+    def get_progress(self, batch: CommandBatch) -> BatchProgressSerializer:
+        """The number of devices by the status of their commands."""
+        return BatchProgressSerializer(  # type: ignore[return-value]
             batches.progress(batch, now=timezone.now())
         ).data
 
 
-class CommandBatchSummary(serializers.ModelSerializer[CommandBatch]):
+class CommandBatchSummarySerializer(serializers.ModelSerializer[CommandBatch]):
     payload = JSONObjectField()
 
     class Meta:
@@ -139,10 +138,10 @@ class CommandBatchSummary(serializers.ModelSerializer[CommandBatch]):
         )
 
 
-class BatchList(GenericAPIView[CommandBatch]):
-    """The batches that the user has sent, newest first."""
+class CommandBatchListView(GenericAPIView[CommandBatch]):
+    """The batches of the user, newest first."""
 
-    serializer_class = CommandBatchSummary
+    serializer_class = CommandBatchSummarySerializer
     parser_classes = (BatchParser,)
 
     def get_queryset(self) -> QuerySet[CommandBatch]:
@@ -156,38 +155,40 @@ class BatchList(GenericAPIView[CommandBatch]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
-        request=CommandBatchBody, responses={201: CommandBatchAnswer}, parameters=[IDEMPOTENCY_KEY]
+        request=CommandBatchRequestSerializer,
+        responses={201: CommandBatchSerializer},
+        parameters=[IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
-        body = CommandBatchBody(data=request.data)
-        body.is_valid(raise_exception=True)
-        asked = command_kwargs(body)
-        ids, wanted = asked.pop("devices", None), asked.pop("filter", {})
-        devices, unknown = select_devices(request_user(request), ids=ids, wanted=wanted)
-        batch = batches.issue(
+        serializer = CommandBatchRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        kwargs = command_kwargs(serializer)
+        ids, filters = kwargs.pop("devices", None), kwargs.pop("filter", {})
+        devices, unknown = select_devices(request_user(request), ids=ids, filters=filters)
+        batch = batches.create_batch(
             devices,
             unknown=unknown,
-            wanted=wanted,
+            filters=filters,
             issued_by=request_user(request),
             now=timezone.now(),
             idempotency_key=idempotency_key(request),
-            **asked,
+            **kwargs,
         )
-        return Response(CommandBatchAnswer(batch).data, status=status.HTTP_201_CREATED)
+        return Response(CommandBatchSerializer(batch).data, status=status.HTTP_201_CREATED)
 
 
-class BatchDetail(APIView):
-    """One batch: how far it is, and which devices it was refused for."""
+class CommandBatchDetailView(APIView):
+    """One batch: its progress, and the devices it was rejected for."""
 
-    @extend_schema(responses=CommandBatchAnswer)
+    @extend_schema(responses=CommandBatchSerializer)
     def get(self, request: Request, batch_id: UUID) -> Response:
-        return Response(CommandBatchAnswer(get_own_batch(request, batch_id)).data)
+        return Response(CommandBatchSerializer(get_own_batch(request, batch_id)).data)
 
 
-class BatchCommands(GenericAPIView[Command]):
-    """The commands of one batch, one for each device that took it."""
+class CommandBatchCommandListView(GenericAPIView[Command]):
+    """The commands of one batch, one for each device that accepted it."""
 
-    serializer_class = CommandAnswer
+    serializer_class = CommandSerializer
 
     def get_queryset(self) -> QuerySet[Command]:
         visible = Device.objects.visible_to(request_user(self.request))
@@ -201,31 +202,31 @@ class BatchCommands(GenericAPIView[Command]):
         return self.get_paginated_response(serialize_commands(page, timezone.now()))
 
 
-class BatchCancel(APIView):
-    """Take back every command of a batch that is still pending."""
+class CommandBatchCancelView(APIView):
+    """Cancel all pending commands of a batch."""
 
-    @extend_schema(request=None, responses=CommandBatchAnswer)
+    @extend_schema(request=None, responses=CommandBatchSerializer)
     def post(self, request: Request, batch_id: UUID) -> Response:
         batch = get_own_batch(request, batch_id)
         batches.cancel(batch, now=timezone.now())
-        return Response(CommandBatchAnswer(batch).data)
+        return Response(CommandBatchSerializer(batch).data)
 
 
 def get_own_batch(request: Request, batch_id: UUID) -> CommandBatch:
-    """A batch that the user has sent. Raises CommandBatch.DoesNotExist."""
+    """Return a batch of the user. Raises CommandBatch.DoesNotExist."""
     return CommandBatch.objects.get(pk=batch_id, issued_by=request_user(request))
 
 
 def select_devices(
-    user: User, *, ids: list[UUID] | None, wanted: dict[str, Any]
+    user: User, *, ids: list[UUID] | None, filters: dict[str, Any]
 ) -> tuple[list[Device], list[UUID]]:
-    """The user's devices with these ids, or those wanted; and the ids that are none of theirs.
+    """Return the user's devices with these ids or filters, and the ids that are not their devices.
 
-    One more than a batch may have is enough to know that there are too many.
+    Returns at most one device more than the limit of a batch, which then raises TooManyDevices.
     """
     visible = Device.objects.visible_to(user).order_by("name", "pk")
     if ids is None:
-        found = visible.having(timezone.now(), **wanted)
+        found = visible.filter_by(timezone.now(), **filters)
         return list(found[: batches.DEVICES_LIMIT + 1]), []
     devices = list(visible.filter(pk__in=ids))
     known = {device.pk for device in devices}

@@ -1,7 +1,7 @@
-"""One command to many devices at once, answered for each of them.
+"""Batches: one command to several devices at once, with a result for each device.
 
-A few statements however many there are. What each device makes of its command is a command like
-any other; the batch keeps which devices got none, and why.
+Creating a batch takes a few statements for any number of devices. Each device gets an ordinary
+command. The batch stores the rejected devices, each with the reason.
 """
 
 from collections import Counter
@@ -28,39 +28,39 @@ DEVICES_LIMIT = 1000
 
 
 class NoDevices(Exception):
-    """A batch is for one device at the least."""
+    """A batch needs at least one device."""
 
 
 class TooManyDevices(Exception):
-    """A batch is for DEVICES_LIMIT devices at the most."""
+    """A batch has at most DEVICES_LIMIT devices."""
 
 
 class AllRejected(Exception):
-    """Not one of the devices could be sent this; `refused` says why, device by device."""
+    """The command was rejected for all devices; `rejected` has the reason for each device."""
 
-    def __init__(self, refused: list[dict[str, Any]]) -> None:
-        super().__init__(f"refused for {len(refused)} devices")
-        self.refused = refused
+    def __init__(self, rejected: list[dict[str, Any]]) -> None:
+        super().__init__(f"rejected for {len(rejected)} devices")
+        self.rejected = rejected
 
 
 class Progress(NamedTuple):
-    """How far a batch is, in devices."""
+    """The progress of a batch, in devices."""
 
     asked: int
     refused: int
     pending: int
     delivered: int
-    """Of the pending ones those that were handed out."""
+    """The pending ones that were delivered."""
     executed: int
     failed: int
 
     @property
     def ended(self) -> int:
-        """Those of which nothing more is to come."""
+        """Devices whose status is final."""
         return self.asked - self.pending
 
 
-def issue(
+def create_batch(
     devices: Sequence[Device],
     *,
     command_name: str,
@@ -69,15 +69,17 @@ def issue(
     now: datetime,
     expires_in: timedelta | None = None,
     unknown: Sequence[UUID] = (),
-    wanted: Any = None,
+    filters: Any = None,
     idempotency_key: str = "",
 ) -> CommandBatch:
-    """Store one command for each of these devices, or return the batch this key brought before.
+    """Store one command for each of these devices, or return the batch already created with this
+    key.
 
-    `unknown` are ids that were asked for and are no devices of the issuer; `wanted` is what the
-    devices were looked for by, as the same question finds others a moment later.
+    `unknown` are requested ids that are not devices of the user. `filters` are the filters that
+    selected the devices; the digest of the request contains them instead of the devices, because
+    the same filters may select other devices later.
 
-    Raises NoDevices, TooManyDevices, NoneTaken, InvalidJSON, ValidationError,
+    Raises NoDevices, TooManyDevices, AllRejected, InvalidJSONValue, ValidationError,
     InvalidIdempotencyKey, IdempotencyKeyReused.
     """
     batch = CommandBatch(
@@ -90,36 +92,27 @@ def issue(
     )
     if idempotency_key:
         ids = sorted([*(device.pk for device in devices), *unknown])
-        asked = [command_name, payload, expires_in, wanted or ids]
-        batch.request_digest = command_services.request_digest(idempotency_key, asked)
-        if earlier := _sent_before(batch):
-            return earlier
-    if not batch.asked:
-        raise NoDevices
-    if batch.asked > DEVICES_LIMIT:
-        raise TooManyDevices
-    commands, refused = _validate_devices(batch, devices, expires_in=expires_in)
-    refused += [_refusal(pk, "not-found", _("There is no such device.")) for pk in unknown]
-    try:
-        return _store(batch, commands, refused, now=now)
-    except IntegrityError:
-        # Sent twice at once with one key: the other one has stored it.
-        if idempotency_key and (earlier := _sent_before(batch)):
-            return earlier
-        raise
+        values = [command_name, payload, expires_in, filters or ids]
+        batch.request_digest = command_services.request_digest(idempotency_key, values)
+        if duplicate := _find_duplicate(batch):
+            return duplicate
+    _check_size(batch)
+    commands, rejected = _validate_devices(batch, devices, expires_in=expires_in)
+    rejected += [_rejection(pk, "not-found", _("This device does not exist.")) for pk in unknown]
+    return _store_once(batch, commands, rejected, now=now)
 
 
 def cancel(batch: CommandBatch, *, now: datetime) -> int:
-    """Take back every command of it that still waits, and count them; twice is harmless."""
+    """Cancel all pending commands of a batch and return their number. Repeating it is harmless."""
     with transaction.atomic():
-        waiting = Command.objects.waiting(now).filter(batch=batch)
-        chosen = list(
-            waiting.order_by("pk")
+        pending = Command.objects.pending_at(now).filter(batch=batch)
+        locked = list(
+            pending.order_by("pk")
             .select_for_update(no_key=True, of=("self",))
             .values_list("pk", "device__user")
         )
-        owners = Counter(owner for _pk, owner in chosen)
-        cancelled = Command.objects.filter(pk__in=[pk for pk, _owner in chosen]).update(
+        owners = Counter(owner for _pk, owner in locked)
+        cancelled = Command.objects.filter(pk__in=[pk for pk, _owner in locked]).update(
             status=Command.Status.FAILED, reason=Command.Reason.CANCELLED, finished_at=now
         )
         if CommandBatch.objects.filter(pk=batch.pk, cancelled_at=None).update(cancelled_at=now):
@@ -129,12 +122,12 @@ def cancel(batch: CommandBatch, *, now: datetime) -> int:
 
 
 def progress(batch: CommandBatch, *, now: datetime) -> Progress:
-    """How its commands stand at `now`, whether or not the worker has noted their ends."""
-    waiting = Q(pk__in=Command.objects.waiting(now).filter(batch=batch).order_by().values("pk"))
+    """Return the progress at `now`, even if the worker has not stored the status yet."""
+    pending = Q(pk__in=Command.objects.pending_at(now).filter(batch=batch).order_by().values("pk"))
     counts = batch.commands.aggregate(
         all=Count("pk"),
-        pending=Count("pk", filter=waiting),
-        delivered=Count("pk", filter=waiting & Q(delivered_at__isnull=False)),
+        pending=Count("pk", filter=pending),
+        delivered=Count("pk", filter=pending & Q(delivered_at__isnull=False)),
         executed=Count("pk", filter=Q(status=Command.Status.EXECUTED)),
     )
     return Progress(
@@ -147,29 +140,42 @@ def progress(batch: CommandBatch, *, now: datetime) -> Progress:
     )
 
 
+def _check_size(batch: CommandBatch) -> None:
+    """Raise NoDevices or TooManyDevices if the number of requested devices is invalid."""
+    if not batch.asked:
+        raise NoDevices
+    if batch.asked > DEVICES_LIMIT:
+        raise TooManyDevices
+
+
 def _validate_devices(
     batch: CommandBatch, devices: Sequence[Device], *, expires_in: timedelta | None
 ) -> tuple[list[Command], list[dict[str, Any]]]:
-    """A command for each device that takes it, a refusal for each other; once for each type."""
+    """Return a command for each device that accepts it and a rejection for each other device.
+
+    The payload is validated once for each device type.
+    """
     command_services.check_object(batch.payload, at="/payload")
-    kinds = catalogue.for_types({device.device_type for device in devices})
-    lives: dict[str, timedelta | strict_json.InvalidJSONValue] = {}
-    for device_type, known in kinds.items():
+    catalogues = catalogue.for_types({device.device_type for device in devices})
+    default_ttls: dict[str, timedelta | strict_json.InvalidJSONValue] = {}
+    for device_type, command_types in catalogues.items():
         try:
-            lives[device_type] = catalogue.check(known, batch.command_name, batch.payload)
+            default_ttls[device_type] = catalogue.check(
+                command_types, batch.command_name, batch.payload
+            )
         except strict_json.InvalidJSONValue as error:
-            lives[device_type] = error
-    commands, refused = [], []
+            default_ttls[device_type] = error
+    commands, rejected = [], []
     for device in devices:
-        life = lives[device.device_type]
-        if isinstance(life, strict_json.InvalidJSONValue):
-            refused.append(_schema_rejection(device.pk, life))
+        default_ttl = default_ttls[device.device_type]
+        if isinstance(default_ttl, strict_json.InvalidJSONValue):
+            rejected.append(_schema_rejection(device.pk, default_ttl))
         else:
-            commands.append(_command(batch, device, life=expires_in or life))
-    return commands, refused
+            commands.append(_command(batch, device, ttl=expires_in or default_ttl))
+    return commands, rejected
 
 
-def _command(batch: CommandBatch, device: Device, *, life: timedelta) -> Command:
+def _command(batch: CommandBatch, device: Device, *, ttl: timedelta) -> Command:
     return Command(
         device=device,
         batch=batch,
@@ -177,41 +183,55 @@ def _command(batch: CommandBatch, device: Device, *, life: timedelta) -> Command
         payload=batch.payload,
         issued_by=batch.issued_by,
         created_at=batch.created_at,
-        expires_at=batch.created_at + life,
+        expires_at=batch.created_at + ttl,
     )
 
 
+def _store_once(
+    batch: CommandBatch, commands: list[Command], rejected: list[dict[str, Any]], *, now: datetime
+) -> CommandBatch:
+    """Store the batch, or return the one that a concurrent request with the same key stored."""
+    try:
+        return _store(batch, commands, rejected, now=now)
+    except IntegrityError:
+        if batch.idempotency_key and (duplicate := _find_duplicate(batch)):
+            return duplicate
+        raise
+
+
 def _store(
-    batch: CommandBatch, commands: list[Command], refused: list[dict[str, Any]], *, now: datetime
+    batch: CommandBatch, commands: list[Command], rejected: list[dict[str, Any]], *, now: datetime
 ) -> CommandBatch:
     if commands:
-        # One stands for all: they differ in their devices and in how long they wait.
+        # Validate one for all: they differ only in device and expiry.
         commands[0].clean_fields(exclude=["device", "issued_by", "batch"])
     with transaction.atomic():
-        free = command_services.lock_and_get_capacity(
+        capacity = command_services.lock_and_get_capacity(
             [command.device_id for command in commands], now=now
         )
-        taken = [command for command in commands if free.get(command.device_id, 0) > 0]
+        accepted = [command for command in commands if capacity.get(command.device_id, 0) > 0]
         for command in commands:
-            if command.device_id not in free:
-                refused.append(_refusal(command.device_id, "not-found", _("It was deleted.")))
-            elif free[command.device_id] < 1:
-                waiting = {"count": settings.PENDING_COMMANDS_PER_DEVICE}
-                detail = _("%(count)s commands wait for it already.") % waiting
-                refused.append(_refusal(command.device_id, "queue-full", detail))
-        if not taken:
-            raise AllRejected(refused)
-        batch.refused = refused
-        batch.expires_at = max(command.expires_at for command in taken)
+            if command.device_id not in capacity:
+                rejected.append(
+                    _rejection(command.device_id, "not-found", _("The device has been deleted."))
+                )
+            elif capacity[command.device_id] < 1:
+                params = {"count": settings.PENDING_COMMANDS_PER_DEVICE}
+                detail = _("The device already has %(count)s pending commands.") % params
+                rejected.append(_rejection(command.device_id, "queue-full", detail))
+        if not accepted:
+            raise AllRejected(rejected)
+        batch.refused = rejected
+        batch.expires_at = max(command.expires_at for command in accepted)
         batch.save(force_insert=True)
-        Command.objects.bulk_create(taken)
-        owners = Counter(command.device.user_id for command in taken)
+        Command.objects.bulk_create(accepted)
+        owners = Counter(command.device.user_id for command in accepted)
         _record("command.sent_to_many", batch, owners, now)
     return batch
 
 
 def _record(action: str, batch: CommandBatch, owners: Mapping[UUID, int], now: datetime) -> None:
-    """A line in the trail of each whose devices it is about, with how many of theirs."""
+    """Record an audit event for each owner of the devices, with the number of their devices."""
     for owner, count in owners.items():
         audit.record(
             action,
@@ -223,28 +243,28 @@ def _record(action: str, batch: CommandBatch, owners: Mapping[UUID, int], now: d
         )
 
 
-def _sent_before(batch: CommandBatch) -> CommandBatch | None:
-    earlier = CommandBatch.objects.filter(
+def _find_duplicate(batch: CommandBatch) -> CommandBatch | None:
+    duplicate = CommandBatch.objects.filter(
         issued_by=batch.issued_by, idempotency_key=batch.idempotency_key
     ).first()
-    if earlier and bytes(earlier.request_digest or b"") != batch.request_digest:
+    if duplicate and bytes(duplicate.request_digest or b"") != batch.request_digest:
         raise idempotency_keys.IdempotencyKeyReused
-    return earlier
+    return duplicate
 
 
 def _schema_rejection(device: UUID, error: strict_json.InvalidJSONValue) -> dict[str, Any]:
-    faults = [fault._asdict() for fault in error.faults]
-    detail = _("It does not fit what this type of device can be asked.")
+    errors = [fault._asdict() for fault in error.faults]
+    detail = _("This device type does not accept this command or payload.")
     code = error.faults[0].code if error.faults[0].pointer == "/command_name" else "invalid"
-    return {**_refusal(device, code, detail), "errors": faults}
+    return {**_rejection(device, code, detail), "errors": errors}
 
 
-def _refusal(device: UUID, code: str, detail: str) -> dict[str, Any]:
+def _rejection(device: UUID, code: str, detail: str) -> dict[str, Any]:
     return {"device_id": str(device), "code": code, "detail": detail, "errors": []}
 
 
 def delete_for_user(user: User) -> None:
-    """Remove what was sent to many by somebody who leaves; the commands themselves go with their
+    """Delete the batches of a user whose account is deleted. Commands are deleted with their
     devices.
     """
     CommandBatch.objects.filter(issued_by=user).delete()

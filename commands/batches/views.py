@@ -1,4 +1,4 @@
-"""One command to many devices, for people: choosing them, sending, watching, taking back."""
+"""Pages to send a command to several devices, and to watch and cancel batches."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,60 +18,61 @@ from commands import catalogue
 from commands.batches import services as batches
 from commands.forms import CommandForm, FilterForm
 from commands.models import CommandBatch
-from commands.views import confirmation, is_htmx
+from commands.views import confirmation_context, is_htmx
 from devices.models import Device
 
-BATCHES_SHOWN = 50
+BATCHES_PER_PAGE = 50
 RESULTS_PER_PAGE = 100
 
 
-class Choice(NamedTuple):
-    """The devices somebody looks at, which of them are ticked, and whether there are more."""
+class Selection(NamedTuple):
+    """The displayed devices, the ids of the selected ones, and whether more devices match."""
 
     devices: list[Device]
-    ticked: set[str]
+    selected: set[str]
     more: bool
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def send_many(request: AuthenticatedRequest) -> HttpResponse:
-    """Filter, tick, fill in, confirm. Each device is answered for on the page of the batch."""
+    """Filter and select devices, fill in the command, confirm. The batch page has the results."""
     now = timezone.now()
-    wanted = FilterForm(request.GET)
-    kinds = _command_types(request.user, wanted)
+    filter_form = FilterForm(request.GET)
+    command_types = _command_types(request.user, filter_form)
     if request.method != "POST":
-        form = CommandForm(kinds, command_name=request.GET.get("command", ""))
-        return _page(request, wanted, form, _choice(request.user, wanted, None, now))
-    form = CommandForm(kinds, request.POST)
-    choice = _choice(request.user, wanted, request.POST, now)
-    ticked = [device for device in choice.devices if str(device.pk) in choice.ticked]
-    if form.is_valid() and not ticked:
-        form.add_error(None, _("Tick one device at the least."))
+        form = CommandForm(command_types, command_name=request.GET.get("command", ""))
+        return _page(request, filter_form, form, _selection(request.user, filter_form, None, now))
+    form = CommandForm(command_types, request.POST)
+    selection = _selection(request.user, filter_form, request.POST, now)
+    selected = [device for device in selection.devices if str(device.pk) in selection.selected]
+    if form.is_valid() and not selected:
+        form.add_error(None, _("Select at least one device."))
     if form.is_valid() and "confirmed" not in request.POST:
-        target = _("%(count)s devices") % {"count": len(ticked)}
-        asked = confirmation(request, form, target)
-        return render(request, "commands/confirm_many.html", {"asked": asked, "form": form})
-    batch = form.send_to_many(ticked, issued_by=request.user) if form.is_valid() else None
+        target = _("%(count)s devices") % {"count": len(selected)}
+        confirmation = confirmation_context(request, form, target)
+        context = {"confirmation": confirmation, "form": form}
+        return render(request, "commands/confirm_many.html", context)
+    batch = form.send_to_many(selected, issued_by=request.user) if form.is_valid() else None
     if not batch:
-        return _page(request, wanted, form, choice, status=422)
+        return _page(request, filter_form, form, selection, status=422)
     return redirect("command-batch", batch.pk)
 
 
 @login_required
 @require_safe
 def batch_list(request: AuthenticatedRequest) -> HttpResponse:
-    """What one has sent to many devices, newest first."""
+    """List the batches of the user, newest first."""
     own = CommandBatch.objects.filter(issued_by=request.user).defer("refused")
-    page = Paginator(own, BATCHES_SHOWN).get_page(request.GET.get("page"))
+    page = Paginator(own, BATCHES_PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "commands/batches.html", {"page": page})
 
 
 @login_required
 @require_safe
 def batch_page(request: AuthenticatedRequest, batch_id: UUID) -> HttpResponse:
-    """How far a batch is and what each device made of it, asked for again and again."""
-    batch = _own(request.user, batch_id)
+    """Show the progress of a batch and the result of each device. The page polls this."""
+    batch = _get_own_batch(request.user, batch_id)
     now = timezone.now()
     visible = Device.objects.visible_to(request.user)
     commands = (
@@ -82,14 +83,18 @@ def batch_page(request: AuthenticatedRequest, batch_id: UUID) -> HttpResponse:
     page = Paginator(commands, RESULTS_PER_PAGE).get_page(request.GET.get("page"))
     refused = batch.refused[:RESULTS_PER_PAGE]
     names = dict(
-        visible.filter(pk__in=[one["device_id"] for one in refused]).values_list("pk", "name")
+        visible.filter(pk__in=[rejection["device_id"] for rejection in refused]).values_list(
+            "pk", "name"
+        )
     )
     context = {
         "batch": batch,
         "progress": batches.progress(batch, now=now),
         "page": page,
         "results": [command.as_of(now) for command in page],
-        "refused": [{**one, "name": names.get(UUID(one["device_id"]))} for one in refused],
+        "refused": [
+            {**rejection, "name": names.get(UUID(rejection["device_id"]))} for rejection in refused
+        ],
     }
     part = "commands/_batch.html" if is_htmx(request) else "commands/batch.html"
     return render(request, part, context)
@@ -98,43 +103,45 @@ def batch_page(request: AuthenticatedRequest, batch_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def batch_cancel(request: AuthenticatedRequest, batch_id: UUID) -> HttpResponse:
-    """Take back every command of a batch that still waits."""
-    batch = _own(request.user, batch_id)
+    """Cancel all pending commands of a batch."""
+    batch = _get_own_batch(request.user, batch_id)
     batches.cancel(batch, now=timezone.now())
     return redirect("command-batch", batch.pk)
 
 
-def _own(user: User, batch_id: UUID) -> CommandBatch:
+def _get_own_batch(user: User, batch_id: UUID) -> CommandBatch:
     return get_object_or_404(CommandBatch, pk=batch_id, issued_by=user)
 
 
-def _command_types(user: User, wanted: FilterForm) -> list[Any]:
-    """The catalogue of the type that was chosen; of several types there is none."""
-    device_type = wanted.wanted().get("device_type")
+def _command_types(user: User, filter_form: FilterForm) -> list[Any]:
+    """Return the command types of the chosen device type; none if no type is chosen."""
+    device_type = filter_form.filter_kwargs().get("device_type")
     return catalogue.for_types([device_type])[device_type] if device_type else []
 
 
-def _choice(user: User, wanted: FilterForm, ticked: QueryDict | None, now: datetime) -> Choice:
+def _selection(
+    user: User, filter_form: FilterForm, selected: QueryDict | None, now: datetime
+) -> Selection:
     visible = Device.objects.visible_to(user).with_presence(now).order_by("name", "pk")
-    found = list(visible.having(now, **wanted.wanted())[: batches.DEVICES_LIMIT + 1])
+    found = list(visible.filter_by(now, **filter_form.filter_kwargs())[: batches.DEVICES_LIMIT + 1])
     devices, more = found[: batches.DEVICES_LIMIT], len(found) > batches.DEVICES_LIMIT
-    if ticked is None:
-        return Choice(devices, {str(device.pk) for device in devices}, more)
-    return Choice(devices, set(ticked.getlist("devices")), more)
+    if selected is None:
+        return Selection(devices, {str(device.pk) for device in devices}, more)
+    return Selection(devices, set(selected.getlist("devices")), more)
 
 
 def _page(
     request: AuthenticatedRequest,
-    wanted: FilterForm,
+    filter_form: FilterForm,
     form: CommandForm,
-    choice: Choice,
+    selection: Selection,
     status: int = 200,
 ) -> HttpResponse:
     types = Device.objects.visible_to(request.user).order_by("device_type")
     context = {
-        "wanted": wanted,
+        "filter_form": filter_form,
         "form": form,
-        "choice": choice,
+        "selection": selection,
         "types": types.values_list("device_type", flat=True).distinct(),
         "limit": batches.DEVICES_LIMIT,
     }

@@ -179,7 +179,7 @@ class Migration(migrations.Migration):
             """,
             migrations.RunSQL.noop,
         ),
-        # The rows that were written are checked against the references before the table changes.
+        # Check the foreign keys of the updated rows before the table changes.
         migrations.RunSQL("SET CONSTRAINTS ALL IMMEDIATE", migrations.RunSQL.noop),
         migrations.AddConstraint(
             model_name="command",

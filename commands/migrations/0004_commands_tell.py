@@ -1,7 +1,7 @@
-"""Whoever listens is told of every change of a command by the transaction that makes it.
+"""A trigger sends an event for each change of a command, in the transaction of the change.
 
-Of a new one always, for its device may be waiting for it; of others when somebody watches. The
-channel and the form are those of devices/events.py.
+A new command always sends one, because its device may be waiting for it. Other changes send one if
+a user watches the device. Channel and text are those of devices/events.py.
 """
 
 from django.db import migrations

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Beside devices that go on fetching: nobody waits for the index."""
+    """The index is created concurrently, so that no request waits for it."""
 
     atomic = False
 

@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    """Nothing is known of how the commands are shared out among the devices (decision 0044)."""
+    """Collect no statistics on how commands are distributed over devices (decision 0044)."""
 
     dependencies = [
         ("commands", "0005_found_by_name"),

@@ -1,6 +1,6 @@
-"""A change of a command names the user who watches its device, and nothing reads `device_watches`.
+"""The event of a command contains the user who watches its device. `device_watches` is dropped.
 
-Without such a user the text is that of before, so that a live process of before wakes the device.
+Without such a user the text is the old one, so that an old live process still wakes the device.
 """
 
 from django.db import migrations

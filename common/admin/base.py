@@ -1,4 +1,4 @@
-"""What every table in the admin has in common."""
+"""Base classes of the admin's lists and forms."""
 
 from typing import Any, TypeVar
 
@@ -16,16 +16,16 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 
-from common.admin.widgets import can_hold
+from common.admin.widgets import is_valid_value
 
 M = TypeVar("M", bound=Model)
 
 LOOKUPS = ("", "__exact", "__isnull")
-"""What the framework's own filters append to the name of a field."""
+"""Suffixes that Django's own filters append to the name of a field."""
 
 
 class TitledChangeList(ChangeList):
-    """A list that is called what it lists, and takes only the parameters that its filters read."""
+    """A list whose title is the name of its rows, and that rejects unknown query parameters."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -35,30 +35,32 @@ class TitledChangeList(ChangeList):
     def get_filters(self, request: HttpRequest) -> Any:
         found = super().get_filters(request)
         filters, _has_filters, unread, *_rest = found
-        assert isinstance(self.model_admin, BaseModelAdmin)  # noqa: S101 - whose list this is
-        if unread.keys() - set(self.model_admin.linked_by) or not all(map(_is_offered, filters)):
+        assert isinstance(self.model_admin, BaseModelAdmin)  # noqa: S101 - for mypy
+        if unread.keys() - set(self.model_admin.extra_lookups) or not all(
+            map(_is_offered, filters)
+        ):
             raise IncorrectLookupParameters
         return found
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if not self.query and not self.has_active_filters:
-            # That all are shown need not be said.
+            # Without a filter the total equals the result, and the page does not display it.
             self.full_result_count = self.result_count
 
 
 class BaseModelAdmin(admin.ModelAdmin[M]):
-    """Filters by what its list offers and by nothing else.
+    """Allows only the lookups that the filters of the list offer.
 
-    The framework would let an address compare any column of the table, and what can be compared
-    can be read, a bit at a time: hashes, too. A list whose address asks for anything else is shown
-    whole, with a message that says so.
+    Django admin allows arbitrary field lookups in the query string, which leaks any column (token
+    hashes too) one comparison at a time. With an unknown lookup the list shows all rows and a
+    message.
     """
 
-    linked_by: tuple[str, ...] = ()
-    """Fields that links from other pages select by, beside the filters."""
+    extra_lookups: tuple[str, ...] = ()
+    """Further fields that links from other pages filter by."""
     show_full_result_count = False
-    # How many rows each choice of each filter would show is a count of the table for each.
+    # Facets count the rows of the table once for each choice of each filter.
     show_facets = admin.ShowFacets.NEVER
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -66,7 +68,9 @@ class BaseModelAdmin(admin.ModelAdmin[M]):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         offered = self.get_list_filter(request) if request else self.list_filter
-        return lookup in self.linked_by or any(lookup in _allowed_lookups(one) for one in offered)
+        return lookup in self.extra_lookups or any(
+            lookup in _allowed_lookups(list_filter) for list_filter in offered
+        )
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         try:
@@ -78,39 +82,40 @@ class BaseModelAdmin(admin.ModelAdmin[M]):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if ERROR_FLAG in request.GET:
-            # Else the framework would blame the database for a second wrong parameter.
-            asked = request.GET.copy()
-            del asked[ERROR_FLAG]
-            request.GET = asked  # type: ignore[assignment]
-            if not asked:
-                words = gettext("The address had an unknown filter or value. All rows are shown.")
-                messages.warning(request, words)
+            # Django would respond to a second wrong parameter with a database error.
+            params = request.GET.copy()
+            del params[ERROR_FLAG]
+            request.GET = params  # type: ignore[assignment]
+            if not params:
+                message = gettext("The URL has an unknown filter or value. All rows are shown.")
+                messages.warning(request, message)
         return super().changelist_view(request, extra_context)
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        # The framework would compare what cannot be an id with the ids.
-        sent = request.POST.copy()
-        ids = sent.getlist(ACTION_CHECKBOX_NAME)
-        sent.setlist(ACTION_CHECKBOX_NAME, [one for one in ids if can_hold(self.opts.pk, one)])
-        request.POST = sent  # type: ignore[assignment]
+        # Django would compare invalid ids with the primary key, which is an error.
+        data = request.POST.copy()
+        ids = [pk for pk in data.getlist(ACTION_CHECKBOX_NAME) if is_valid_value(self.opts.pk, pk)]
+        data.setlist(ACTION_CHECKBOX_NAME, ids)
+        request.POST = data  # type: ignore[assignment]
         return super().response_action(request, queryset, *args, **kwargs)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> M | None:
-        # The framework would look for a field without a name.
+        # Django would look up a field with an empty name.
         return super().get_object(request, object_id, from_field or None)
 
 
 def _is_offered(list_filter: Any) -> bool:
-    """Whether the values asked for are choices, where the choices are all that there can be. The
-    column may be an enum, which cannot be compared with anything else.
+    """Return whether the requested values are choices of the field, if it has choices.
+
+    The column may be an enum, which PostgreSQL cannot compare with other values.
     """
     if not isinstance(list_filter, ChoicesFieldListFilter):
         return True
-    choices = {str(value) for value, _words in list_filter.field.flatchoices}
+    choices = {str(value) for value, _label in list_filter.field.flatchoices}
     return choices.issuperset(list_filter.lookup_val or ())
 
 

@@ -1,4 +1,4 @@
-"""The page between what is chosen in a list of the admin and what is done to it."""
+"""The confirmation page of an admin action."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 
 MAX_ROWS = 500
-"""Rows that one action is taken on; each of them is named in the form that confirms it."""
+"""Rows of one action. The confirmation form contains the id of each."""
 MAX_NAMES = 20
-"""Rows whose names are shown."""
+"""Rows whose names are displayed."""
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Whether the form of this page has been sent."""
+    """Return whether the request is the submitted confirmation form."""
     return request.POST.get("confirmed") == "yes"
 
 
@@ -29,11 +29,11 @@ def selected_or_error(
     *,
     limit: int = MAX_ROWS,
 ) -> list[Any]:
-    """The rows, or none and a message if they are too many."""
+    """Return the rows. If there are too many, add an error message and return none."""
     rows = list(queryset[: limit + 1])
     if len(rows) > limit:
-        words = gettext("At most %(limit)d at once. Choose fewer.") % {"limit": limit}
-        model_admin.message_user(request, words, level=messages.ERROR)
+        message = gettext("Select at most %(limit)d rows.") % {"limit": limit}
+        model_admin.message_user(request, message, level=messages.ERROR)
         return []
     return rows
 
@@ -44,16 +44,16 @@ def render_confirmation(
     rows: Sequence[Any],
     *,
     title: str,
-    words: str,
+    message: str,
     button: str,
     form: BaseForm | None = None,
     danger: bool = False,
 ) -> HttpResponse:
-    """Ask whether that is meant. It goes to the action that asks, which finds `confirmed` then."""
+    """Render the confirmation page. Its form calls the same action again, with `confirmed`."""
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title,
-        "words": words,
+        "message": message,
         "button": button,
         "form": form,
         "danger": danger,

@@ -1,4 +1,4 @@
-"""Filters of the admin's lists for columns with too many values to list them."""
+"""Admin list filters for columns with too many values to list them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +10,11 @@ from django.forms import Media
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from common.admin.widgets import SafeAutocompleteSelect, can_hold
+from common.admin.widgets import SafeAutocompleteSelect, is_valid_value
 
 
 class AutocompleteFilter(FieldListFilter):
-    """By another table's row, which is searched for as it is typed."""
+    """Filter by a row of another table, in an autocomplete field."""
 
     template = "admin/autocomplete_filter.html"
 
@@ -37,7 +37,7 @@ class AutocompleteFilter(FieldListFilter):
         )
         self.widget.is_required = False
         self.widget.choices = field.formfield().choices
-        self.others = [
+        self.hidden_params = [
             (name, value)
             for name, values in request.GET.lists()
             if name not in (self.parameter, "p")
@@ -54,18 +54,18 @@ class AutocompleteFilter(FieldListFilter):
         yield {"all": changelist.get_query_string(remove=[self.parameter])}
 
     def field_html(self) -> SafeString:
-        """The field; whatever was chosen before is in it."""
+        """Return the HTML of the field, with the current choice selected."""
         return self.widget.render(self.parameter, self.chosen, {"id": f"filter-{self.field_path}"})
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.chosen:
             return queryset
-        if not can_hold(self.widget.field.target_field, self.chosen):
+        if not is_valid_value(self.widget.field.target_field, self.chosen):
             return queryset.none()
         return queryset.filter(**{self.parameter: self.chosen})
 
 
 def autocomplete_media(model_admin: admin.ModelAdmin[Any]) -> Media:
-    """The scripts and sheets that an AutocompleteFilter needs in the page."""
+    """Return the scripts and style sheets that AutocompleteFilter needs."""
     field = model_admin.opts.get_field(model_admin.opts.pk.name)
     return SafeAutocompleteSelect(field, model_admin.admin_site).media

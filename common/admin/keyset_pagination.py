@@ -1,7 +1,7 @@
-"""Lists of any length in the admin: a page is found by the key of the row it begins behind.
+"""Keyset pagination of admin lists: a page starts after the key of the previous page's last row.
 
-Nothing is counted and nothing is skipped over, so the millionth row is as near as the first. How
-many there are is told as PostgreSQL estimates it.
+No page needs a count or an OFFSET, so that all pages take the same time. The number of rows is
+PostgreSQL's estimate.
 """
 
 import base64
@@ -18,7 +18,7 @@ from django.http import HttpRequest
 
 from common.admin.base import BaseModelAdmin, M, TitledChangeList
 
-ESTIMATE = """
+ROW_ESTIMATE_SQL = """
     SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class
     WHERE oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)) WHERE isleaf
         UNION SELECT to_regclass(%s)::oid)
@@ -27,36 +27,38 @@ OLDER, NEWER = "older", "newer"
 
 
 def estimated_count(model: type[Model]) -> int:
-    """About how many rows a table has, partitioned or not, as the last ANALYZE left it."""
+    """Return the estimated number of rows of a table, partitioned or not, from the last ANALYZE."""
     table = model._meta.db_table
     with connection.cursor() as cursor:
-        cursor.execute(ESTIMATE, [table, table])
+        cursor.execute(ROW_ESTIMATE_SQL, [table, table])
         return int(cursor.fetchone()[0])
 
 
 class KeysetChangeList(TitledChangeList):
-    """A page of rows, newest first, and the way to those before and after."""
+    """A page of rows, newest first, with links to the pages before and after."""
 
     older = newer = ""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        return [OrderBy(F(name), descending=True) for name in self.key]
+        return [OrderBy(F(name), descending=True) for name in self.ordering_key]
 
     def get_results(self, request: HttpRequest) -> None:
-        turn, place = _decode_cursor(self.key, self.model, request.GET.get(PAGE_VAR, ""))
+        direction, position = _decode_cursor(
+            self.ordering_key, self.model, request.GET.get(PAGE_VAR, "")
+        )
         rows: QuerySet[Any] = self.queryset
-        if place:
-            rows = rows.filter(_after(self.key, place, turn))
-        found = list((rows.reverse() if turn == NEWER else rows)[: self.list_per_page + 1])
+        if position:
+            rows = rows.filter(_after(self.ordering_key, position, direction))
+        found = list((rows.reverse() if direction == NEWER else rows)[: self.list_per_page + 1])
         more = len(found) > self.list_per_page
         found = found[: self.list_per_page]
-        if turn == NEWER:
+        if direction == NEWER:
             found.reverse()
         if found:
-            if place if turn == OLDER else more:
-                self.newer = self._address(NEWER, found[0])
-            if more if turn == OLDER else place:
-                self.older = self._address(OLDER, found[-1])
+            if position if direction == OLDER else more:
+                self.newer = self._page_url(NEWER, found[0])
+            if more if direction == OLDER else position:
+                self.older = self._page_url(OLDER, found[-1])
         self.result_list = found
         self.result_count = self.full_result_count = len(found)
         self.show_full_result_count = False
@@ -67,21 +69,21 @@ class KeysetChangeList(TitledChangeList):
         self.estimate = estimated_count(self.model) if plain else None
 
     @property
-    def key(self) -> Sequence[str]:
-        """The fields that order the list, newest first; together they are unique."""
-        assert isinstance(self.model_admin, KeysetAdmin)  # noqa: S101 - whose list this is
-        return self.model_admin.key
+    def ordering_key(self) -> Sequence[str]:
+        """The fields that order the list, newest first. Their combination is unique."""
+        assert isinstance(self.model_admin, KeysetAdmin)  # noqa: S101 - for mypy
+        return self.model_admin.ordering_key
 
-    def _address(self, turn: str, row: Model) -> str:
-        values = [str(getattr(row, name)) for name in self.key]
-        text = base64.urlsafe_b64encode(json.dumps([turn, *values]).encode()).decode()
+    def _page_url(self, direction: str, row: Model) -> str:
+        values = [str(getattr(row, name)) for name in self.ordering_key]
+        text = base64.urlsafe_b64encode(json.dumps([direction, *values]).encode()).decode()
         return self.get_query_string({PAGE_VAR: text})
 
 
 class KeysetAdmin(BaseModelAdmin[M]):
-    """For tables that grow without end. An index has to lead with `key`."""
+    """An admin for tables that grow without limit. An index must start with `ordering_key`."""
 
-    key: Sequence[str] = ("created_at", "id")
+    ordering_key: Sequence[str] = ("created_at", "id")
     sortable_by = ()
     list_per_page = 50
 
@@ -89,24 +91,29 @@ class KeysetAdmin(BaseModelAdmin[M]):
         return KeysetChangeList
 
 
-def _after(key: Sequence[str], place: Sequence[Any], turn: str) -> Q:
-    """The rows on one side of a place. The first bound alone is what an index can be entered by."""
-    side = "lt" if turn == OLDER else "gt"
-    (first, *rest), (value, *values) = key, place
+def _after(ordering_key: Sequence[str], position: Sequence[Any], direction: str) -> Q:
+    """Return the condition for the rows on one side of a position.
+
+    The bound of the first field is a condition of its own, so that PostgreSQL can use the index.
+    """
+    side = "lt" if direction == OLDER else "gt"
+    (first, *rest), (value, *values) = ordering_key, position
     if not rest:
         return Q(**{f"{first}__{side}": value})
-    there = Q(**{f"{first}__{side}": value}) | _after(rest, values, turn)
-    return Q(**{f"{first}__{side}e": value}) & there
+    inside = Q(**{f"{first}__{side}": value}) | _after(rest, values, direction)
+    return Q(**{f"{first}__{side}e": value}) & inside
 
 
-def _decode_cursor(key: Sequence[str], model: type[Model], text: str) -> tuple[str, list[Any]]:
-    """The turn and the place that a page begins at; the first page for what is none."""
+def _decode_cursor(
+    ordering_key: Sequence[str], model: type[Model], text: str
+) -> tuple[str, list[Any]]:
+    """Return the direction and the position of a cursor, or of the first page if it is invalid."""
     try:
-        turn, *values = json.loads(base64.urlsafe_b64decode(text))
-        if turn in (OLDER, NEWER) and all(isinstance(value, str) for value in values):
-            fields: list[Any] = [model._meta.get_field(name) for name in key]
+        direction, *values = json.loads(base64.urlsafe_b64decode(text))
+        if direction in (OLDER, NEWER) and all(isinstance(value, str) for value in values):
+            fields: list[Any] = [model._meta.get_field(name) for name in ordering_key]
             pairs = zip(fields, values, strict=True)
-            return turn, [field.to_python(value) for field, value in pairs]
+            return direction, [field.to_python(value) for field, value in pairs]
     except (ValueError, TypeError, RecursionError, binascii.Error, ValidationError):
         pass
     return OLDER, []

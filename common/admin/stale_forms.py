@@ -1,4 +1,4 @@
-"""Forms that refuse to overwrite what has changed since the page was opened."""
+"""Forms that do not overwrite values which changed after the page was opened."""
 
 import json
 from typing import Any, TypeVar
@@ -12,9 +12,10 @@ M = TypeVar("M", bound=Model)
 
 
 class UnchangedForm(forms.ModelForm[M]):
-    """A form that carries the values that it was opened with, and saves nothing if a stored value
-    differs from them. Its page renders `form.opened_with`. It is cleaned within the transaction
-    that saves it.
+    """A form that saves nothing if a stored value changed after the form was opened.
+
+    The form contains the values that it was opened with; its page renders `form.opened_with`.
+    Clean it within the transaction that saves it.
     """
 
     opened_with = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
@@ -26,20 +27,22 @@ class UnchangedForm(forms.ModelForm[M]):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         manager = type(self.instance)._default_manager
-        # Held until the form is saved.
+        # The lock is held until the form is saved.
         stored = manager.select_for_update(no_key=True).filter(pk=self.instance.pk).first()
         if stored is None or self._is_closed(stored):
-            raise ValidationError(_("This was deleted. Nothing was saved."), code="stale")
-        if changed := self._changed_since(values.get("opened_with", ""), stored):
-            words = _(
-                "Changed since you opened this page: %(fields)s. Nothing was saved. Open the page "
-                "again and repeat your change."
+            raise ValidationError(
+                _("This entry has been deleted. Nothing was saved."), code="stale"
             )
-            raise ValidationError(words % {"fields": ", ".join(changed)}, code="stale")
+        if changed := self._changed_since(values.get("opened_with", ""), stored):
+            message = _(
+                "Changed since you opened this page: %(fields)s. Nothing was saved. Reload "
+                "the page and repeat your change."
+            )
+            raise ValidationError(message % {"fields": ", ".join(changed)}, code="stale")
         return values
 
     def _is_closed(self, stored: M) -> bool:
-        """Return whether the row is kept, but no longer to be changed."""
+        """Return whether the row still exists but must not be changed any more."""
         return False
 
     def _changed_since(self, opened_with: str, stored: M) -> list[str]:
@@ -53,7 +56,7 @@ class UnchangedForm(forms.ModelForm[M]):
         return [str(self.fields[name].label) for name in now if now[name] != same.get(name)]
 
     def _values(self, row: M) -> dict[str, Any]:
-        """Return what is stored in the fields of this form, as text."""
+        """Return the stored values of the fields of this form, as text."""
         values: dict[str, Any] = {}
         for field in row._meta.fields:
             if field.name in self.fields:
@@ -61,5 +64,5 @@ class UnchangedForm(forms.ModelForm[M]):
         for many in row._meta.many_to_many:
             if many.name in self.fields:
                 rows = getattr(row, many.name).all() if row.pk else ()
-                values[many.name] = sorted(str(one.pk) for one in rows)
+                values[many.name] = sorted(str(related.pk) for related in rows)
         return values

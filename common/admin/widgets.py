@@ -1,4 +1,4 @@
-"""Fields of the admin that are searched for."""
+"""Autocomplete fields of the admin."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from django.core.exceptions import ValidationError
 
 
 class SafeAutocompleteSelect(AutocompleteSelect):
-    """Django's own, which fails on a made-up id that cannot be one when it shows a form again."""
+    """Ignores invalid ids when a form is rendered again, where Django's class raises an error."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         target = self.field.target_field
-        return super().optgroups(name, [one for one in value if can_hold(target, one)], attr)
+        return super().optgroups(name, [pk for pk in value if is_valid_value(target, pk)], attr)
 
 
-def can_hold(field: Any, value: Any) -> bool:
-    """Whether a field of a model can hold a value that came as text."""
+def is_valid_value(field: Any, value: Any) -> bool:
+    """Return whether a model field accepts a value that came as text."""
     try:
         field.to_python(value)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The bytes of a request's body, inflated where it comes deflated."""
+"""Decompression of request bodies."""
 
 import gzip
 import sys
@@ -12,24 +12,25 @@ else:
     from backports import zstd
 
 ZSTD_WINDOW_LOG_MAX = 23
-"""Of a zstd frame, as a power of two: 8 MiB, what every decoder must bear (RFC 8878, 3.1.1.1.2)."""
-CHUNK = 64 * 1024
+"""Base-2 logarithm of the window of a zstd frame: 8 MiB, which every decoder must support
+(RFC 8878, 3.1.1.1.2)."""
+CHUNK_BYTES = 64 * 1024
 
 
 class UnsupportedEncoding(ValueError):
-    """A Content-Encoding that nobody here reads."""
+    """The Content-Encoding is not supported."""
 
 
 class BodyTooLarge(ValueError):
-    """More bytes than may be; `limit` of them."""
+    """The body has more than `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The body may have {limit} bytes at the most.")
+        super().__init__(f"The body may have at most {limit} bytes.")
         self.limit = limit
 
 
 class CorruptBody(ValueError):
-    """Not what its Content-Encoding says, or not all of it."""
+    """The body is incomplete or does not match its Content-Encoding."""
 
 
 def _open_zstd(stream: IO[bytes]) -> IO[bytes]:
@@ -53,18 +54,19 @@ OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
 
 
 def iter_decoded(stream: IO[bytes], encoding: str, *, limit: int) -> Iterator[bytes]:
-    """The body a piece at a time, at most `limit` bytes in all: a bomb is never inflated further.
+    """Yield the decompressed body in chunks. Decompression stops at `limit` bytes, which limits
+    the cost of a decompression bomb.
 
-    Raises UnknownEncoding, DamagedBody, BodyTooLarge.
+    Raises UnsupportedEncoding, CorruptBody, BodyTooLarge.
     """
     opener = OPENERS.get(encoding.strip().lower())
     if opener is None:
         raise UnsupportedEncoding(
-            f"Content-Encoding: gzip and zstd are read, {encoding[:40]!r} is not."
+            f"Content-Encoding {encoding[:40]!r} is not supported; gzip and zstd are."
         )
     try:
         opened, total = opener(stream), 0
-        while chunk := opened.read(min(CHUNK, limit + 1 - total)):
+        while chunk := opened.read(min(CHUNK_BYTES, limit + 1 - total)):
             total += len(chunk)
             if total > limit:
                 raise BodyTooLarge(limit)

@@ -1,4 +1,4 @@
-"""Fields of serializers for what we read more strictly than the framework."""
+"""Serializer fields that are stricter than those of Django REST framework."""
 
 from datetime import datetime
 from typing import Any
@@ -25,4 +25,4 @@ class StrictDateTimeField(serializers.Field[datetime, str, str, Any]):
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class JSONObjectField(serializers.JSONField):
-    """A free JSON object; the domain checks what is in it."""
+    """A JSON object with any keys. The services validate its contents."""

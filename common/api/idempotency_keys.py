@@ -1,17 +1,17 @@
-"""The header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): what one may be."""
+"""Validation of the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header)."""
 
-LONGEST_KEY = 255
+MAX_KEY_LENGTH = 255
 
 
 class InvalidIdempotencyKey(ValueError):
-    """Not 1 to 255 printable ASCII characters."""
+    """The key is not 1 to 255 printable ASCII characters."""
 
 
 class IdempotencyKeyReused(Exception):
-    """The key came with another body before."""
+    """The key was already used with another body."""
 
 
 def validate_key(key: str) -> None:
-    """Raises InvalidIdempotencyKey."""
-    if not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+    """Raise InvalidIdempotencyKey if the key is invalid."""
+    if not (1 <= len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         raise InvalidIdempotencyKey

@@ -1,4 +1,4 @@
-"""How the bodies of requests to the API are read."""
+"""Parsers of API request bodies."""
 
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -12,35 +12,35 @@ from common import strict_json
 from common.api import content_encoding
 
 UTF8_CHARSETS = {"utf-8", "utf8", "us-ascii"}
-"""Charsets that are that or a part of it."""
+"""Names of UTF-8 and of US-ASCII, which is a subset of it."""
 
 
 def iter_body(
-    stream: IO[bytes], sent: Mapping[str, Any], *, limit: int, inflated_limit: int
+    stream: IO[bytes], meta: Mapping[str, Any], *, limit: int, inflated_limit: int
 ) -> Iterator[bytes]:
-    """A body a piece at a time, inflated if it comes deflated; `sent` is the request's META.
+    """Yield a body in chunks, decompressed if it is compressed. `meta` is the request's META.
 
     Raises BodyTooLarge, UnsupportedMediaType, ParseError.
     """
-    encoding, total = sent.get("HTTP_CONTENT_ENCODING"), 0
-    as_it_is = encoding in (None, "identity")
+    encoding, total = meta.get("HTTP_CONTENT_ENCODING"), 0
+    is_uncompressed = encoding in (None, "identity")
     try:
         for chunk in content_encoding.iter_decoded(
-            stream, encoding or "identity", limit=limit if as_it_is else inflated_limit
+            stream, encoding or "identity", limit=limit if is_uncompressed else inflated_limit
         ):
             total += len(chunk)
             yield chunk
     except content_encoding.UnsupportedEncoding as error:
-        raise UnsupportedMediaType(sent.get("CONTENT_TYPE", ""), str(error)) from None
+        raise UnsupportedMediaType(meta.get("CONTENT_TYPE", ""), str(error)) from None
     except content_encoding.CorruptBody as error:
         raise ParseError(str(error)) from None
-    length = 0 if "HTTP_TRANSFER_ENCODING" in sent else int(sent.get("CONTENT_LENGTH") or 0)
-    if as_it_is and total < length:
+    length = 0 if "HTTP_TRANSFER_ENCODING" in meta else int(meta.get("CONTENT_LENGTH") or 0)
+    if is_uncompressed and total < length:
         raise ParseError("The body ended before its Content-Length.")
 
 
 class RawBodyParser(BaseParser):
-    """The body as it was before it was deflated, if at all."""
+    """Returns the decompressed bytes of the body."""
 
     media_type = "application/json"
 
@@ -52,20 +52,22 @@ class RawBodyParser(BaseParser):
     ) -> Any:
         _, parameters = parse_header_parameters(media_type or self.media_type)
         if parameters.get("charset", "utf-8").lower() not in UTF8_CHARSETS:
-            raise UnsupportedMediaType(media_type or "", "JSON is UTF-8; no other charset is read.")
-        sent = parser_context["request"].META if parser_context else {}
+            raise UnsupportedMediaType(
+                media_type or "", "JSON must be UTF-8; no other charset is supported."
+            )
+        meta = parser_context["request"].META if parser_context else {}
         limits = {"limit": settings.BODY_LIMIT, "inflated_limit": settings.MAX_DECOMPRESSED_BODY}
-        return b"".join(iter_body(stream, sent, **limits))
+        return b"".join(iter_body(stream, meta, **limits))
 
 
 class NDJSONParser(RawBodyParser):
-    """The same of a body that has a JSON value on each line."""
+    """Returns the decompressed bytes of a body with one JSON value per line."""
 
     media_type = "application/x-ndjson"
 
 
 class JSONParser(RawBodyParser):
-    """JSON in UTF-8 of which every value can be stored as it is. Raises InvalidJSON."""
+    """Parses JSON whose values can all be stored unchanged. Raises InvalidJSONValue."""
 
     leaf_limit = strict_json.LEAF_LIMIT
 

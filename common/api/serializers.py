@@ -1,58 +1,62 @@
-"""Serializers that refuse what they do not know."""
+"""Serializers that reject unknown fields and values of another type."""
 
 from typing import Any
 
 from rest_framework import serializers
 
 MAX_ERRORS = 20
-"""A thousand unknown fields are not worth a thousand sentences."""
+"""Unknown fields that one response names."""
 
 Field = serializers.Field[Any, Any, Any, Any]
-TYPES: list[tuple[type[Field], tuple[type, ...], str]] = [
-    (serializers.CharField, (str,), "a text"),
-    (serializers.UUIDField, (str,), "a text"),
+JSON_TYPES: list[tuple[type[Field], tuple[type, ...], str]] = [
+    (serializers.CharField, (str,), "a string"),
+    (serializers.UUIDField, (str,), "a string"),
     (serializers.IntegerField, (int, float), "a number"),
 ]
-"""What a kind of field is in JSON, where the framework would take something else for it, too."""
+"""The JSON types of fields for which Django REST framework accepts other types, too."""
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """An unknown field is a mistake of the sender, never ignored; so is a number for a text."""
+    """Rejects unknown fields and, for example, a number in place of a text."""
 
-    is_text = False
-    """Whether all values come as text, as those of a query do."""
+    values_are_strings = False
+    """Whether all values are text, as in a query string."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self._writable()))):
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self._writable_names()))):
             raise serializers.ValidationError(
-                {name: ["This field is not known here."] for name in unknown[:MAX_ERRORS]},
+                {name: ["Unknown field."] for name in unknown[:MAX_ERRORS]},
                 code="unknown-field",
             )
-        if isinstance(data, dict) and not self.is_text and (wrong := self._of_other_type(data)):
+        if (
+            isinstance(data, dict)
+            and not self.values_are_strings
+            and (wrong := self._type_errors(data))
+        ):
             raise serializers.ValidationError(wrong, code="invalid")
         return super().to_internal_value(data)
 
-    def _writable(self) -> list[str]:
+    def _writable_names(self) -> list[str]:
         return [name for name, field in self.fields.items() if not field.read_only]
 
-    def _of_other_type(self, data: dict[str, Any]) -> dict[str, list[str]]:
+    def _type_errors(self, data: dict[str, Any]) -> dict[str, list[str]]:
         return {
-            name: [f"Must be {wanted}."]
+            name: [f"Must be {expected}."]
             for name, field in self.fields.items()
-            if (wanted := _type_error(field, data.get(name)))
+            if (expected := _type_error(field, data.get(name)))
         }
 
 
 class StrictQuerySerializer(StrictSerializer):
-    """The same of a query, in which what is given and empty is a mistake, too: the framework would
-    take it for not given, and answer with a whole history instead of a part of it.
+    """Also rejects empty values. Django REST framework would treat an empty value as missing and,
+    for example, respond with the whole history instead of a part of it.
     """
 
-    is_text = True
+    values_are_strings = True
 
     def to_internal_value(self, data: Any) -> Any:
         blank = {
-            name: ["This may not be empty."]
+            name: ["Must not be empty."]
             for name, field in self.fields.items()
             if data.get(name) == "" and field.default != ""
         }
@@ -62,12 +66,14 @@ class StrictQuerySerializer(StrictSerializer):
 
 
 def _type_error(field: Field, value: Any) -> str:
-    """What a value should be and is not; nothing where the field itself sees to it."""
+    """Return the expected type if the value has another one; "" if the field validates it."""
     if value is None:
         return ""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
         return next(filter(None, (_type_error(field.child, item) for item in value)), "")
-    for kind, types, name in TYPES:
-        if isinstance(field, kind) and (isinstance(value, bool) or not isinstance(value, types)):
+    for field_class, types, name in JSON_TYPES:
+        if isinstance(field, field_class) and (
+            isinstance(value, bool) or not isinstance(value, types)
+        ):
             return name
     return ""

@@ -1,4 +1,4 @@
-"""Arrays as parameters of statements, in PostgreSQL's binary format."""
+"""Arrays as parameters of SQL statements, in PostgreSQL's binary format."""
 
 from collections.abc import Sequence
 from struct import Struct
@@ -10,18 +10,18 @@ from psycopg.postgres import types
 from psycopg.pq import Format
 
 ARRAY_HEAD = Struct(">iiIii")
-"""Before the items of an array: one dimension, no null, of what type, how many, the first is 1."""
+"""Array header: one dimension, no nulls, type of the items, their number, lower bound 1."""
 
 
 class EncodedArray(NamedTuple):
-    """An array as a parameter of a statement."""
+    """A binary array and the type of the array."""
 
     data: bytes
     oid: int
 
 
 class ArrayDumper(Dumper):
-    """Hands an Array over as it is."""
+    """Passes an EncodedArray to PostgreSQL unchanged."""
 
     format = Format.BINARY
 
@@ -38,16 +38,17 @@ class ArrayDumper(Dumper):
 
 
 def register(connection: Connection[Any]) -> None:
-    """Let a connection take Arrays."""
+    """Let a connection accept EncodedArray parameters."""
     connection.adapters.register_dumper(EncodedArray, ArrayDumper)
 
 
-def encode_array(kind: str, items: Sequence[bytes]) -> EncodedArray:
-    """An array of items that come each after its length."""
-    info = types[kind]
+def encode_array(type_name: str, items: Sequence[bytes]) -> EncodedArray:
+    """Return an array of items, each of which starts with its length (`length_prefix`)."""
+    info = types[type_name]
     head = ARRAY_HEAD.pack(1, 0, info.oid, len(items), 1)
     return EncodedArray(head + b"".join(items), info.array_oid)
 
 
-def length_prefix(item: bytes, more: int = 0) -> bytes:
-    return (len(item) + more).to_bytes(4, "big")
+def length_prefix(item: bytes, extra: int = 0) -> bytes:
+    """Return the length of an item, with `extra` bytes that follow it, as 4 bytes."""
+    return (len(item) + extra).to_bytes(4, "big")

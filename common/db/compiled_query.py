@@ -1,7 +1,7 @@
-"""Queries of the ORM that are put into SQL once.
+"""ORM queries that are compiled to SQL once.
 
-A rule of a hot path stays where it is, in a Q object or a manager, and each request pays for the
-statement alone: making it anew costs the ORM several times what PostgreSQL needs to answer it.
+The rule of a hot path stays in a Q object or a manager, and each request executes finished SQL:
+compiling the query costs the ORM several times what PostgreSQL needs to execute it.
 """
 
 from typing import Any
@@ -12,27 +12,27 @@ from psycopg import sql
 
 
 class CompiledQuery:
-    """A query in which some values are left open: those of `gaps`, by their names.
+    """The SQL of a query with open parameters, which are named by the keyword arguments.
 
-    The query is made with these values in it, each unlike all others, and they are then looked
-    for among its parameters. What else it was made with becomes a part of its text, so that
-    PostgreSQL can choose an index by it.
+    Build the query with these values. Each must differ from all other values in it, because the
+    parameters are found by value. All other values become part of the SQL text, so that
+    PostgreSQL can choose an index by them.
     """
 
-    def __init__(self, query: "QuerySet[Any, Any]", **gaps: Any) -> None:
-        text, parameters = query.query.sql_with_params()
-        names = {repr(value): name for name, value in gaps.items()}
-        places = []
-        for parameter in parameters:
+    def __init__(self, query: "QuerySet[Any, Any]", **parameters: Any) -> None:
+        text, compiled = query.query.sql_with_params()
+        names = {repr(value): name for name, value in parameters.items()}
+        placeholders = []
+        for parameter in compiled:
             value = getattr(parameter, "obj", parameter)
             name = names.get(repr(value))
-            places.append(f"%({name})s" if name else sql.quote(value).replace("%", "%%"))
-        missing = {f"%({name})s" for name in gaps} - set(places)
-        assert not missing, missing  # noqa: S101 - a mistake in the code, whatever the request
-        self.sql = text % tuple(places)
+            placeholders.append(f"%({name})s" if name else sql.quote(value).replace("%", "%%"))
+        missing = {f"%({name})s" for name in parameters} - set(placeholders)
+        assert not missing, missing  # noqa: S101 - a mistake in the code, not in a request
+        self.sql = text % tuple(placeholders)
 
-    def rows(self, **values: Any) -> list[tuple[Any, ...]]:
-        """What the query finds with these values in its gaps."""
+    def fetch(self, **values: Any) -> list[tuple[Any, ...]]:
+        """Execute the query with these parameters and return its rows."""
         with connection.cursor() as cursor:
             cursor.execute(self.sql, values)
             found: list[tuple[Any, ...]] = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""The distinct values of an indexed column, each found by a step in the index from the last one."""
+"""Distinct values of an indexed column, by a loose index scan."""
 
 from typing import LiteralString
 
@@ -21,7 +21,7 @@ LOOSE_INDEX_SCAN_SQL = """
 def distinct_values(
     model: type[models.Model], column: str, *, limit: int, where: LiteralString = "true"
 ) -> list[str]:
-    """The first so many of the rows that are meant, in the order of the database."""
+    """Return the first `limit` distinct values of the rows that satisfy `where`, in order."""
     query = sql.SQL(LOOSE_INDEX_SCAN_SQL).format(
         table=sql.Identifier(model._meta.db_table),
         column=sql.Identifier(column),

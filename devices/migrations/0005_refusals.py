@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        # The same few rows are written again and again: room for them to stay in their page.
+        # The same few rows are updated often: free space in each page allows HOT updates.
         migrations.RunSQL(
             "ALTER TABLE device_refusals SET (fillfactor = 50)",
             "ALTER TABLE device_refusals RESET (fillfactor)",

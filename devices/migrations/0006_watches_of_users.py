@@ -1,6 +1,6 @@
-"""Who watches events is kept by user, one row each, instead of by device.
+"""Watches are stored by user, one row each, instead of by device.
 
-The table of before stays until the trigger of commands no longer reads it (commands 0007).
+The old table stays until the trigger of commands no longer reads it (commands 0007).
 """
 
 import django.db.models.deletion

@@ -1,4 +1,4 @@
-// Before the first pixel: the colours that were chosen on the site. Later: JSON that is being typed.
+// Apply the theme chosen on the site before the first paint; validate JSON fields during input.
 "use strict";
 
 const words = () => JSON.parse(document.querySelector("meta[name=words]").content);
@@ -20,7 +20,7 @@ document.addEventListener("input", ({ target }) => {
   target.setAttribute("aria-invalid", String(fault !== ""));
 });
 
-// What is searched for as it is typed is drawn by a script that leaves its fields without a name.
+// select2 renders its fields without an accessible name: copy the label of the select element.
 new MutationObserver(() => {
   for (const select of document.querySelectorAll("select.select2-hidden-accessible:not([data-named])")) {
     const name = select.getAttribute("aria-label") ?? select.labels[0]?.textContent ?? select.name;

@@ -1,4 +1,4 @@
-// The title and the icon of the tab tell how many devices are offline: the list brings both.
+// Show the number of offline devices in the tab's title and icon; the device list carries both.
 
 function show() {
   const { title, icon } = document.getElementById("devices")?.dataset ?? {};

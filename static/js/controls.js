@@ -1,4 +1,4 @@
-// Small controls: the colours of the site, copying, showing a password, waiting for a button.
+// Small controls: theme, copy buttons, showing a password, buttons with a countdown.
 
 import { words } from "./words.js";
 
@@ -12,7 +12,7 @@ function showTheme() {
 
 function setTheme(theme) {
   root.dataset.theme = theme;
-  // A cookie, so that the server renders the next page in these colours from its first pixel on.
+  // A cookie, so that the server renders the next page in this theme.
   document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
   showTheme();
 }
@@ -24,7 +24,7 @@ async function copy(button) {
     await navigator.clipboard.writeText(source.textContent);
     button.textContent = words.copied;
   } catch {
-    // Without https the clipboard is closed to scripts: what is selected is one key away from it.
+    // Without https scripts cannot write to the clipboard: select the text, so that the user can copy it.
     getSelection().selectAllChildren(source);
     button.textContent = words.selected;
   }
@@ -39,7 +39,7 @@ function reveal(button) {
   button.setAttribute("aria-pressed", shown);
 }
 
-// A button that may be pressed in a while: it tells the seconds left, and opens by itself.
+// Disable a button for data-wait seconds and show the seconds left.
 function countDown(button) {
   const label = button.textContent;
   const ready = performance.now() + 1000 * button.dataset.wait;
@@ -51,7 +51,7 @@ function countDown(button) {
   })();
 }
 
-// A question that came with a part of the page is put in front of everything else.
+// Open a dialog that was swapped into the page as a modal.
 document.addEventListener("htmx:after:swap", () => {
   for (const dialog of document.querySelectorAll("dialog[data-modal]:not([open])")) {
     dialog.removeAttribute("data-modal");

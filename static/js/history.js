@@ -1,17 +1,17 @@
-// <telemetry-history>: a chart for each key, of the part of time in the address.
+// <telemetry-history>: one chart per key for the time range in the URL.
 
 import { Chart } from "./charts/chart.js";
 import { duration } from "./charts/numbers.js";
 import { fetchSeries, Refused } from "./charts/series.js";
 import { fillTable } from "./charts/table.js";
-import { between, fromAddress, iso, moved, presetOf, same, span, toAddress, zoomed } from "./charts/view.js";
+import { between, fromUrl, iso, moved, presetOf, same, span, toUrl, zoomed } from "./charts/view.js";
 import { fill, language } from "./words.js";
 
 const REFRESH = { shortest: 5000, longest: 60000 }; // milliseconds
-const EVENT = { shortest: 1000, ofABucket: 0.1 }; // milliseconds between two answers to readings that have come
-const PATIENCE = 80; // milliseconds that the charts stay as they are for new values
-const ONE_STEP = 1000; // milliseconds in which several moves are one entry of the browser's history
-const MOVE = 0.25; // of what is shown, by an arrow key
+const EVENT = { shortest: 1000, ofABucket: 0.1 }; // minimum milliseconds between two loads caused by events
+const PATIENCE = 80; // milliseconds to wait for new values before the charts show the new range
+const ONE_STEP = 1000; // milliseconds within which several moves share one entry of the browser's history
+const MOVE = 0.25; // share of the visible range that an arrow key moves
 const KEYS = {
   ArrowLeft: { move: -MOVE },
   ArrowRight: { move: MOVE },
@@ -37,7 +37,7 @@ class TelemetryHistory extends HTMLElement {
     this.presets = new Map([...this.querySelectorAll(".ranges a")].map(({ dataset }) => [dataset.name, Number(dataset.seconds)]));
     this.initial = { seconds: Number(this.dataset.seconds), end: null };
     this.initialKeys = this.keys();
-    this.view = fromAddress(location.search, this.presets, this.initial);
+    this.view = fromUrl(location.search, this.presets, this.initial);
     this.charts = [...this.querySelectorAll("figure[data-key]")].map((figure) => this.chart(figure));
     this.addEventListener("click", (event) => this.press(event), { signal });
     this.addEventListener("keydown", (event) => this.type(event), { signal });
@@ -46,7 +46,7 @@ class TelemetryHistory extends HTMLElement {
     this.addEventListener("toggle", () => this.load(), { signal, capture: true });
     addEventListener("popstate", () => this.follow(), { signal });
     document.addEventListener("visibilitychange", () => this.load(), { signal });
-    document.addEventListener("telemetry:event", ({ detail }) => this.hear(detail), { signal });
+    document.addEventListener("telemetry:event", ({ detail }) => this.onEvent(detail), { signal });
     this.sizes = new ResizeObserver(() => this.charts.forEach((chart) => chart.resize()));
     this.sizes.observe(this);
     this.watchColors(signal);
@@ -78,13 +78,13 @@ class TelemetryHistory extends HTMLElement {
     for (const medium of ["(prefers-color-scheme: dark)", "print"]) matchMedia(medium).addEventListener("change", redraw, { signal });
     this.themes = new MutationObserver(redraw);
     this.themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    // On paper they are dark on light.
+    // Print in the light theme.
     const { dataset } = document.documentElement;
     addEventListener("beforeprint", () => ([this.theme, dataset.theme] = [dataset.theme, "light"]), { signal });
     addEventListener("afterprint", () => (dataset.theme = this.theme), { signal });
   }
 
-  // Where "now" is: a device that fell silent is looked at where it did.
+  // The end of the live range: the time of the last reading if the device is offline, else now.
   get now() {
     return this.dataset.end ? Math.floor(this.dataset.end) + 1 : Math.ceil(Date.now() / 1000);
   }
@@ -93,7 +93,7 @@ class TelemetryHistory extends HTMLElement {
     return [...this.querySelectorAll("figure[data-key]")].map((figure) => figure.dataset.key);
   }
 
-  // What leads elsewhere in time, or to other keys, does so without the page being left.
+  // Handle links to other ranges and keys without loading a new page.
   press(event) {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     const target = event.target.closest("a:is([data-seconds], [data-move], [data-zoom], [data-live], [data-key], [data-export])");
@@ -130,7 +130,7 @@ class TelemetryHistory extends HTMLElement {
     this.go(zoomed(this.view, event.deltaY > 0 ? 1.25 : 0.8, at, this.now));
   }
 
-  // A finger, or a mouse with Shift held, takes hold of time and moves it.
+  // Drag the time range with a finger, or with the mouse and Shift.
   grab(event) {
     const chart = this.charts.find(({ plot }) => plot.contains(event.target));
     if (!chart?.uplot || event.button || !(event.shiftKey || event.pointerType === "touch")) return;
@@ -149,7 +149,7 @@ class TelemetryHistory extends HTMLElement {
     }, { signal });
   }
 
-  // Charts that move in step tell of one selection several times.
+  // Synchronized charts report one selection several times: handle the first.
   select(from, to) {
     if (this.selecting) return;
     this.selecting = true;
@@ -169,7 +169,7 @@ class TelemetryHistory extends HTMLElement {
     this.load();
   }
 
-  // A figure for each of the keys, in the order of the chips.
+  // Render one figure per key, in the order of the chips.
   showKeys(keys) {
     const grid = this.querySelector(".grid");
     const template = this.querySelector("template");
@@ -197,13 +197,13 @@ class TelemetryHistory extends HTMLElement {
     }
   }
 
-  // To another part of time, by way of the address.
+  // Show another time range and store it in the URL.
   go(view) {
     if (same(view, this.view)) return;
     const at = performance.now();
     const change = at - this.wentAt < ONE_STEP ? "replaceState" : "pushState";
     this.wentAt = at;
-    history[change](null, "", toAddress(view, this.presets, location.search));
+    history[change](null, "", toUrl(view, this.presets, location.search));
     this.shift(view);
   }
 
@@ -211,7 +211,7 @@ class TelemetryHistory extends HTMLElement {
     this.wentAt = undefined;
     const keys = new URLSearchParams(location.search).getAll("key");
     this.showKeys(keys.length ? keys : this.initialKeys);
-    this.shift(fromAddress(location.search, this.presets, this.initial));
+    this.shift(fromUrl(location.search, this.presets, this.initial));
   }
 
   shift(view) {
@@ -222,7 +222,7 @@ class TelemetryHistory extends HTMLElement {
     this.load();
   }
 
-  // Values that are there at once are drawn once: only for others the charts turn ahead of them.
+  // Values that load within PATIENCE are drawn once. Otherwise the charts show the new range first.
   turnSoon() {
     this.turning ??= setTimeout(() => {
       this.turning = undefined;
@@ -235,7 +235,7 @@ class TelemetryHistory extends HTMLElement {
     this.charts.forEach((chart) => chart.turn([from, to]));
   }
 
-  // Which part of time it is, wherever that is said.
+  // Show the time range in the links, the text and the fields.
   tell() {
     const { from, to } = span(this.view, this.now);
     const preset = presetOf(this.view, this.presets);
@@ -252,7 +252,7 @@ class TelemetryHistory extends HTMLElement {
     }
   }
 
-  // A download is of what is shown now.
+  // Point a download link to the visible range and keys.
   aim(link) {
     const { from, to } = span(this.view, this.now);
     const url = new URL(link.href);
@@ -265,7 +265,7 @@ class TelemetryHistory extends HTMLElement {
     link.href = url;
   }
 
-  // Every chart in sight anew. What is shown stays until the new is there; an older wish is dropped.
+  // Load all open charts. The old values stay visible until then; an older request is aborted.
   async load() {
     clearTimeout(this.timer);
     this.soonest = undefined;
@@ -305,8 +305,8 @@ class TelemetryHistory extends HTMLElement {
     }
   }
 
-  // Something has come of what the charts follow: they ask before their time.
-  hear({ kind }) {
+  // A reading has arrived: load the charts earlier than scheduled.
+  onEvent({ kind }) {
     if (!this.soonest || kind !== "reading") return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), this.soonest - performance.now());

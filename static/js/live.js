@@ -1,31 +1,32 @@
-// What moves by itself: parts of a page that ask for themselves again, and how long ago things were.
+// Live updates: parts of a page that reload themselves, and relative times.
 
 import { fill, words } from "./words.js";
 
 const skew = Date.parse(document.documentElement.dataset.now) - Date.now();
-const asked = new WeakMap();
+const requested = new WeakMap();
 const stale = new WeakSet();
 
-// Each element with data-every gets a `tick` that often (seconds), while anybody can see it. Where
-// events are heard of, one of its kinds (data-on="reading status") brings the next tick forward, and
-// without any it comes less often.
+// Dispatch a `tick` to each element with data-every at that interval (seconds) while the page is
+// visible. While the event stream is open, an event of a kind in data-on ("reading status")
+// triggers an earlier tick, and ticks without an event are less frequent.
 function tick(now) {
   for (const element of document.querySelectorAll("[data-every]")) {
     const every = element.dataset.every * 1000;
-    if (!asked.has(element)) asked.set(element, now);
+    if (!requested.has(element)) requested.set(element, now);
     const wait = stale.has(element) ? every * 0.4 : live.open && element.dataset.on ? every * 6 : every;
-    // What is on its way may have been made before the event.
-    if (now - asked.get(element) < wait - 100 || element.matches(".htmx-request")) continue;
+    // A response in transit may be older than the event.
+    if (now - requested.get(element) < wait - 100 || element.matches(".htmx-request")) continue;
     if (element.closest("details:not([open])")) continue;
-    asked.set(element, now);
+    requested.set(element, now);
     stale.delete(element);
     element.dispatchEvent(new CustomEvent("tick"));
   }
 }
 
-// The stream of events (docs/api/users.md), of the page's one device or of all. Each is sent on as
-// `telemetry:event` at the document: {kind, device_id, command_id}, where the kind is "reading",
-// "status", "command", or "ready" when whatever the page knows may be old. A hidden page closes it.
+// The event stream (docs/api/users.md) of the page's device, or of all devices. Each event is
+// dispatched at the document as `telemetry:event`: {kind, device_id, command_id}. The kind is
+// "reading", "status", "command", or "ready" (refetch: the page may be out of date). A hidden page
+// closes the stream.
 const live = {
   url: document.documentElement.dataset.live,
   open: false,
@@ -38,7 +39,7 @@ const live = {
     const url = `${this.url}/api/v1/events${device ? `?device=${device}` : ""}`;
     this.source = new EventSource(url, { withCredentials: true });
     for (const kind of ["ready", "reading", "status", "command"]) {
-      this.source.addEventListener(kind, (event) => this.hear(kind, JSON.parse(event.data)));
+      this.source.addEventListener(kind, (event) => this.receive(kind, JSON.parse(event.data)));
     }
     this.source.addEventListener("error", () => (this.open = false));
   },
@@ -49,12 +50,12 @@ const live = {
     this.open = false;
   },
 
-  hear(kind, told) {
+  receive(kind, data) {
     this.open = true;
     for (const element of document.querySelectorAll("[data-on]")) {
       if (kind === "ready" || element.dataset.on.split(" ").includes(kind)) stale.add(element);
     }
-    document.dispatchEvent(new CustomEvent("telemetry:event", { detail: { kind, ...told } }));
+    document.dispatchEvent(new CustomEvent("telemetry:event", { detail: { kind, ...data } }));
     tick(performance.now());
   },
 };
@@ -62,11 +63,11 @@ const live = {
 if (document.querySelector("[data-on]")) {
   live.follow();
   document.addEventListener("visibilitychange", () => live.follow());
-  // A browser comes again by itself when a stream breaks off, but not when it was refused.
+  // A browser reconnects when a stream breaks off, but not after an error status: retry here.
   setInterval(() => live.follow(), 30000);
 }
 
-// As templatetags/shown.py says it.
+// Same format as templatetags/display.py.
 function ago(seconds) {
   const size = Math.abs(seconds);
   if (size < 1) return words.now;
@@ -89,12 +90,12 @@ setInterval(() => {
   age();
 }, 500);
 
-// A form that comes back with faults: on to the first of them.
+// Focus the first invalid field of a rejected form.
 document.addEventListener("htmx:after:swap", ({ detail }) => {
   if (detail.ctx.response?.status === 422) document.querySelector("[aria-invalid='true']")?.focus();
 });
 
-// The address follows a search, so that reloading and sharing it show the same.
+// Update the URL after a search, so that reloading or sharing it shows the same list.
 document.addEventListener("htmx:after:swap", () => {
   const address = document.querySelector("[data-address]")?.dataset.address;
   if (address && address !== location.pathname + location.search) {

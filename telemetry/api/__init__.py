@@ -1,1 +1,1 @@
-"""What the API says of readings, a file for each kind of question."""
+"""The REST API for readings, keys, series, exports and imports."""

@@ -1,8 +1,8 @@
-"""The express lane: one usual reading, or a few, of a device that has just been known.
+"""The fast path for ingest: one or a few readings from a device whose token is in the cache.
 
-Most requests are of this kind. One statement asks whether the token lives and stores what came,
-and neither the framework nor the rest of the middleware is gone through. Whatever is not as usual
-is left to the door that everybody else takes; that one alone says no to anybody.
+Most requests are of this kind. One SQL statement checks the token and stores the readings; Django
+REST framework and the rest of the middleware are skipped. All other requests take the normal path.
+Only the normal path rejects requests.
 """
 
 from hashlib import sha256
@@ -19,23 +19,23 @@ from telemetry.retention import rules as retention
 
 PATH = "/api/v1/device/telemetry"
 MAX_BODY_BYTES = 32 * 1024
-"""Bytes; of a larger body the way is a small part of what it costs."""
+"""For a larger body, the time that the fast path saves is only a small part."""
 SLOW_PATH_HEADERS = ("HTTP_CONTENT_ENCODING", "HTTP_IDEMPOTENCY_KEY", "HTTP_TRANSFER_ENCODING")
 BEARER = f"Bearer {TOKEN_PREFIX}_"
 
 
 def try_fast_path(request: HttpRequest) -> HttpResponse | None:
-    """The answer to readings that are stored now; None where all is still to be done."""
-    sent = request.META
-    length = sent.get("CONTENT_LENGTH") or "0"
-    authorization = sent.get("HTTP_AUTHORIZATION", "")
+    """Store the readings and return the response, or return None if the normal path must do it."""
+    meta = request.META
+    length = meta.get("CONTENT_LENGTH") or "0"
+    authorization = meta.get("HTTP_AUTHORIZATION", "")
     if (
         request.path_info != PATH
         or request.method != "POST"
-        or sent.get("CONTENT_TYPE") != "application/json"
+        or meta.get("CONTENT_TYPE") != "application/json"
         or not authorization.startswith(BEARER)
         or int(length) > MAX_BODY_BYTES
-        or any(header in sent for header in SLOW_PATH_HEADERS)
+        or any(header in meta for header in SLOW_PATH_HEADERS)
     ):
         return None
     digest = sha256(authorization.removeprefix("Bearer ").encode("latin-1")).digest()

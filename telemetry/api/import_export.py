@@ -1,4 +1,4 @@
-"""Readings as files: out of a device and into one."""
+"""API endpoints that export the readings of a device to a file and import them from one."""
 
 import io
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from rest_framework.views import APIView
 from accounts.models import validate_time_zone
 from common.api.parsers import UTF8_CHARSETS, iter_body
 from common.api.serializers import StrictQuerySerializer
-from common.request_pools import TRANSFERS, Rests, in_pool
+from common.request_pools import TRANSFERS, PauseForDevices, in_pool
 from common.strict_json import JSONError
 from devices.authentication import get_accessible_device
 from devices.models import Device
@@ -31,36 +31,37 @@ from telemetry.api.query_params import time_range
 from telemetry.ingest import outcome, validation
 from telemetry.queries import buckets, series
 from telemetry.retention import rules as retention
-from telemetry.transfer import export, import_batches, import_parser
+from telemetry.transfer import export, import_batches, import_layout, import_parser
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 MEDIA_TYPES: dict[export.Format, str] = {"csv": CSV, "ndjson": NDJSON}
 STEPS = {"hour": buckets.HOUR, "day": buckets.DAY}
-IN_MEMORY = 1024 * 1024
-"""Bytes of a file that are kept off the disk."""
+MAX_MEMORY_BYTES = 1024 * 1024
+"""A larger file is written to disk."""
 
 
 class LengthRequired(APIException):
-    """Of a table that is cut off, the last number would be another."""
+    """CSV needs its length: if the body were cut off, the last number could be wrong."""
 
     status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_detail = "Send the table's length (Content-Length)."
+    default_detail = "CSV requires the header Content-Length."
 
 
-class ExportQuery(StrictQuerySerializer):
+class ExportQuerySerializer(StrictQuerySerializer):
     format = serializers.ChoiceField(list(MEDIA_TYPES), default="csv")
     telemetry_type = serializers.RegexField(validation.TELEMETRY_TYPE, required=False)
     key = serializers.ListField(
         child=serializers.RegexField(series.KEY),
         max_length=series.KEYS_LIMIT,
         default=list,
-        help_text="CSV with a column for each of these keys, for people; or which hours or days.",
+        help_text="CSV with a column for each of these keys; with `resolution`, the keys whose "
+        "aggregates are exported.",
     )
 
     resolution = serializers.ChoiceField(
         ["raw", *STEPS],
         default="raw",
-        help_text="Of the keys, what their values come to in each hour or day (UTC).",
+        help_text="Average, minimum, maximum and count of each key by hour or day (UTC).",
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -68,28 +69,38 @@ class ExportQuery(StrictQuerySerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["key"] and attrs["format"] != "csv" and attrs["resolution"] == "raw":
-            raise serializers.ValidationError({"key": ["Only CSV has columns."]}, "not-allowed")
+            raise serializers.ValidationError(
+                {"key": ["Only allowed with the format csv."]}, "not-allowed"
+            )
         if attrs["resolution"] != "raw":
             if not attrs["key"]:
-                raise serializers.ValidationError({"key": ["Of which values?"]}, "required")
+                raise serializers.ValidationError(
+                    {"key": ["Required with this resolution."]}, "required"
+                )
             if "telemetry_type" in attrs:
-                detail = {"telemetry_type": ["The keys say it."]}
+                detail = {
+                    "telemetry_type": ["Not allowed with this resolution; the keys have the type."]
+                }
                 raise serializers.ValidationError(detail, "not-allowed")
         if "from" in attrs and "to" in attrs and attrs["from"] >= attrs["to"]:
             raise serializers.ValidationError({"to": ["Must be after `from`."]})
         return attrs
 
 
-class ImportQuery(StrictQuerySerializer):
-    dry_run = serializers.BooleanField(default=False, help_text="Check every row, store none.")
+class ImportQuerySerializer(StrictQuerySerializer):
+    dry_run = serializers.BooleanField(
+        default=False, help_text="Check every row, but store nothing."
+    )
 
 
-class TableQuery(ImportQuery):
-    """How to read CSV; what is not told is guessed. Of no use to what an export has written."""
+class CSVImportQuerySerializer(ImportQuerySerializer):
+    """Options for CSV; empty options are guessed. Exported files do not need them."""
 
     telemetry_type = serializers.RegexField(validation.TELEMETRY_TYPE, default="measurement")
     time_zone = serializers.CharField(
-        default="UTC", validators=[validate_time_zone], help_text="Of times without an offset."
+        default="UTC",
+        validators=[validate_time_zone],
+        help_text="Time zone of times without an offset.",
     )
     time_column = serializers.CharField(default="", max_length=128)
     delimiter = serializers.CharField(
@@ -98,61 +109,65 @@ class TableQuery(ImportQuery):
 
     def validate_delimiter(self, name: str) -> str:
         try:
-            return import_parser.parse_delimiter(name)
+            return import_layout.parse_delimiter(name)
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
 
 
-class RefusedRow(serializers.Serializer[Any]):
-    line = serializers.IntegerField(help_text="That it begins on, from 1.")
+class RejectedRowSerializer(serializers.Serializer[Any]):
+    line = serializers.IntegerField(help_text="First line of the row, counted from 1.")
     pointer = serializers.CharField()
     code = serializers.CharField()
     detail = serializers.CharField()
 
 
-class ImportAnswer(serializers.Serializer[Any]):
+class ImportResultSerializer(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField()
-    accepted = serializers.IntegerField(help_text="Of a dry run, how many would have been.")
-    duplicates = serializers.IntegerField(help_text="Already stored; nothing was changed.")
+    accepted = serializers.IntegerField(
+        help_text="Readings stored; in a dry run, readings that would be stored."
+    )
+    duplicates = serializers.IntegerField(
+        help_text="Readings that were already stored; nothing was changed."
+    )
     rejected_count = serializers.IntegerField()
-    rejected = RefusedRow(
-        many=True, help_text=f"Every fault of the first {import_batches.MAX_REPORTED} of them."
+    rejected = RejectedRowSerializer(
+        many=True, help_text=f"All errors of the first {import_batches.MAX_REPORTED} rejected rows."
     )
     stopped = serializers.CharField(
-        allow_blank=True, help_text="Why the rest of the file was not read."
+        allow_blank=True, help_text="Why the rest of the file was not read; empty if it was."
     )
 
 
 @in_pool(TRANSFERS)
-class Export(APIView):
-    """The readings as a file, oldest first, of any length."""
+class ExportView(APIView):
+    """Export the readings to a file, oldest first."""
 
     @extend_schema(
-        parameters=[ExportQuery],
+        parameters=[ExportQuerySerializer],
         responses={(200, media_type): OpenApiTypes.STR for media_type in MEDIA_TYPES.values()},
     )
     def get(self, request: Request, device_id: UUID) -> FileResponse:
         device = get_accessible_device(request, device_id)
-        query = ExportQuery(data=request.query_params)
+        query = ExportQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        asked = query.validated_data
+        params = query.validated_data
         selection = export.Selection(
-            device, asked.get("telemetry_type", ""), asked.get("from"), asked.get("to")
+            device, params.get("telemetry_type", ""), params.get("from"), params.get("to")
         )
-        format: export.Format = asked["format"]
-        if asked["resolution"] != "raw":
-            step = STEPS[asked["resolution"]]
-            keys = list(dict.fromkeys(asked["key"]))
-            pieces = export.export_buckets(
+        format: export.Format = params["format"]
+        if params["resolution"] != "raw":
+            step = STEPS[params["resolution"]]
+            keys = list(dict.fromkeys(params["key"]))
+            chunks = export.export_buckets(
                 selection, keys=keys, step=step, now=timezone.now(), format=format
             )
-        elif asked["key"]:
-            pieces = export.export_table(selection, keys=list(dict.fromkeys(asked["key"])))
+        elif params["key"]:
+            chunks = export.export_table(selection, keys=list(dict.fromkeys(params["key"])))
         else:
-            pieces = export.export_readings(selection, format=format)
+            chunks = export.export_readings(selection, format=format)
         file = TemporaryFile(dir=settings.TRANSFERS)  # noqa: SIM115 - the response closes it
         try:
-            export.write(pieces, file)
+            export.write(chunks, file)
         except BaseException:
             file.close()
             raise
@@ -165,43 +180,45 @@ class Export(APIView):
 
 
 @in_pool(TRANSFERS)
-class Import(APIView):
-    """Readings from a file, stored in batches: those already there are no fault."""
+class ImportView(APIView):
+    """Import the readings of a file in batches; readings that are already stored are skipped."""
 
     body_limit_setting = "IMPORT_LIMIT"
 
     @extend_schema(
-        parameters=[TableQuery],
+        parameters=[CSVImportQuerySerializer],
         request=dict.fromkeys(MEDIA_TYPES.values(), OpenApiTypes.STR),
-        responses=ImportAnswer,
+        responses=ImportResultSerializer,
     )
     def post(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
         media_type = _media_type(request)
-        query = (TableQuery if media_type == CSV else ImportQuery)(data=request.query_params)
+        query = (CSVImportQuerySerializer if media_type == CSV else ImportQuerySerializer)(
+            data=request.query_params
+        )
         query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        with _received(request) as file:
-            tally = _import_rows(device, file, media_type, **asked)
-        answer = {
-            "dry_run": asked["dry_run"],
-            "accepted": tally.accepted,
-            "duplicates": tally.duplicates,
-            "rejected_count": tally.refused,
+        params = query.validated_data
+        with _body_file(request) as file:
+            result = _import_rows(device, file, media_type, **params)
+        content = {
+            "dry_run": params["dry_run"],
+            "accepted": result.accepted,
+            "duplicates": result.duplicates,
+            "rejected_count": result.rejected,
             "rejected": [
                 {"line": line, **fault._asdict()}
-                for line, faults in tally.shown
+                for line, faults in result.reported
                 for fault in faults
             ],
-            "stopped": tally.stopped,
+            "stopped": result.error,
         }
-        response = Response(answer)
-        if not asked["dry_run"]:
+        response = Response(content)
+        if not params["dry_run"]:
             outcome.attach_outcome(
                 response,
-                accepted=tally.accepted,
-                duplicates=tally.duplicates,
-                rejected=tally.refused,
+                accepted=result.accepted,
+                duplicates=result.duplicates,
+                rejected=result.rejected,
             )
         return response
 
@@ -216,16 +233,16 @@ def _import_rows(
     time_zone: str = "UTC",
     **columns: str,
 ) -> import_batches.ImportResult:
-    """Raises InvalidReadings when there is not one reading in the file, DeviceGone."""
+    """Import the readings. Raises InvalidReadings if there is none in the file, DeviceDeleted."""
     now = timezone.now()
     try:
         is_json = media_type == NDJSON
         layout = (
-            import_parser.ExportFormat.NDJSON
+            import_layout.ExportFormat.NDJSON
             if is_json
-            else import_parser.detect_layout(file, **columns)
+            else import_layout.detect_layout(file, **columns)
         )
-    except import_parser.UnreadableFile as error:
+    except import_layout.UnreadableFile as error:
         raise validation.InvalidReadings([JSONError("", "not-readable", str(error))]) from None
     rows = import_parser.parse_rows(
         file,
@@ -236,16 +253,18 @@ def _import_rows(
         now=now,
         earliest=retention.earliest_allowed(device, now),
     )
-    tally = import_batches.import_rows(device, rows, dry_run=dry_run, after_batch=Rests())
-    if not (tally.accepted or tally.duplicates):
+    result = import_batches.import_rows(
+        device, rows, dry_run=dry_run, after_batch=PauseForDevices()
+    )
+    if not (result.accepted or result.duplicates):
         faults = [
             fault._replace(pointer=f"/{line}{fault.pointer}")
-            for line, found in tally.shown
-            for fault in found
+            for line, row_faults in result.reported
+            for fault in row_faults
         ]
-        why = tally.stopped or "There is no reading in the file."
-        raise validation.InvalidReadings(faults or [JSONError("", "not-readable", why)])
-    return tally
+        detail = result.error or "The file has no readings."
+        raise validation.InvalidReadings(faults or [JSONError("", "not-readable", detail)])
+    return result
 
 
 def _media_type(request: Request) -> str:
@@ -254,16 +273,16 @@ def _media_type(request: Request) -> str:
     if media_type not in MEDIA_TYPES.values() or charset not in UTF8_CHARSETS:
         raise UnsupportedMediaType(request.content_type or "")
     if media_type == CSV and "HTTP_TRANSFER_ENCODING" in request.META:
-        # The server does not tell when chunks are missing, and half a number is one, too.
+        # The server cannot detect missing chunks, and part of a number is also a number.
         raise LengthRequired
     return media_type
 
 
 @contextmanager
-def _received(request: Request) -> Iterator[IO[bytes]]:
-    """The body as a file, inflated, whole before the first reading is stored."""
+def _body_file(request: Request) -> Iterator[IO[bytes]]:
+    """Write the decompressed body to a file, completely, before any reading is stored."""
     limits = {"limit": settings.IMPORT_LIMIT, "inflated_limit": settings.IMPORT_LIMIT}
-    with SpooledTemporaryFile(IN_MEMORY, dir=str(settings.TRANSFERS)) as file:
+    with SpooledTemporaryFile(MAX_MEMORY_BYTES, dir=str(settings.TRANSFERS)) as file:
         for chunk in iter_body(request.stream or io.BytesIO(), request.META, **limits):
             file.write(chunk)
         yield file

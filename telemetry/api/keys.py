@@ -1,4 +1,4 @@
-"""The keys of a device, and how their values are to be shown."""
+"""API endpoints for the keys of a device and their display formats."""
 
 from typing import Any
 from uuid import UUID
@@ -15,45 +15,45 @@ from common.api.fields import StrictDateTimeField
 from common.api.serializers import StrictSerializer
 from devices.authentication import get_accessible_device
 from telemetry.keys import registry as keys
-from telemetry.models import MOST_DECIMALS, Key
+from telemetry.models import MAX_DECIMALS, Key
 
 
-class ShownAnswer(serializers.Serializer[Any]):
+class DisplayFormatSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
-    unit = serializers.CharField(help_text="Empty for a mere number.")
+    unit = serializers.CharField(help_text="Empty for a number without a unit.")
     decimals = serializers.IntegerField(allow_null=True)
 
 
-class KeyAnswer(ShownAnswer):
+class KeySerializer(DisplayFormatSerializer):
     key = serializers.CharField()
     telemetry_type = serializers.CharField()
     path = serializers.CharField()
-    since = StrictDateTimeField(help_text="The hour of its oldest reading.")
+    since = StrictDateTimeField(help_text="The hour of the oldest reading with this key.")
     last_hour = StrictDateTimeField(
-        allow_null=True, help_text="The newest hour with it; hours count once they are over."
+        allow_null=True, help_text="The newest complete hour with this key."
     )
-    defaults = ShownAnswer(help_text="What the name tells.")
+    defaults = DisplayFormatSerializer(help_text="Guessed from the name of the key.")
 
 
-class KeyList(serializers.Serializer[Any]):
-    results = KeyAnswer(many=True)
-    next = serializers.CharField(allow_null=True, help_text="Always null: these are all.")
+class KeyListSerializer(serializers.Serializer[Any]):
+    results = KeySerializer(many=True)
+    next = serializers.CharField(allow_null=True, help_text="Always null: the list is complete.")
 
 
-class KeyBody(StrictSerializer):
+class KeyUpdateSerializer(StrictSerializer):
     label = serializers.CharField(  # type: ignore[assignment]
-        max_length=64, allow_blank=True, help_text="Empty: the path."
+        max_length=64, allow_blank=True, help_text="Empty: use the path."
     )
     unit = serializers.CharField(
-        max_length=16, allow_blank=True, help_text="Empty: the default; `1`: no unit."
+        max_length=16, allow_blank=True, help_text="Empty: use the default. `1`: no unit."
     )
-    decimals = serializers.IntegerField(min_value=0, max_value=MOST_DECIMALS, allow_null=True)
+    decimals = serializers.IntegerField(min_value=0, max_value=MAX_DECIMALS, allow_null=True)
 
 
-class KeysOfDevice(APIView):
-    """Every key that a device has sent."""
+class KeyListView(APIView):
+    """List the keys of a device."""
 
-    @extend_schema(operation_id="devices_keys_list", responses=KeyList)
+    @extend_schema(operation_id="devices_keys_list", responses=KeyListSerializer)
     def get(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
         return Response(
@@ -61,8 +61,8 @@ class KeysOfDevice(APIView):
         )
 
 
-class KeyDetail(APIView):
-    """One key, by its name."""
+class KeyDetailView(APIView):
+    """One key of a device."""
 
     @extend_schema(
         parameters=[
@@ -70,14 +70,14 @@ class KeyDetail(APIView):
                 "key", OpenApiTypes.STR, OpenApiParameter.PATH, description="type.path"
             )
         ],
-        request=KeyBody(partial=True),
-        responses=KeyAnswer,
+        request=KeyUpdateSerializer(partial=True),
+        responses=KeySerializer,
     )
     def patch(self, request: Request, device_id: UUID, key: str) -> Response:
-        found = keys.get(get_accessible_device(request, device_id), key)
-        body = KeyBody(data=request.data, partial=True)
+        stored_key = keys.get(get_accessible_device(request, device_id), key)
+        body = KeyUpdateSerializer(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
-        return Response(serialize_key(keys.change(found, **body.validated_data)))
+        return Response(serialize_key(keys.update_key(stored_key, **body.validated_data)))
 
 
 def serialize_key(key: Key) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The newest values of a device."""
+"""API endpoint for the newest values of a device."""
 
 from typing import Any
 from uuid import UUID
@@ -12,35 +12,35 @@ from rest_framework.views import APIView
 from common import timestamps
 from common.api.fields import StrictDateTimeField
 from devices.authentication import get_accessible_device
-from telemetry.api.keys import ShownAnswer
+from telemetry.api.keys import DisplayFormatSerializer
 from telemetry.ingest import validation
 from telemetry.keys import registry as keys
 from telemetry.queries import history
 
 
-class LatestValue(ShownAnswer):
+class LatestValueSerializer(DisplayFormatSerializer):
     key = serializers.CharField()
     path = serializers.CharField()
     value = serializers.JSONField()
 
 
-class LatestAnswer(serializers.Serializer[Any]):
+class LatestReadingSerializer(serializers.Serializer[Any]):
     telemetry_type = serializers.CharField()
     recorded_at = StrictDateTimeField()
-    values = LatestValue(many=True)
+    values = LatestValueSerializer(many=True)
 
 
-class LatestList(serializers.Serializer[Any]):
-    results = LatestAnswer(many=True)
+class LatestReadingListSerializer(serializers.Serializer[Any]):
+    results = LatestReadingSerializer(many=True)
 
 
-class Latest(APIView):
-    """The newest reading of each type, and how its values are shown."""
+class LatestReadingsView(APIView):
+    """The newest reading of each type with the display formats of its values."""
 
-    @extend_schema(responses=LatestList)
+    @extend_schema(responses=LatestReadingListSerializer)
     def get(self, request: Request, device_id: UUID) -> Response:
         device = get_accessible_device(request, device_id)
-        display = keys.display_formats_for([device])[device.pk]
+        formats = keys.display_formats_for([device])[device.pk]
         results = [
             {
                 "telemetry_type": reading.telemetry_type,
@@ -50,7 +50,7 @@ class Latest(APIView):
                         "key": f"{reading.telemetry_type}.{path}",
                         "path": path,
                         "value": value,
-                        **display[reading.telemetry_type, path].of(value)._asdict(),
+                        **formats[reading.telemetry_type, path].for_value(value)._asdict(),
                     }
                     for path, value in validation.iter_values(reading.payload)
                 ],

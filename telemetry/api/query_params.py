@@ -1,10 +1,10 @@
-"""What several questions have in common."""
+"""Query parameters that several endpoints use."""
 
 from common.api.fields import StrictDateTimeField
 
 
 def time_range(*, required: bool) -> dict[str, StrictDateTimeField]:
-    """The fields `from` and `to`; the first is a word of the language and cannot be declared."""
+    """Return the fields `from` and `to`. A class cannot declare `from`, a Python keyword."""
     return {
         "from": StrictDateTimeField(required=required, help_text="Included."),
         "to": StrictDateTimeField(required=required, help_text="Excluded."),

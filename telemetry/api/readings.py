@@ -1,4 +1,4 @@
-"""Readings: devices send them, programs page through them."""
+"""API endpoints for readings: devices store them, clients page through them."""
 
 import json
 from collections.abc import Mapping
@@ -39,16 +39,16 @@ from telemetry.retention import rules as retention
 
 @extend_schema_field({"type": "object", "additionalProperties": {}, "minProperties": 1})
 class PayloadField(JSONObjectField):
-    """A free JSON object that says something."""
+    """A JSON object with at least one value."""
 
 
-class ReadingBody(StrictSerializer):
+class ReadingCreateSerializer(StrictSerializer):
     telemetry_type = serializers.RegexField(validation.TELEMETRY_TYPE)
     payload = PayloadField()
-    recorded_at = StrictDateTimeField(required=False, help_text="Without it, the server's time.")
+    recorded_at = StrictDateTimeField(required=False, help_text="Default: the server's time.")
 
 
-class ReadingAnswer(serializers.Serializer[Any]):
+class ReadingSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     device_id = serializers.UUIDField()
     telemetry_type = serializers.CharField()
@@ -57,34 +57,36 @@ class ReadingAnswer(serializers.Serializer[Any]):
     created_at = StrictDateTimeField()
 
 
-class StoredReadingAnswer(ReadingAnswer):
-    pending_commands = serializers.IntegerField(help_text="How many wait to be fetched.")
+class StoredReadingSerializer(ReadingSerializer):
+    pending_commands = serializers.IntegerField(help_text="Number of commands that are pending.")
 
 
-class ReadingPage(serializers.Serializer[Any]):
-    results = ReadingAnswer(many=True)
+class ReadingPageSerializer(serializers.Serializer[Any]):
+    results = ReadingSerializer(many=True)
     next = serializers.CharField(allow_null=True, help_text="The cursor of the next page.")
 
 
-class Rejection(serializers.Serializer[Any]):
+class RejectedReadingSerializer(serializers.Serializer[Any]):
     index = serializers.IntegerField()
     pointer = serializers.CharField()
     code = serializers.CharField()
     detail = serializers.CharField()
 
 
-class BatchBody(StrictSerializer):
-    readings = ReadingBody(many=True)
+class BatchCreateSerializer(StrictSerializer):
+    readings = ReadingCreateSerializer(many=True)
 
 
-class BatchAnswer(serializers.Serializer[Any]):
+class BatchResultSerializer(serializers.Serializer[Any]):
     accepted = serializers.IntegerField()
-    duplicates = serializers.IntegerField(help_text="Already stored; nothing was changed.")
-    rejected = Rejection(many=True)
-    pending_commands = serializers.IntegerField(help_text="How many wait to be fetched.")
+    duplicates = serializers.IntegerField(
+        help_text="Readings that were already stored; nothing was changed."
+    )
+    rejected = RejectedReadingSerializer(many=True)
+    pending_commands = serializers.IntegerField(help_text="Number of commands that are pending.")
 
 
-class HistoryQuery(StrictQuerySerializer):
+class HistoryQuerySerializer(StrictQuerySerializer):
     telemetry_type = serializers.RegexField(validation.TELEMETRY_TYPE, required=False)
     order = serializers.ChoiceField(["asc", "desc"], default="desc")
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
@@ -94,107 +96,114 @@ class HistoryQuery(StrictQuerySerializer):
         return {**super().get_fields(), **time_range(required=False)}
 
 
-SENT = PolymorphicProxySerializer(
-    component_name="Sent",
-    serializers=[ReadingBody, BatchBody, ReadingBody(many=True)],
+READINGS_REQUEST = PolymorphicProxySerializer(
+    component_name="Readings",
+    serializers=[
+        ReadingCreateSerializer,
+        BatchCreateSerializer,
+        ReadingCreateSerializer(many=True),
+    ],
     resource_type_field_name=None,
     many=False,
 )
-STORED = PolymorphicProxySerializer(
-    component_name="Stored",
-    serializers=[StoredReadingAnswer, BatchAnswer],
+READINGS_RESPONSE = PolymorphicProxySerializer(
+    component_name="ReadingsResult",
+    serializers=[StoredReadingSerializer, BatchResultSerializer],
     resource_type_field_name=None,
     many=False,
 )
-INGEST = extend_schema(
-    request={RawBodyParser.media_type: SENT, NDJSONParser.media_type: OpenApiTypes.STR},
+INGEST_SCHEMA = extend_schema(
+    request={RawBodyParser.media_type: READINGS_REQUEST, NDJSONParser.media_type: OpenApiTypes.STR},
     parameters=[
         OpenApiParameter(
             "Idempotency-Key",
             location=OpenApiParameter.HEADER,
-            description="Readings without a time get that of the first delivery with this key.",
+            description="Readings without a time get the time of the first request with this key.",
         ),
         OpenApiParameter(
             "Content-Encoding", location=OpenApiParameter.HEADER, enum=["gzip", "zstd"]
         ),
     ],
     responses={
-        201: STORED,
-        200: OpenApiResponse(STORED, "One reading, which was stored before."),
+        201: READINGS_RESPONSE,
+        200: OpenApiResponse(READINGS_RESPONSE, "One reading that was already stored."),
     },
 )
 
 
-class DeviceTelemetry(APIView):
-    """A device's own readings."""
+class CurrentDeviceTelemetryView(APIView):
+    """The readings of the device that sends the request."""
 
     parser_classes = (RawBodyParser, NDJSONParser)
     permission_classes = (IsDevice,)
 
-    @INGEST
+    @INGEST_SCHEMA
     def post(self, request: Request) -> HttpResponse:
         return ingest_request(request_device(request), request)
 
 
-class TelemetryList(APIView):
+class TelemetryListView(APIView):
     """The readings of one device."""
 
     parser_classes = (RawBodyParser, NDJSONParser)
     permission_classes = (IsAuthenticatedUser | IsDevice,)
 
-    @INGEST
+    @INGEST_SCHEMA
     def post(self, request: Request, device_id: UUID) -> HttpResponse:
         return ingest_request(get_accessible_device(request, device_id), request)
 
     @extend_schema(
-        operation_id="devices_telemetry_list", parameters=[HistoryQuery], responses=ReadingPage
+        operation_id="devices_telemetry_list",
+        parameters=[HistoryQuerySerializer],
+        responses=ReadingPageSerializer,
     )
     def get(self, request: Request, device_id: UUID) -> HttpResponse:
         device = get_accessible_device(request, device_id)
-        query = HistoryQuery(data=request.query_params)
+        query = HistoryQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        found, next = history.page_as_json(
+        params = query.validated_data
+        readings, next = history.page_as_json(
             device,
-            limit=asked["limit"],
-            cursor=asked.get("cursor", ""),
-            ascending=asked["order"] == "asc",
-            telemetry_type=asked.get("telemetry_type", ""),
-            start=asked.get("from"),
-            end=asked.get("to"),
+            limit=params["limit"],
+            cursor=params.get("cursor", ""),
+            ascending=params["order"] == "asc",
+            telemetry_type=params.get("telemetry_type", ""),
+            start=params.get("from"),
+            end=params.get("to"),
         )
-        results = ", ".join(found)
-        answer = f'{{"results": [{results}], "next": {json.dumps(next)}}}'
-        return HttpResponse(answer, content_type="application/json")
+        results = ", ".join(readings)
+        content = f'{{"results": [{results}], "next": {json.dumps(next)}}}'
+        return HttpResponse(content, content_type="application/json")
 
 
-class TelemetryDetail(APIView):
+class TelemetryDetailView(APIView):
     """One reading."""
 
-    @extend_schema(responses=ReadingAnswer)
+    @extend_schema(responses=ReadingSerializer)
     def get(self, request: Request, device_id: UUID, reading_id: UUID) -> Response:
         reading = history.get(get_accessible_device(request, device_id), reading_id)
-        return Response(ReadingAnswer(reading).data)
+        return Response(ReadingSerializer(reading).data)
 
 
 def ingest_request(device: Device, request: Request) -> HttpResponse:
-    """Store what was sent, one reading or many, and say what became of each.
+    """Store the readings of a request, one or many, and return the result of each.
 
-    Raises NotJSON, InvalidReadings when not one of them is valid, TooManyReadings, DeviceGone.
+    Raises JSONSyntaxError, TooManyReadings, DeviceDeleted, and InvalidReadings if none of the
+    readings is valid.
     """
-    # Without a body the framework makes an empty object of it.
+    # Without a body, REST framework sets `data` to an empty dict.
     raw: Any = request.data or b""
-    # When it has come, not when it began to: the worker counts on what is late being marked.
+    # Taken after the body has arrived. The worker relies on late readings being queued.
     now = timezone.now()
     body = decoding.decode(raw, by_lines=_media_type(request) == NDJSONParser.media_type)
-    named = now
+    default_time = now
     if (key := request.headers.get("Idempotency-Key")) is not None:
-        named = idempotency.get_or_record_receipt(device, key, raw, now=now)
+        default_time = idempotency.get_or_record_receipt(device, key, raw, now=now)
     valid, rejected = validation.parse_all(
         body.values,
         device_id=device.pk,
-        now=named,
-        at=body.at,
+        now=default_time,
+        at=body.pointer,
         is_list=body.is_list,
         earliest=retention.earliest_allowed(device, now),
     )
@@ -210,11 +219,11 @@ def ingest_request(device: Device, request: Request) -> HttpResponse:
 
 
 def single_response(
-    device: Device, reading: validation.Reading, stored: storage.StoreResult, now: datetime
+    device: Device, reading: validation.ParsedReading, stored: storage.StoreResult, now: datetime
 ) -> HttpResponse:
-    """The answer to a reading that was sent alone."""
+    """Return the response for a request with one reading."""
     created_at = now if stored.accepted else history.get(device, reading.id).created_at
-    answer = {
+    content = {
         "id": reading.id,
         "device_id": device.pk,
         "telemetry_type": reading.telemetry_type,
@@ -223,17 +232,17 @@ def single_response(
         "created_at": timestamps.format_timestamp(created_at),
         "pending_commands": stored.pending_commands,
     }
-    code = status.HTTP_201_CREATED if stored.accepted else status.HTTP_200_OK
-    made = _json(answer, code)
-    outcome.attach_outcome(made, accepted=stored.accepted, duplicates=stored.duplicates)
-    return made
+    status_code = status.HTTP_201_CREATED if stored.accepted else status.HTTP_200_OK
+    response = _json(content, status_code)
+    outcome.attach_outcome(response, accepted=stored.accepted, duplicates=stored.duplicates)
+    return response
 
 
 def batch_response(
     stored: storage.StoreResult, rejected: Mapping[int, list[JSONError]] = MappingProxyType({})
 ) -> HttpResponse:
-    """The answer to readings that were sent together; `rejected` has the faults of some."""
-    answer = {
+    """Return the response for a list of readings; `rejected` has the errors by index."""
+    content = {
         "accepted": stored.accepted,
         "duplicates": stored.duplicates,
         "rejected": [
@@ -243,20 +252,22 @@ def batch_response(
         ],
         "pending_commands": stored.pending_commands,
     }
-    made = _json(answer, status.HTTP_201_CREATED)
+    response = _json(content, status.HTTP_201_CREATED)
     outcome.attach_outcome(
-        made,
+        response,
         accepted=stored.accepted,
         duplicates=stored.duplicates,
         rejected=len(rejected),
         faults=(fault for faults in rejected.values() for fault in faults),
     )
-    return made
+    return response
 
 
-def _json(answer: Any, code: int) -> HttpResponse:
-    # The framework's renderer takes ten times as long.
-    return HttpResponse(validation.to_json(answer), status=code, content_type="application/json")
+def _json(content: Any, status_code: int) -> HttpResponse:
+    # The renderer of REST framework takes ten times as long.
+    return HttpResponse(
+        validation.to_json(content), status=status_code, content_type="application/json"
+    )
 
 
 def _media_type(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""Values over time, for charts."""
+"""API endpoint for values over time, for charts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,44 +22,45 @@ from telemetry.queries import series
 from telemetry.rollups.build import AvailableFrom
 
 
-class SeriesColumns(serializers.Serializer[Any]):
+class SeriesColumnsSerializer(serializers.Serializer[Any]):
     avg = serializers.ListField(child=serializers.FloatField(allow_null=True))
     min = serializers.ListField(child=serializers.FloatField(allow_null=True))
     max = serializers.ListField(child=serializers.FloatField(allow_null=True))
     count = serializers.ListField(child=serializers.IntegerField())
 
 
-class SeriesAnswer(serializers.Serializer[Any]):
+class SeriesSerializer(serializers.Serializer[Any]):
     resolution = serializers.IntegerField(help_text="Seconds in a bucket.")
-    source = serializers.ChoiceField(  # type: ignore[assignment] # a name the framework has too
-        ["raw", "hour", "day"], help_text="The coarsest of what the buckets were made from."
+    source = serializers.ChoiceField(  # type: ignore[assignment] # also an attribute of Field
+        ["raw", "hour", "day"], help_text="The coarsest table that the buckets were computed from."
     )
     t = serializers.ListField(
         child=serializers.IntegerField(),
-        help_text="When each bucket begins, in Unix seconds. Buckets in which no key has a value "
-        "are left out, but for one wherever the device was silent for longer than expected.",
+        help_text="The start of each bucket in Unix seconds. Buckets without a value are left out, "
+        "except one for each gap in which the device was silent for longer than expected.",
     )
     series = serializers.DictField(
-        child=SeriesColumns(), help_text="By key; null, and 0 as the count, where it has no value."
+        child=SeriesColumnsSerializer(),
+        help_text="By key. A bucket without a value has null, and 0 as the count.",
     )
 
 
-class SeriesQuery(StrictQuerySerializer):
+class SeriesQuerySerializer(StrictQuerySerializer):
     key = serializers.ListField(
         child=serializers.RegexField(series.KEY),
         max_length=series.KEYS_LIMIT,
-        help_text="Several keys: give it several times.",
+        help_text="Repeat the parameter for several keys.",
     )
     points = serializers.IntegerField(
         min_value=1,
         max_value=series.POINTS_LIMIT,
         default=500,
-        help_text="How many buckets there may be; they are as short as that and their source lets.",
+        help_text="Maximum number of buckets. They are as short as this and the stored data allow.",
     )
     time_zone = serializers.CharField(
         default="UTC",
         validators=[validate_time_zone],
-        help_text="Of the IANA database: buckets begin on round times there.",
+        help_text="IANA time zone. Buckets begin at round local times in this zone.",
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -71,37 +72,37 @@ class SeriesQuery(StrictQuerySerializer):
         return attrs
 
 
-class Series(APIView):
+class SeriesView(APIView):
     """Values over time in buckets, as columns."""
 
-    @extend_schema(parameters=[SeriesQuery], responses=SeriesAnswer)
+    @extend_schema(parameters=[SeriesQuerySerializer], responses=SeriesSerializer)
     def get(self, request: Request, device_id: UUID) -> HttpResponse:
         return series_response(get_accessible_device(request, device_id), request.query_params)
 
 
-def series_response(device: Device, asked_for: Mapping[str, Any]) -> HttpResponse:
-    """The columns of this device's chart, to whoever may see it.
+def series_response(device: Device, query_params: Mapping[str, Any]) -> HttpResponse:
+    """Return the columns of a chart of this device; the caller must check the permission.
 
-    Raises the framework's ValidationError.
+    Raises rest_framework.exceptions.ValidationError.
     """
-    query = SeriesQuery(data=asked_for)
+    query = SeriesQuerySerializer(data=query_params)
     query.is_valid(raise_exception=True)
-    asked = query.validated_data
-    found = series.query_series(
+    params = query.validated_data
+    result = series.query_series(
         device,
-        keys=asked["key"],
-        start=asked["from"],
-        end=asked["to"],
-        points=asked["points"],
-        zone=ZoneInfo(asked["time_zone"]),
+        keys=params["key"],
+        start=params["from"],
+        end=params["to"],
+        points=params["points"],
+        zone=ZoneInfo(params["time_zone"]),
         now=timezone.now(),
-        kept=AvailableFrom.of(device),
+        available_from=AvailableFrom.for_device(device),
     )
-    told = {
-        "resolution": found.resolution,
-        "source": found.source,
-        "t": found.t,
-        "series": {key: columns._asdict() for key, columns in found.columns.items()},
+    content = {
+        "resolution": result.resolution,
+        "source": result.source,
+        "t": result.timestamps,
+        "series": {key: columns._asdict() for key, columns in result.columns.items()},
     }
-    # The framework's own renderer would take as long as the database for so many numbers.
-    return HttpResponse(msgspec.json.encode(told), content_type="application/json")
+    # For so many numbers, the renderer of REST framework takes as long as the database.
+    return HttpResponse(msgspec.json.encode(content), content_type="application/json")

@@ -1,4 +1,4 @@
-"""What a body of readings holds: one, an array, `{"readings": [...]}`, or JSON by lines."""
+"""Decode a request body: one reading, an array, `{"readings": [...]}`, or NDJSON."""
 
 import re
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ NUL = rb"\u0000"
 
 
 class TooManyReadings(Exception):
-    """More readings than one request may bring."""
+    """The body has more readings than READINGS_PER_REQUEST."""
 
 
 class DecodedBody(NamedTuple):
-    """What was sent: each reading as decoded JSON, or already as what that fits into."""
+    """The readings of a body, each as a RawReading, as decoded JSON, or as its syntax error."""
 
     values: Sequence[Any]
-    at: str
-    """The pointer to the list."""
+    pointer: str
+    """JSON Pointer to the list of readings."""
     is_list: bool
 
 
@@ -33,19 +33,19 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
     readings: list[RawReading]
 
 
-_one = msgspec.json.Decoder(RawReading)
-_many = msgspec.json.Decoder(list[RawReading])
-_enveloped = msgspec.json.Decoder(_Envelope)
+_reading_decoder = msgspec.json.Decoder(RawReading)
+_list_decoder = msgspec.json.Decoder(list[RawReading])
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
 
 
 def decode(raw: bytes, *, by_lines: bool = False) -> DecodedBody:
-    """The readings in a body, none of them checked any further.
+    """Return the readings of a body without validating them.
 
-    A line that is no JSON is only that line's fault. Raises NotJSON, InvalidReadings,
-    TooManyReadings.
+    In NDJSON, a line that is not valid JSON does not affect the other lines. Raises
+    JSONSyntaxError, InvalidReadings, TooManyReadings.
     """
     if by_lines:
-        # Before it is decoded: a megabyte of line ends would be a million lines.
+        # Checked before decoding: a megabyte of line ends would be a million lines.
         if raw.count(b"\n") > 2 * settings.READINGS_PER_REQUEST:
             raise TooManyReadings
         body = decode_fast(raw, by_lines=True) or DecodedBody(_decode_ndjson(raw), "", True)
@@ -57,41 +57,46 @@ def decode(raw: bytes, *, by_lines: bool = False) -> DecodedBody:
 
 
 def decode_fast(raw: bytes, *, by_lines: bool = False) -> DecodedBody | None:
-    """The body, if every reading in it has the usual shape; None where there is any doubt."""
+    """Return the body if msgspec can decode every reading safely, else None.
+
+    None means that the slow decoder must decide whether the body is valid.
+    """
     if NUL in raw or any(colon in raw for colon in SPACED_COLONS):
         return None
     try:
         if by_lines:
-            body = DecodedBody(_one.decode_lines(raw), "", True)
-            # Two on one line it would read as well.
+            body = DecodedBody(_reading_decoder.decode_lines(raw), "", True)
+            # msgspec also accepts two values on one line.
             if len(body.values) != sum(map(bool, map(bytes.strip, raw.split(b"\n")))):
                 return None
         elif ENVELOPE.match(raw):
-            body = DecodedBody(_enveloped.decode(raw).readings, "/readings", True)
+            body = DecodedBody(_envelope_decoder.decode(raw).readings, "/readings", True)
         elif raw.lstrip().startswith(b"["):
-            body = DecodedBody(_many.decode(raw), "", True)
+            body = DecodedBody(_list_decoder.decode(raw), "", True)
         else:
-            body = DecodedBody([_one.decode(raw)], "", False)
+            body = DecodedBody([_reading_decoder.decode(raw)], "", False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    # Every key ends in `":`, and a text may hold it too: equal counts prove no key came twice.
-    keys = len(body.values) * 2 + (body.at != "")
-    for sent in body.values:
-        keys += (sent.recorded_at is not msgspec.UNSET) + strict_json.count_keys(sent.payload)
+    # Every key ends in `":`, and a string may contain it too. Equal counts prove that there is no
+    # duplicate key.
+    keys = len(body.values) * 2 + (body.pointer != "")
+    for raw_reading in body.values:
+        keys += raw_reading.recorded_at is not msgspec.UNSET
+        keys += strict_json.count_keys(raw_reading.payload)
     return body if raw.count(b'":') == keys else None
 
 
 def _decode(raw: bytes) -> DecodedBody:
-    sent = strict_json.decode(raw)
-    if isinstance(sent, list):
-        return DecodedBody(sent, "", True)
-    if not (isinstance(sent, dict) and set(sent) == {"readings"}):
-        return DecodedBody([sent], "", False)
-    if twice := duplicate_key_error(sent, at=""):
-        raise InvalidReadings([twice])
-    if not isinstance(sent["readings"], list):
-        raise InvalidReadings([JSONError("/readings", "not-a-list", "A list of readings.")])
-    return DecodedBody(sent["readings"], "/readings", True)
+    value = strict_json.decode(raw)
+    if isinstance(value, list):
+        return DecodedBody(value, "", True)
+    if not (isinstance(value, dict) and set(value) == {"readings"}):
+        return DecodedBody([value], "", False)
+    if duplicate_key := duplicate_key_error(value, at=""):
+        raise InvalidReadings([duplicate_key])
+    if not isinstance(value["readings"], list):
+        raise InvalidReadings([JSONError("/readings", "not-a-list", "Must be a list of readings.")])
+    return DecodedBody(value["readings"], "/readings", True)
 
 
 def _decode_ndjson(raw: bytes) -> list[Any]:

@@ -1,8 +1,8 @@
-"""Requests that carry an Idempotency-Key: sent again, their readings mean the same.
+"""Requests with an Idempotency-Key: a repeated request stores the same readings.
 
-A reading with a time of its own needs none of this, for it is known by what it says. One without
-gets the server's time, and with a key it gets the time of the first delivery (the header is that
-of draft-ietf-httpapi-idempotency-key-header).
+A reading with its own time needs no key, because its content identifies it. A reading without a
+time gets the server's time. With a key it gets the time of the first request with that key. The
+header follows draft-ietf-httpapi-idempotency-key-header.
 """
 
 from datetime import datetime, timedelta
@@ -21,17 +21,18 @@ RETENTION = timedelta(days=2)
 
 
 def get_or_record_receipt(device: Device, key: str, body: bytes, *, now: datetime) -> datetime:
-    """When this was first delivered: `now`, unless it has been before.
+    """Return the time of the first request with this key: `now` if this request is the first.
 
-    Each request counts, as each may leave a row for KEPT_FOR. Raises InvalidIdempotencyKey,
-    IdempotencyKeyReused, DeviceGone, quotas.DiskFull, throttles.TooManyTries.
+    Every request counts against the rate limit, because each may add a row that stays for
+    RETENTION. Raises InvalidIdempotencyKey, IdempotencyKeyReused, DeviceDeleted, quotas.DiskFull,
+    throttling.RateLimitExceeded.
     """
     idempotency_keys.validate_key(key)
     quotas.check_disk()
     digest = blake2b(body, digest_size=16).digest()
-    # Committed before the readings are: whoever brings them, they get this time.
+    # Committed before the readings. If two requests with this key run at once, both use this time.
     with transaction.atomic(), connection.cursor() as cursor:
-        throttling.consume(throttling.of_idempotency_key(device.pk), now=now)
+        throttling.consume(throttling.idempotency_key_limits(device.pk), now=now)
         try:
             cursor.execute(UPSERT_SQL, [device.pk, key, digest, now])
         except IntegrityError:
@@ -43,11 +44,12 @@ def get_or_record_receipt(device: Device, key: str, body: bytes, *, now: datetim
 
 
 def delete_expired(now: datetime) -> int:
-    """Forget the keys that nobody sends again any more, and count them."""
+    """Delete the records that are older than RETENTION and return their number."""
     return Delivery.objects.filter(received_at__lt=now - RETENTION).delete()[0]
 
 
-# The row is written again as it is: only so is it returned, and waited for while it is new.
+# The update changes nothing. It is needed so that RETURNING gives the existing row, and so that the
+# statement waits for a concurrent insert of the same key.
 UPSERT_SQL = """
     INSERT INTO telemetry_deliveries AS first (device_id, idempotency_key, body_digest, received_at)
     VALUES (%s, %s, %s, %s)

@@ -1,4 +1,4 @@
-"""What became of the readings of a request, for those who count: the answer itself carries it."""
+"""The result of an ingest request, attached to the response for metrics and the rejection log."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,8 +10,9 @@ from devices import rejections
 
 
 class IngestOutcome(NamedTuple):
-    """How many readings were stored, were there already, were refused; and what for, where the
-    answer is a success all the same.
+    """Counts of stored, duplicate and rejected readings.
+
+    `reasons` has the reasons for rejected readings of a request that succeeded for others.
     """
 
     accepted: int
@@ -28,11 +29,11 @@ def attach_outcome(
     rejected: int = 0,
     faults: Iterable[JSONError] = (),
 ) -> None:
-    """Let `of` find it on the answer."""
-    why = rejections.group_errors(faults)
-    response.outcome = IngestOutcome(accepted, duplicates, rejected, why)  # type: ignore[attr-defined]
+    """Attach the outcome to the response; `get_outcome` reads it."""
+    reasons = rejections.group_errors(faults)
+    response.outcome = IngestOutcome(accepted, duplicates, rejected, reasons)  # type: ignore[attr-defined]
 
 
 def get_outcome(response: HttpResponse) -> IngestOutcome | None:
-    """What was attached, if the request brought readings."""
+    """Return the attached outcome, or None if the request stored no readings."""
     return getattr(response, "outcome", None)

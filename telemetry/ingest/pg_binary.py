@@ -1,36 +1,40 @@
-"""Readings in the binary forms in which PostgreSQL takes them, as rows for COPY and as arrays.
+"""Encode readings in PostgreSQL's binary formats: as rows for COPY and as arrays.
 
-The text forms would have to be escaped here and parsed there, value by value. No database here.
+The text formats would need every value to be escaped here and parsed by PostgreSQL. This module
+does not access the database.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from common.db.arrays import EncodedArray, encode_array, length_prefix
-from telemetry.ingest.validation import Reading, microseconds_of
+from telemetry.ingest.validation import ParsedReading, microseconds_of
 
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_END = b"\xff\xff"
 ROW = b"\0\6\0\0\0\x10%b\0\0\0\x10%b%b%b%b\1%b\0\0\0\x08%b\0\0\0\x08%b"
-"""Six fields, each after its length; jsonb comes after the version of its form, 1."""
+"""Six fields, each preceded by its length. A jsonb value is also preceded by its version, 1."""
 UUID_LENGTH, TIME_LENGTH = b"\0\0\0\x10", b"\0\0\0\x08"
 MICROSECONDS_TO_2000 = microseconds_of(datetime(2000, 1, 1, tzinfo=UTC))
-"""Where PostgreSQL counts from."""
+"""PostgreSQL counts timestamps from the year 2000."""
 
 
 def encode_timestamp(microseconds: int) -> bytes:
-    """The instant that is so many microseconds after 1970."""
+    """Return the binary timestamp for a number of microseconds since 1970."""
     return (microseconds - MICROSECONDS_TO_2000).to_bytes(8, "big", signed=True)
 
 
-def encode_copy_row(id: bytes, reading: Reading, created_at: bytes) -> bytes:
-    """A row for COPY (PostgreSQL, COPY, "Binary Format"): id, device, type, payload, both times."""
-    kind, json = reading.telemetry_type.encode(), reading.json
+def encode_copy_row(id: bytes, reading: ParsedReading, created_at: bytes) -> bytes:
+    """Return a row for COPY: id, device, type, payload, recorded_at, created_at.
+
+    The format is described in PostgreSQL's manual (COPY, "Binary Format").
+    """
+    telemetry_type, json = reading.telemetry_type.encode(), reading.json
     return ROW % (
         id,
         reading.device,
-        length_prefix(kind),
-        kind,
+        length_prefix(telemetry_type),
+        telemetry_type,
         length_prefix(json, 1),
         json,
         encode_timestamp(reading.microseconds),
@@ -38,16 +42,17 @@ def encode_copy_row(id: bytes, reading: Reading, created_at: bytes) -> bytes:
     )
 
 
-def encode_arrays(readings: Sequence[Reading]) -> dict[str, EncodedArray]:
-    """The columns in which readings differ, by their names in the statement that stores them."""
-    kinds = [one.telemetry_type.encode() for one in readings]
+def encode_arrays(readings: Sequence[ParsedReading]) -> dict[str, EncodedArray]:
+    """Return one array per column, by its parameter name in the INSERT statement."""
+    types = [reading.telemetry_type.encode() for reading in readings]
     return {
-        "id": encode_array("uuid", [UUID_LENGTH + one.id_bytes() for one in readings]),
-        "type": encode_array("text", [length_prefix(kind) + kind for kind in kinds]),
+        "id": encode_array("uuid", [UUID_LENGTH + reading.id_bytes() for reading in readings]),
+        "type": encode_array("text", [length_prefix(name) + name for name in types]),
         "payload": encode_array(
-            "jsonb", [length_prefix(one.json, 1) + b"\1" + one.json for one in readings]
+            "jsonb", [length_prefix(reading.json, 1) + b"\1" + reading.json for reading in readings]
         ),
         "time": encode_array(
-            "timestamptz", [TIME_LENGTH + encode_timestamp(one.microseconds) for one in readings]
+            "timestamptz",
+            [TIME_LENGTH + encode_timestamp(reading.microseconds) for reading in readings],
         ),
     }

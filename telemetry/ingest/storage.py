@@ -1,9 +1,9 @@
-"""How readings get into the table; purge.py is how they leave it.
+"""Store readings in the telemetry table; purge.py deletes them.
 
-A few go in by one statement that leaves out what is there already. Of many it is looked up first
-what is there, and the rest is copied, which costs PostgreSQL half as much (docs/decisions/0014).
-Either way the rows are written in the order of the table's key, and the device, where it is locked
-at all, before them: no two senders can wait for each other.
+A small batch is stored by one INSERT that skips readings already stored. For a large batch the
+stored ids are looked up first and the new readings are sent with COPY, which costs PostgreSQL half
+as much (docs/decisions/0014). Both write the rows in the order of the table's key, and lock the
+device (if at all) before the rows: two requests cannot deadlock.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,23 +19,23 @@ from psycopg import errors
 from common import quotas
 from devices import events
 from devices.authentication import active_token_query
-from devices.models import Device, waiting
+from devices.models import Device, pending_commands_query
 from devices.presence import MARK_SEEN, mark_seen_params
 from telemetry.ingest import pg_binary
-from telemetry.ingest.validation import EPOCH, Reading, microseconds_of
+from telemetry.ingest.validation import EPOCH, ParsedReading, microseconds_of
 from telemetry.keys import registry as keys
 from telemetry.retention import partitions
 
 COPY_THRESHOLD = 250
-"""Readings from which on copying is the faster way."""
+"""Number of readings from which COPY is faster than INSERT."""
 CHUNK = 250
-"""Readings that are encoded while PostgreSQL stores the ones before."""
+"""Number of readings per chunk; one chunk is encoded while PostgreSQL stores the previous one."""
 LATE_GRACE = timedelta(minutes=5)
-"""After the end of an hour: what comes for it until then is in time for the rolling up, which
-waits longer still."""
+"""Readings that arrive this long after the end of their hour do not queue it: the worker rolls an
+hour up later than that (rollups.build.CLOSE_DELAY)."""
 MAX_LOOKUP_RATIO = 4
-"""As many times more readings than are sent may be looked up."""
-TRIES = 5
+"""How many ids may be looked up per reading in the batch."""
+MAX_ATTEMPTS = 5
 
 SINGLE_ROW_SQL = (
     "(VALUES (%(id)s::uuid, %(type)s::text, %(payload)s::jsonb, %(time)s::timestamptz))"
@@ -54,41 +54,43 @@ COPY = """
     FROM STDIN (FORMAT binary)
 """
 ROLLED_UP = "GREATEST(%(open)s, (SELECT hour FROM telemetry_rolled_until))"
-"""What comes from before is late; also if the clock was ahead when that was written down."""
+"""Readings before this hour are late. The greater value counts: the clock may have been ahead when
+the watermark was written."""
 QUEUE_SQL = f"""
     INSERT INTO telemetry_dirty (device_id, hour)
     SELECT %(device)s, hour FROM unnest(%(hours)s::timestamptz[]) AS hour WHERE hour < {ROLLED_UP}
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants only
 MICROSECONDS_IN_HOUR = 3_600_000_000
 
 
 class DeviceDeleted(Exception):
-    """The device was deleted while it was sending."""
+    """The device was deleted during the request."""
 
 
 class StoreResult(NamedTuple):
-    """What became of a batch: how many readings were new, how many already there."""
+    """How many readings of a batch were new and how many were already stored."""
 
     accepted: int
     duplicates: int
     pending_commands: int = 0
-    """How many commands wait for the device."""
+    """Number of commands that are pending for the device."""
 
 
 def store(
-    device: Device, readings: Sequence[Reading], *, now: datetime, contact: bool = True
+    device: Device, readings: Sequence[ParsedReading], *, now: datetime, contact: bool = True
 ) -> StoreResult:
-    """Store the readings that are not there yet and return after the commit.
+    """Store the readings that are not stored yet and return after the commit.
 
-    Unless it is an import of old ones, their coming is contact with the device.
-    Raises DeviceGone, quotas.DiskFull.
+    With `contact`, mark the device as seen; an import of old readings passes False.
+    Raises DeviceDeleted, quotas.DiskFull.
     """
     quotas.check_disk()
     keys.register_keys(
-        device, [(one.telemetry_type, one.keys(), one.recorded_at) for one in readings]
+        device,
+        [(reading.telemetry_type, reading.keys(), reading.recorded_at) for reading in readings],
     )
     copy = len(readings) >= COPY_THRESHOLD
-    for tries_left in reversed(range(TRIES)):
+    for attempts_left in reversed(range(MAX_ATTEMPTS)):
         try:
             write = _copy if copy else _insert
             stored = write(device, readings, now, contact)
@@ -96,45 +98,45 @@ def store(
             match error.__cause__:
                 case errors.ForeignKeyViolation():
                     raise DeviceDeleted from error
-                # There is no partition for a reading yet: rare enough to be found out by trying.
-                case errors.CheckViolation() if tries_left:
+                # The partition for a reading is missing. This is rare, so there is no check before.
+                case errors.CheckViolation() if attempts_left:
                     partitions.ensure(
-                        (partitions.month_of(one.recorded_at) for one in readings), now=now
+                        (partitions.month_of(reading.recorded_at) for reading in readings), now=now
                     )
-                # Somebody else has stored the same since it was looked up.
-                case errors.UniqueViolation() if tries_left:
+                # Another request has stored the same reading since the look-up.
+                case errors.UniqueViolation() if attempts_left:
                     copy = False
-                case errors.DeadlockDetected() | errors.SerializationFailure() if tries_left:
+                case errors.DeadlockDetected() | errors.SerializationFailure() if attempts_left:
                     pass
                 case _:
                     raise
         else:
             return _publish(device, stored)
-    raise AssertionError("the last try has returned or raised")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def store_if_token_active(
-    device: Device, readings: Sequence[Reading], *, digest: bytes, now: datetime
+    device: Device, readings: Sequence[ParsedReading], *, digest: bytes, now: datetime
 ) -> StoreResult | None:
-    """Store what somebody sends who was known a while ago, if the token with this digest lives.
+    """Store the readings if the token with this digest is active.
 
-    One statement asks for the one and does the other. None when it does not live, or when
-    anything else is out of the ordinary; nothing is stored then. But what has waited for its turn
-    in vain must not wait again: that is raised.
+    One statement checks the token and inserts. Returns None (nothing stored) if the token is
+    inactive or the request is not eligible for the fast path. Lock and statement timeouts are
+    re-raised so that the request does not wait twice.
     """
     if (
         quotas.is_disk_full()
         or len(readings) >= COPY_THRESHOLD
         or not all(
-            keys.is_registered(device, one.telemetry_type, one.keys(), one.recorded_at)
-            for one in readings
+            keys.is_registered(device, reading.telemetry_type, reading.keys(), reading.recorded_at)
+            for reading in readings
         )
     ):
         return None
-    arguments = _arguments(device, readings, now, contact=True) | {"digest": digest}
+    params = _insert_params(device, readings, now, contact=True) | {"digest": digest}
     try:
         with _savepoint_if_needed(), connection.cursor() as cursor:
-            cursor.execute(_insert_statement(alone=len(readings) == 1, by_token=True), arguments)
+            cursor.execute(_insert_statement(alone=len(readings) == 1, by_token=True), params)
             row = cursor.fetchone()
     except Error as error:
         if isinstance(error.__cause__, errors.LockNotAvailable | errors.QueryCanceled):
@@ -144,11 +146,11 @@ def store_if_token_active(
 
 
 def _insert(
-    device: Device, readings: Sequence[Reading], now: datetime, contact: bool
+    device: Device, readings: Sequence[ParsedReading], now: datetime, contact: bool
 ) -> StoreResult:
-    arguments = _arguments(device, readings, now, contact)
+    params = _insert_params(device, readings, now, contact)
     with _savepoint_if_needed(), connection.cursor() as cursor:
-        cursor.execute(_insert_statement(alone=len(readings) == 1), arguments)
+        cursor.execute(_insert_statement(alone=len(readings) == 1), params)
         accepted, pending = cursor.fetchone()
     return StoreResult(accepted, len(readings) - accepted, pending)
 
@@ -160,24 +162,24 @@ def _publish(device: Device, stored: StoreResult) -> StoreResult:
 
 
 def _savepoint_if_needed() -> AbstractContextManager[Any]:
-    """One statement commits by itself; within a transaction a failure must leave it usable."""
+    """Return a savepoint inside a transaction, so that a failed statement does not break it."""
     return transaction.atomic() if connection.in_atomic_block else nullcontext()
 
 
-def _arguments(
-    device: Device, readings: Sequence[Reading], now: datetime, contact: bool
+def _insert_params(
+    device: Device, readings: Sequence[ParsedReading], now: datetime, contact: bool
 ) -> dict[str, Any]:
     return {
         **mark_seen_params(device, now=now, contact=contact),
         "open": _open_hour_start(now),
-        # To take a list apart costs PostgreSQL more than to store what is alone in it.
+        # For one reading, unnest() would cost PostgreSQL more than the insert itself.
         **(
             _single_params(readings[0]) if len(readings) == 1 else pg_binary.encode_arrays(readings)
         ),
     }
 
 
-def _single_params(reading: Reading) -> dict[str, Any]:
+def _single_params(reading: ParsedReading) -> dict[str, Any]:
     return {
         "id": reading.id,
         "type": reading.telemetry_type,
@@ -188,17 +190,17 @@ def _single_params(reading: Reading) -> dict[str, Any]:
 
 @cache
 def _insert_statement(*, alone: bool, by_token: bool = False) -> str:
-    sent = SINGLE_ROW_SQL if alone else UNNEST_SQL
-    living = active_token_query().sql if by_token else "SELECT"
+    source = SINGLE_ROW_SQL if alone else UNNEST_SQL
+    active_token = active_token_query().sql if by_token else "SELECT"
     return f"""
-        WITH living AS MATERIALIZED (SELECT FROM ({living}) AS token),
-        seen AS ({MARK_SEEN} AND EXISTS (SELECT FROM living) RETURNING id),
+        WITH active AS MATERIALIZED (SELECT FROM ({active_token}) AS token),
+        seen AS ({MARK_SEEN} AND EXISTS (SELECT FROM active) RETURNING id),
         stored AS (
             INSERT INTO telemetry
                 (id, device_id, telemetry_type, payload, recorded_at, created_at)
             SELECT id, %(device)s, telemetry_type, payload, recorded_at, %(now)s
-            FROM living, (SELECT count(*) FROM seen) AS device_first,
-                {sent} AS sent(id, telemetry_type, payload, recorded_at)
+            FROM active, (SELECT count(*) FROM seen) AS device_first,
+                {source} AS sent(id, telemetry_type, payload, recorded_at)
             ORDER BY recorded_at, id
             ON CONFLICT DO NOTHING
             RETURNING recorded_at
@@ -207,17 +209,21 @@ def _insert_statement(*, alone: bool, by_token: bool = False) -> str:
             SELECT DISTINCT %(device)s::uuid, date_trunc('hour', recorded_at, 'UTC')
             FROM stored WHERE recorded_at < {ROLLED_UP}
         )
-        SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM ({waiting().sql}) AS waiting)
-        FROM living
-    """  # noqa: S608 - put together of constants
+        SELECT
+            (SELECT count(*) FROM stored),
+            (SELECT count(*) FROM ({pending_commands_query().sql}) AS pending)
+        FROM active
+    """  # noqa: S608 - built from constants only
 
 
-def _copy(device: Device, readings: Sequence[Reading], now: datetime, contact: bool) -> StoreResult:
+def _copy(
+    device: Device, readings: Sequence[ParsedReading], now: datetime, contact: bool
+) -> StoreResult:
     ordered = sorted(readings, key=attrgetter("microseconds"))
     with transaction.atomic():
         known, pending = _lock_and_fetch_ids(device, ordered, now, contact)
         if len(known) > MAX_LOOKUP_RATIO * len(ordered):
-            # Its readings are spread so thinly that most of what was looked up is others.
+            # The batch is spread over so long a time that most of the stored ids are not its own.
             return _insert(device, readings, now, contact)
         known_before = len(known)
         with connection.wrap_database_errors, connection.cursor() as cursor:
@@ -231,41 +237,44 @@ def _copy(device: Device, readings: Sequence[Reading], now: datetime, contact: b
 
 
 def _lock_and_fetch_ids(
-    device: Device, ordered: Sequence[Reading], now: datetime, contact: bool
+    device: Device, ordered: Sequence[ParsedReading], now: datetime, contact: bool
 ) -> tuple[set[bytes], int]:
-    """Lock the device; the ids there are between the first time and the last, and how many
-    commands wait. In one round trip, but by several statements: what is there must be seen after
-    the lock is held, and a statement sees what was there when it began.
+    """Lock the device; return the stored ids in the batch's time span and the pending commands.
+
+    This takes one round trip but several statements: the ids must be read after the lock is held,
+    and a statement sees only rows that were committed before it began.
     """
-    arguments = {
+    params = {
         **mark_seen_params(device, now=now, contact=contact),
         "first": ordered[0].recorded_at,
         "last": ordered[-1].recorded_at,
         "most": MAX_LOOKUP_RATIO * len(ordered) + 1,
     }
-    count = f"SELECT count(*) FROM ({waiting().sql}) AS waiting"  # noqa: S608 - a constant
+    count = f"SELECT count(*) FROM ({pending_commands_query().sql}) AS pending"  # noqa: S608 - a constant
     with connection.wrap_database_errors, connection.connection.pipeline():
         execute = connection.connection.execute
-        execute(LOCK, arguments)
-        execute(MARK_SEEN, arguments)
-        pending, ids = execute(count, arguments), execute(IDS, arguments)
+        execute(LOCK, params)
+        execute(MARK_SEEN, params)
+        pending, ids = execute(count, params), execute(IDS, params)
     return {id for (id,) in ids}, pending.fetchone()[0]
 
 
-def _encode_rows(ordered: Sequence[Reading], known: set[bytes], now: datetime) -> Iterator[bytes]:
-    """The readings that are not yet known, and from now on are, as COPY takes them, some at a
-    time.
-    """
+def _encode_rows(
+    ordered: Sequence[ParsedReading], known: set[bytes], now: datetime
+) -> Iterator[bytes]:
+    """Yield the new readings as chunks for COPY, and add their ids to `known`."""
     created_at = pg_binary.encode_timestamp(microseconds_of(now))
     yield pg_binary.COPY_HEAD
     start = 0
     while start < len(ordered):
         end = start + CHUNK
-        # Those of one time stay together, so that their ids can put them in order.
+        # Readings with the same time stay in one chunk, so that they can be sorted by id.
         while end < len(ordered) and ordered[end].microseconds == ordered[end - 1].microseconds:
             end += 1
         rows = []
-        with_ids = [(one.microseconds, one.id_bytes(), one) for one in ordered[start:end]]
+        with_ids = [
+            (reading.microseconds, reading.id_bytes(), reading) for reading in ordered[start:end]
+        ]
         for _, id, reading in sorted(with_ids, key=itemgetter(0, 1)):
             if id not in known:
                 known.add(id)
@@ -275,9 +284,9 @@ def _encode_rows(ordered: Sequence[Reading], known: set[bytes], now: datetime) -
     yield pg_binary.COPY_END
 
 
-def _queue_late_hours(device: Device, readings: Sequence[Reading], now: datetime) -> None:
-    """Have the hours rolled up again that are over."""
-    numbers = {one.microseconds // MICROSECONDS_IN_HOUR for one in readings}
+def _queue_late_hours(device: Device, readings: Sequence[ParsedReading], now: datetime) -> None:
+    """Queue the past hours of these readings, so that the worker rolls them up again."""
+    numbers = {reading.microseconds // MICROSECONDS_IN_HOUR for reading in readings}
     hours = [EPOCH + timedelta(hours=number) for number in sorted(numbers)]
     with connection.cursor() as cursor:
         cursor.execute(

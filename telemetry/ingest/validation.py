@@ -1,9 +1,9 @@
-"""What a reading is: how it is checked and identified. No database here.
+"""Validate and identify readings. This module does not access the database.
 
-A reading is identified by what it says. Its id is a UUIDv8 (RFC 9562, 5.8): 48 bits of the
+A reading is identified by its content. Its id is a UUIDv8 (RFC 9562, 5.8): 48 bits of the
 milliseconds of `recorded_at`, then 74 bits of BLAKE2b over device, type, time and canonical
-payload. Sent again it is the same row. The canonical form decides identity for ever; the frozen
-examples in tests/telemetry guard it.
+payload. A reading that is sent again gets the same id. The canonical form must never change,
+because every id depends on it; the fixed examples in tests/telemetry check this.
 """
 
 import re
@@ -33,14 +33,13 @@ from common.strict_json import (
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 TELEMETRY_TYPE = re.compile(r"^[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
-FAULTS_SHOWN = 20
-"""Of one reading; a thousand unknown fields are not worth a thousand sentences."""
-SHORT = 2 * LEAF_LIMIT
-"""Bytes in which there is no room for more values than there may be."""
+MAX_ERRORS_PER_READING = 20
+SHORT_PAYLOAD_BYTES = 2 * LEAF_LIMIT
+"""A payload of this size cannot have more than LEAF_LIMIT values."""
 FIELDS = {"telemetry_type", "payload", "recorded_at"}
 
 MAY_NEED_CANONICALIZING = {float, dict, list}
-"""What may have another canonical form, or hold what has."""
+"""Types whose values may differ from their canonical form, or contain such values."""
 
 to_json = msgspec.json.Encoder().encode
 to_messagepack = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -57,9 +56,9 @@ Inner = Leaf | dict[Key, Leaf] | list[Leaf]
 
 
 class RawReading(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A reading as nearly every device sends it, checked while it is decoded.
+    """A reading in the usual form, validated by msgspec while it is decoded.
 
-    What does not fit is not wrong yet: `parse` looks at it more closely.
+    JSON that does not match may still be valid: `parse` decides.
     """
 
     telemetry_type: str
@@ -67,31 +66,31 @@ class RawReading(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     recorded_at: str | UnsetType | None = UNSET
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
-    """A checked reading, ready to be stored."""
+class ParsedReading(msgspec.Struct, frozen=True, gc=False):
+    """A valid reading that can be stored."""
 
     device: bytes
-    """The 16 bytes of its id."""
+    """The 16 bytes of the device id."""
     telemetry_type: str
     payload: dict[str, Any]
     """In canonical form."""
     json: bytes
-    """The payload as it is stored: JSON in UTF-8."""
+    """The payload as stored: JSON in UTF-8."""
     recorded_at: datetime
     microseconds: int
-    """The same time, since 1970."""
+    """The same time, in microseconds since 1970."""
 
     @property
     def id(self) -> UUID:
-        """What the reading is known by, made of all that it says."""
+        """Return the id, which is computed from the content."""
         return UUID(bytes=self.id_bytes())
 
     def id_bytes(self) -> bytes:
-        """The 16 bytes of `id`.
+        """Return the 16 bytes of `id`.
 
-        Hashed are, in this order: the device's 16 bytes; the microseconds since 1970, 8 bytes,
-        big endian; the type in UTF-8 and a zero byte; the payload as MessagePack with sorted
-        keys.
+        The hash covers, in this order: the 16 bytes of the device id; the microseconds since 1970
+        (8 bytes, big endian); the type in UTF-8 and a zero byte; the payload as MessagePack with
+        sorted keys.
         """
         content = b"%b%b%b\0%b" % (
             self.device,
@@ -105,24 +104,24 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return (self.microseconds // 1000).to_bytes(6, "big") + digest
 
     def keys(self) -> tuple[str, ...]:
-        """The paths of all values in the payload."""
+        """Return the paths of all values in the payload."""
         if self.json.rfind(b"{") == 0 and b"[" not in self.json:
             return tuple(self.payload)
         return tuple([path for path, _ in iter_values(self.payload)])
 
 
 class ParseLimits(NamedTuple):
-    """What is asked once for a whole batch."""
+    """Limits that are the same for all readings of a batch."""
 
     now: datetime
     earliest: datetime
     latest: datetime
-    short: int
-    """Bytes of a payload that is neither too long nor can hold too many values."""
+    short_payload: int
+    """Maximum bytes of a payload that needs no check of its length and its number of values."""
 
 
 class InvalidReadings(ValueError):
-    """Not one of the readings can be stored; `faults` says why."""
+    """None of the readings is valid; `faults` has the reasons."""
 
     def __init__(self, faults: list[JSONError]) -> None:
         super().__init__(f"{len(faults)} faults")
@@ -136,24 +135,23 @@ def parse(
     now: datetime,
     at: str = "",
     earliest: datetime = timestamps.MIN_TIMESTAMP,
-) -> Reading | list[JSONError]:
-    """The reading that a decoded JSON value is, or every fault in it, pointing below `at`.
+) -> ParsedReading | list[JSONError]:
+    """Return the reading for a decoded JSON value, or all its errors with pointers below `at`.
 
-    A value may also be `Sent`, or the reason why it could not be decoded. Its time may not be
-    before `earliest`.
+    The value may also be a RawReading or a JSONSyntaxError. A time before `earliest` is an error.
     """
     if isinstance(value, RawReading):
         value = _fields(value)
     if isinstance(value, JSONSyntaxError):
         return [JSONError(at, "not-json", str(value))]
     if not isinstance(value, dict):
-        return [JSONError(at, "not-an-object", "A reading is a JSON object.")]
+        return [JSONError(at, "not-an-object", "Must be a JSON object.")]
     faults = [
-        JSONError(at + json_pointer(field), "unknown-field", "A reading has no such field.")
+        JSONError(at + json_pointer(field), "unknown-field", "Unknown field.")
         for field in value.keys() - FIELDS
     ]
-    if twice := duplicate_key_error(value, at=at):
-        faults.append(twice)
+    if duplicate_key := duplicate_key_error(value, at=at):
+        faults.append(duplicate_key)
     faults += _check_type(value, at) + _check_payload(value, at)
     recorded_at = now
     try:
@@ -164,7 +162,7 @@ def parse(
     except timestamps.InvalidTimestamp as error:
         faults.append(JSONError(f"{at}/recorded_at", "invalid-time", str(error)))
     if faults:
-        return faults[:FAULTS_SHOWN]
+        return faults[:MAX_ERRORS_PER_READING]
     return build_reading(device_id, value["telemetry_type"], value["payload"], recorded_at)
 
 
@@ -176,70 +174,71 @@ def parse_all(
     at: str = "",
     is_list: bool = True,
     earliest: datetime = timestamps.MIN_TIMESTAMP,
-) -> tuple[list[Reading], dict[int, list[JSONError]]]:
-    """The valid readings in order, and the faults of each other one by its index.
+) -> tuple[list[ParsedReading], dict[int, list[JSONError]]]:
+    """Return the valid readings in order, and the errors of each invalid reading by its index.
 
-    Their pointers lead into the list below `at`, or to the one value that is no list's.
+    The pointers start with `at` and, if the body is a list, the index.
     """
-    readings: list[Reading] = []
+    readings: list[ParsedReading] = []
     rejected: dict[int, list[JSONError]] = {}
-    device, short = device_id.bytes, min(SHORT, settings.PAYLOAD_LIMIT)
-    bounds = ParseLimits(now, earliest, timestamps.max_timestamp(now), short)
+    device, short_payload = device_id.bytes, min(SHORT_PAYLOAD_BYTES, settings.PAYLOAD_LIMIT)
+    limits = ParseLimits(now, earliest, timestamps.max_timestamp(now), short_payload)
     for index, value in enumerate(values):
-        if isinstance(value, RawReading) and (reading := _parse_fast(value, device, bounds)):
+        if isinstance(value, RawReading) and (reading := _parse_fast(value, device, limits)):
             readings.append(reading)
             continue
-        place = f"{at}/{index}" if is_list else at
-        found = parse(value, device_id=device_id, now=now, at=place, earliest=earliest)
-        if isinstance(found, Reading):
-            readings.append(found)
+        pointer = f"{at}/{index}" if is_list else at
+        parsed = parse(value, device_id=device_id, now=now, at=pointer, earliest=earliest)
+        if isinstance(parsed, ParsedReading):
+            readings.append(parsed)
         else:
-            # Where hundreds are bad, each one's first fault tells enough.
-            rejected[index] = found if len(rejected) < 100 else found[:1]
+            # After 100 rejected readings, report only the first error of each.
+            rejected[index] = parsed if len(rejected) < 100 else parsed[:1]
     return readings, rejected
 
 
 def build_reading(
     device_id: UUID, telemetry_type: str, payload: dict[str, Any], recorded_at: datetime
-) -> Reading:
-    """A reading of values that are known to be valid."""
+) -> ParsedReading:
+    """Return a reading from values that are already validated."""
     canonicalize(payload)
     microseconds = microseconds_of(recorded_at)
-    return Reading(
+    return ParsedReading(
         device_id.bytes, telemetry_type, payload, to_json(payload), recorded_at, microseconds
     )
 
 
 def canonicalize(value: Any) -> Any:
-    """The value with equal numbers made the same: a float that is an integer (1.0, -0.0) becomes
-    one (1, 0). Objects and arrays are changed as they are.
+    """Return the value with integral floats replaced by integers: 1.0 becomes 1, -0.0 becomes 0.
+
+    Objects and arrays are changed in place.
     """
-    kind = type(value)
-    if kind is float:
+    value_type = type(value)
+    if value_type is float:
         integral = value.is_integer() and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
         return int(value) if integral else value
-    if kind is dict or kind is list:
-        for key, item in value.items() if kind is dict else enumerate(value):
-            # Most are neither, and a call for each would be most of the time this takes.
+    if value_type is dict or value_type is list:
+        for key, item in value.items() if value_type is dict else enumerate(value):
+            # Most items need no change. A call for each would take most of the time.
             if type(item) in MAY_NEED_CANONICALIZING:
                 value[key] = canonicalize(item)
     return value
 
 
 def microseconds_of(time: datetime) -> int:
-    """Since 1970."""
+    """Return the microseconds since 1970."""
     since = time - EPOCH
     return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def time_span_of(reading_id: UUID) -> tuple[datetime, datetime]:
-    """The millisecond, first instant included and last excluded, that an id was made in."""
+    """Return the millisecond that a reading id contains: its start, and its end (excluded)."""
     start = EPOCH + timedelta(milliseconds=reading_id.int >> 80)
     return start, start + timedelta(milliseconds=1)
 
 
 def iter_values(payload: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in a payload with its path: {"gps": {"lat": 1}} gives ("gps.lat", 1)."""
+    """Yield every value in a payload with its path: {"gps": {"lat": 1}} gives ("gps.lat", 1)."""
     if isinstance(payload, dict | list) and payload:
         items = payload.items() if isinstance(payload, dict) else enumerate(payload)
         for key, item in items:
@@ -248,43 +247,47 @@ def iter_values(payload: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, payload
 
 
-def _parse_fast(sent: RawReading, device: bytes, bounds: ParseLimits) -> Reading | None:
-    """The reading, in as few steps as there can be; None where there is any doubt."""
-    time = sent.recorded_at
+def _parse_fast(raw: RawReading, device: bytes, limits: ParseLimits) -> ParsedReading | None:
+    """Return the reading if the quick checks pass, or None if `parse` must decide."""
+    time = raw.recorded_at
     try:
-        recorded_at = timestamps.parse(time) if isinstance(time, str) else bounds.now
+        recorded_at = timestamps.parse(time) if isinstance(time, str) else limits.now
     except timestamps.InvalidTimestamp:
         return None
-    canonicalize(sent.payload)
-    json = to_json(sent.payload)
+    canonicalize(raw.payload)
+    json = to_json(raw.payload)
     if (
-        bounds.earliest <= recorded_at <= bounds.latest
-        and 2 < len(json) <= bounds.short
-        and TELEMETRY_TYPE.fullmatch(sent.telemetry_type)
+        limits.earliest <= recorded_at <= limits.latest
+        and 2 < len(json) <= limits.short_payload
+        and TELEMETRY_TYPE.fullmatch(raw.telemetry_type)
     ):
         microseconds = microseconds_of(recorded_at)
-        return Reading(device, sent.telemetry_type, sent.payload, json, recorded_at, microseconds)
+        return ParsedReading(
+            device, raw.telemetry_type, raw.payload, json, recorded_at, microseconds
+        )
     return None
 
 
-def _fields(sent: RawReading) -> dict[str, Any]:
-    """What `sent` was decoded from."""
-    found = msgspec.structs.asdict(sent)
-    return {field: value for field, value in found.items() if value is not UNSET}
+def _fields(raw: RawReading) -> dict[str, Any]:
+    """Return the JSON object that was decoded into `raw`."""
+    fields = msgspec.structs.asdict(raw)
+    return {name: value for name, value in fields.items() if value is not UNSET}
 
 
 def _check_type(value: dict[str, Any], at: str) -> list[JSONError]:
-    kind = value.get("telemetry_type")
-    if isinstance(kind, str) and TELEMETRY_TYPE.fullmatch(kind):
+    telemetry_type = value.get("telemetry_type")
+    if isinstance(telemetry_type, str) and TELEMETRY_TYPE.fullmatch(telemetry_type):
         return []
     code = "invalid" if "telemetry_type" in value else "required"
-    return [JSONError(f"{at}/telemetry_type", code, "1 to 64 of the characters A-Z a-z 0-9 _ -")]
+    return [
+        JSONError(f"{at}/telemetry_type", code, "Must be 1 to 64 characters from A-Z a-z 0-9 _ -")
+    ]
 
 
 def _check_payload(value: dict[str, Any], at: str) -> list[JSONError]:
     at += "/payload"
     if "payload" not in value:
-        return [JSONError(at, "required", "A reading has a payload.")]
+        return [JSONError(at, "required", "This field is required.")]
     if value["payload"] == {}:
-        return [JSONError(at, "empty", "The payload says nothing.")]
+        return [JSONError(at, "empty", "The payload must not be empty.")]
     return validate_object(value["payload"], limit=settings.PAYLOAD_LIMIT, at=at)

@@ -1,7 +1,7 @@
-"""The keys of a device: the paths its values come under, and how people want to see them.
+"""The keys of a device: the paths of its values, and their display formats.
 
-Ingest registers what it is about to store, so that the keys of every stored reading are known.
-Units and decimals that nobody chose are told by the name each time they are shown.
+Ingest registers the keys of readings before it stores them, so that all keys of stored readings are
+known. Units and decimals that the user has not set are guessed from the name each time.
 """
 
 import random
@@ -23,12 +23,12 @@ from telemetry.keys import units
 from telemetry.models import Key
 
 PATH = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
-"""Of a value that can be charted; after a telemetry type and a point it is a key."""
+"""The path of a value that can be charted; a key is a telemetry type, a dot and such a path."""
 DIGITS = re.compile(r"(\d+)", re.ASCII)
 NO_UNIT = "1"
-"""The unit of a mere number (UCUM): says that the one told by the name is wrong."""
+"""The unit of a number without a unit (UCUM); it overrides the guessed unit."""
 
-REGISTER = """
+REGISTER_KEYS_SQL = """
     WITH sent AS MATERIALIZED (
         SELECT * FROM unnest(%(types)s::text[], %(paths)s::text[], %(since)s::timestamptz[])
             AS sent(telemetry_type, key, since)
@@ -53,72 +53,76 @@ REGISTER = """
 """
 
 CACHE_SECONDS = 3600
-"""Seconds. So long a process may take for known what is so no more, after a database was put back
-to what it was, say. Each shape is forgotten by itself, after half of this time at the earliest: if
-all were forgotten at once, all devices would leave the fast path at once."""
+"""Maximum age of a cache entry. The cache may be wrong for this time, for example after a backup is
+restored. Each entry expires at a random time after half of it: if all entries expired together, all
+devices would leave the fast path at once."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 _known_shapes: RandomCache[int, tuple[datetime, float]] = RandomCache(settings.KEY_CACHE_SIZE)
-"""By the hash of a device, a type and all its paths: since when they are known to be registered,
-and when this is forgotten. By the hash alone, as the paths of one reading may be as large as its
-payload."""
+"""Maps the hash of a device, a type and its paths to the hour since which they are registered, and
+to the expiry time. Only the hash is stored, because the paths can be as large as a payload."""
 
 
 class DisplayFormat(NamedTuple):
-    """How a value is shown. `decimals` is None where nothing tells how many are worth it."""
+    """How a value is displayed. `decimals` is None if the number of decimals is unknown."""
 
     label: str
     unit: str
     decimals: int | None
 
-    def of(self, value: object) -> "DisplayFormat":
-        """How this value is shown: what is no number has only its name."""
+    def for_value(self, value: object) -> "DisplayFormat":
+        """Return the format for a value; only numbers have a unit and decimals."""
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return self if is_number else DisplayFormat(self.label, "", None)
 
 
 class DisplayFormats(dict[tuple[str, str], DisplayFormat]):
-    """How the values of a device are shown, by type and path: as chosen, else by the name."""
+    """Display formats of a device by type and path: set by the user, or guessed from the name."""
 
     def __missing__(self, key: tuple[str, str]) -> DisplayFormat:
         return guess_format(key[1])
 
 
 def register_keys(device: Device, shapes: Iterable[tuple[str, tuple[str, ...], datetime]]) -> None:
-    """Register the keys of readings: of each its type, the paths of its values and its time.
+    """Register the keys of readings; a shape is a type, the paths of the values and the time.
 
-    Ingest calls it before it stores them. What this process has seen before costs no query. At
-    most KEYS_PER_DEVICE are registered of a device, and none of one that is gone.
+    Ingest calls this before it stores the readings. Shapes in the cache of this process need no
+    query. At most KEYS_PER_DEVICE keys are registered per device, and none for a deleted device.
     """
     number, now = device.pk.int, monotonic()
-    unseen = [
+    unknown = [
         shape
         for shape in shapes
-        if shape[2] < _noted_since(hash((number, shape[0], shape[1])), now)
+        if shape[2] < _registered_since(hash((number, shape[0], shape[1])), now)
     ]
-    if not unseen:
+    if not unknown:
         return
-    marks: dict[int, datetime] = {}
+    registered: dict[int, datetime] = {}
     since: dict[tuple[str, str], datetime] = {}
-    for kind, paths, recorded_at in unseen:
+    for telemetry_type, paths, recorded_at in unknown:
         hour = recorded_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        mark = hash((number, kind, paths))
-        if hour < marks.get(mark, NEVER):
-            marks[mark] = hour
+        shape_hash = hash((number, telemetry_type, paths))
+        if hour < registered.get(shape_hash, NEVER):
+            registered[shape_hash] = hour
             for path in filter(PATH.fullmatch, paths):
-                since[kind, path] = min(hour, since.get((kind, path), hour))
+                key = telemetry_type, path
+                since[key] = min(hour, since.get(key, hour))
     if _register(device, since):
-        transaction.on_commit(partial(_remember, marks))
+        transaction.on_commit(partial(_cache_shapes, registered))
 
 
-def is_registered(device: Device, kind: str, paths: tuple[str, ...], recorded_at: datetime) -> bool:
-    """Whether this process has seen such a reading before, so that it need not be noted."""
-    return recorded_at >= _noted_since(hash((device.pk.int, kind, paths)), monotonic())
+def is_registered(
+    device: Device, telemetry_type: str, paths: tuple[str, ...], recorded_at: datetime
+) -> bool:
+    """Return whether the cache proves that the keys of such a reading are registered."""
+    return recorded_at >= _registered_since(
+        hash((device.pk.int, telemetry_type, paths)), monotonic()
+    )
 
 
-def change(key: Key, **fields: Any) -> Key:
-    """Store a label, a unit or decimals of a key; what is empty is told by the name again.
+def update_key(key: Key, **fields: Any) -> Key:
+    """Set the label, unit or decimals of a key; an empty value restores the default.
 
-    Raises ValidationError, Key.DoesNotExist if its device is gone in the meantime.
+    Raises ValidationError, and Key.DoesNotExist if the device was deleted in the meantime.
     """
     for field, value in fields.items():
         setattr(key, field, value)
@@ -129,7 +133,7 @@ def change(key: Key, **fields: Any) -> Key:
 
 
 def list_for_device(device: Device) -> list[Key]:
-    """All keys of a device, in order."""
+    """Return all keys of a device in order."""
     return sorted(
         Key.objects.filter(device=device),
         key=lambda key: (key.telemetry_type, *natural_sort_key(key.key)),
@@ -137,32 +141,32 @@ def list_for_device(device: Device) -> list[Key]:
 
 
 def natural_sort_key(path: str) -> list[str]:
-    """Sorts paths in the order people count in: `fan_10` after `fan_9`."""
+    """Return a sort key for natural order: `fan_10` comes after `fan_9`."""
     return [part.zfill(20) if part.isdecimal() else part for part in DIGITS.split(path)]
 
 
 def get(device: Device, name: str) -> Key:
-    """The key of a device with this name, `environment.temperature`. Raises DoesNotExist."""
-    kind, _, path = name.partition(".")
-    return Key.objects.get(device=device, telemetry_type=kind, key=path)
+    """Return the key with a name like `environment.temperature`. Raises Key.DoesNotExist."""
+    telemetry_type, _, path = name.partition(".")
+    return Key.objects.get(device=device, telemetry_type=telemetry_type, key=path)
 
 
 def display_formats_for(devices: Iterable[Device]) -> dict[UUID, DisplayFormats]:
-    """How the values of each device are shown."""
-    found = {device.pk: DisplayFormats() for device in devices}
-    chosen = Key.objects.filter(
-        ~Q(label="") | ~Q(unit="") | Q(decimals__isnull=False), device__in=found
+    """Return the display formats of each device."""
+    formats = {device.pk: DisplayFormats() for device in devices}
+    customized = Key.objects.filter(
+        ~Q(label="") | ~Q(unit="") | Q(decimals__isnull=False), device__in=formats
     )
-    for key in chosen:
-        found[key.device_id][key.telemetry_type, key.key] = display_format(key)
-    return found
+    for key in customized:
+        formats[key.device_id][key.telemetry_type, key.key] = display_format(key)
+    return formats
 
 
 def display_format(key: Key) -> DisplayFormat:
-    """How the values of a key are shown."""
+    """Return the display format of a key."""
     label, unit, decimals = guess_format(key.key)
     if key.unit not in ("", unit):
-        # The decimals go with the unit that the name tells.
+        # The guessed decimals fit only the guessed unit.
         unit, decimals = "" if key.unit == NO_UNIT else key.unit, None
     return DisplayFormat(
         key.label or label, unit, decimals if key.decimals is None else key.decimals
@@ -170,35 +174,35 @@ def display_format(key: Key) -> DisplayFormat:
 
 
 def guess_format(path: str) -> DisplayFormat:
-    """How the values under a path are shown where nobody chose anything."""
+    """Return the default display format of a path."""
     return DisplayFormat(path, *units.guess_unit(path))
 
 
 def _register(device: Device, since: dict[tuple[str, str], datetime]) -> bool:
-    """Whether the device is there; then the keys are too, as far as there is room for them."""
-    arguments = {
+    """Register keys up to KEYS_PER_DEVICE; return False if the device does not exist."""
+    params = {
         "device": device.pk,
-        "types": [kind for kind, _ in since],
+        "types": [telemetry_type for telemetry_type, _ in since],
         "paths": [path for _, path in since],
         "since": list(since.values()),
         "most": settings.KEYS_PER_DEVICE,
     }
     with transaction.atomic(), connection.cursor() as cursor:
-        # Two registrations at once are counted one after the other.
+        # The lock makes concurrent registrations count the keys one after the other.
         cursor.execute("SELECT FROM devices WHERE id = %s FOR NO KEY UPDATE", [device.pk])
         if cursor.rowcount:
-            cursor.execute(REGISTER, arguments)
+            cursor.execute(REGISTER_KEYS_SQL, params)
             return True
         return False
 
 
-def _noted_since(mark: int, now: float) -> datetime:
-    since, forgotten_at = _known_shapes.get(mark) or (NEVER, now)
-    return since if now < forgotten_at else NEVER
+def _registered_since(shape_hash: int, now: float) -> datetime:
+    since, expires_at = _known_shapes.get(shape_hash) or (NEVER, now)
+    return since if now < expires_at else NEVER
 
 
-def _remember(marks: dict[int, datetime]) -> None:
+def _cache_shapes(shapes: dict[int, datetime]) -> None:
     now = monotonic()
-    for mark, hour in marks.items():
-        lasting = CACHE_SECONDS * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        _known_shapes.set(mark, (hour, now + lasting))
+    for shape_hash, hour in shapes.items():
+        ttl = CACHE_SECONDS * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        _known_shapes.set(shape_hash, (hour, now + ttl))

@@ -1,8 +1,8 @@
-"""What values are measured in, told by their names as far as a name tells it. No database here.
+"""Guess the unit of a value from its name. This module does not access the database.
 
-Two things tell: a unit at the end (`temperature_c`, `energyKwh`), or the name of what is nearly
-everywhere measured in one unit. Where a name may mean several things nothing is guessed: no unit
-is better than a wrong one, and people can say which it is.
+The unit is guessed from a suffix (`temperature_c`, `energyKwh`), or from the name of a quantity
+that nearly always has the same unit. If a name is ambiguous there is no guess: no unit is better
+than a wrong one, and the user can set the unit.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class UnitFormat(NamedTuple):
-    """A unit, as it is written, and how many decimals of a number in it are worth showing."""
+    """A unit and the number of decimals to display with it."""
 
     unit: str
     decimals: int | None
@@ -73,9 +73,9 @@ UNITS = {
     "mbps": UnitFormat("Mbit/s", 1),
     "bytes": UnitFormat("B", 0),
 }
-"""At the end of a name, or all of it."""
+"""Units at the end of a name, or as the whole name."""
 
-UNITS_BEHIND = {
+UNIT_SUFFIXES = {
     "mv": UnitFormat("mV", 0),
     "ma": UnitFormat("mA", 0),
     "mah": UnitFormat("mAh", 0),
@@ -96,9 +96,9 @@ UNITS_BEHIND = {
     "mb": UnitFormat("MB", 1),
     "gb": UnitFormat("GB", 2),
 }
-"""At the end of a name, behind a word that says of what."""
+"""Units at the end of a name, after another word."""
 
-LETTERS = {
+UNIT_LETTERS = {
     "c": (CELSIUS, {"temperature", "temp", "dew", "dewpoint"}),
     "f": (FAHRENHEIT, {"temperature", "temp", "dew", "dewpoint"}),
     "k": (KELVIN, {"temperature", "temp"}),
@@ -109,7 +109,7 @@ LETTERS = {
     "s": (SECOND, {"uptime", "duration", "interval", "elapsed", "age", "timeout"}),
     "h": (HOUR, {"uptime", "duration", "runtime"}),
 }
-"""At the end of a name, behind one of the words that they are a unit of."""
+"""Units at the end of a name, if the name has one of these words."""
 
 QUANTITIES = {
     **dict.fromkeys(("temperature", "temp", "dew_point", "dewpoint"), CELSIUS),
@@ -135,15 +135,15 @@ QUANTITIES = {
     **dict.fromkeys(("cpu_usage", "memory_usage", "disk_usage", "state_of_charge"), PERCENT),
     "soc": PERCENT,
 }
-"""Anywhere in a name; the last counts, as in `humidity_temperature`."""
+"""Words anywhere in a name; the last one counts, as in `humidity_temperature`."""
 
-MODEST = {
+AMBIGUOUS_WORDS = {
     **dict.fromkeys(("battery", "batt"), UnitFormat("%", 0)),
     "light": UnitFormat("lx", 0),
     "current": AMPERE,
     **dict.fromkeys(("cpu", "memory", "disk"), PERCENT),
 }
-"""Words of many uses (`battery_cycles`, `current_mode`): they count with a FILLER at the most."""
+"""Words with several meanings (`battery_cycles`, `current_mode`): used alone or with FILLERS."""
 
 FILLERS = {
     *("level", "value", "now", "avg", "mean", "min", "max", "main", "phase", "l"),
@@ -155,51 +155,54 @@ NOT_MEASURED = {
     *("enabled", "on", "off", "cycles", "raw", "gain", "time", "timestamp", "samples"),
     *("apparent", "reactive"),
 }
-"""With one of these a name means something about a quantity, not the quantity."""
+"""A name with one of these words is not the quantity itself."""
 
 PIECE = re.compile(r"([_\W]*)([A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+)")
-LONGEST = 3
-"""Pieces of one of the names above: `pm2_5` has three."""
+MAX_PIECES = 3
+"""Maximum number of pieces of a name above: `pm2_5` has three."""
 
 
 @lru_cache(maxsize=4096)
 def guess_unit(path: str) -> UnitFormat:
-    """What the value under this path of a payload is measured in; UNKNOWN where it is not told."""
+    """Return the unit of the value at this path of a payload, or UNKNOWN."""
     pieces = _pieces(path)
     words = {word for _, word in pieces}
-    return _unit_behind(pieces, words) or _quantity(pieces, words) or UNKNOWN
+    return _unit_suffix(pieces, words) or _quantity(pieces, words) or UNKNOWN
 
 
 def _pieces(path: str) -> list[tuple[str, str]]:
-    """The words and numbers of the last part of a path, each with what parts it from the one
-    before: "_" or nothing. A number alone (`temperature.0`) belongs to the part before it.
+    """Return the words and numbers of the last part of a path, each after its separator.
+
+    The separator is "_" or empty. A number alone (`temperature.0`) belongs to the part before it.
     """
     parts = path.split(".")
     start = next((i for i in range(len(parts) - 1, 0, -1) if not parts[i].isdecimal()), 0)
-    found = PIECE.findall("_".join(parts[start:]))
-    return [("_" if parting else "", word.lower()) for parting, word in found]
+    pieces = PIECE.findall("_".join(parts[start:]))
+    return [("_" if separator else "", word.lower()) for separator, word in pieces]
 
 
-def _run(pieces: list[tuple[str, str]], start: int, end: int) -> str:
-    return "".join(parting + word for parting, word in pieces[start:end]).lstrip("_")
+def _joined(pieces: list[tuple[str, str]], start: int, end: int) -> str:
+    return "".join(separator + word for separator, word in pieces[start:end]).lstrip("_")
 
 
-def _unit_behind(pieces: list[tuple[str, str]], words: set[str]) -> UnitFormat | None:
+def _unit_suffix(pieces: list[tuple[str, str]], words: set[str]) -> UnitFormat | None:
     end = len(pieces)
-    for start in range(max(0, end - LONGEST), end):
-        run = _run(pieces, start, end)
-        if found := UNITS.get(run) or (UNITS_BEHIND.get(run) if start else None):
+    for start in range(max(0, end - MAX_PIECES), end):
+        name = _joined(pieces, start, end)
+        if found := UNITS.get(name) or (UNIT_SUFFIXES.get(name) if start else None):
             return found
-    letter, behind = LETTERS.get(pieces[-1][1], (None, set())) if pieces else (None, set())
-    return letter if words & behind else None
+    unit, required_words = (
+        UNIT_LETTERS.get(pieces[-1][1], (None, set())) if pieces else (None, set())
+    )
+    return unit if words & required_words else None
 
 
 def _quantity(pieces: list[tuple[str, str]], words: set[str]) -> UnitFormat | None:
     if words & NOT_MEASURED:
         return None
     for end in range(len(pieces), 0, -1):
-        for start in range(max(0, end - LONGEST), end):
-            if found := QUANTITIES.get(_run(pieces, start, end)):
+        for start in range(max(0, end - MAX_PIECES), end):
+            if found := QUANTITIES.get(_joined(pieces, start, end)):
                 return found
-    telling = [word for word in words - FILLERS if not word.isdecimal()]
-    return MODEST.get(telling[0]) if len(telling) == 1 else None
+    remaining = [word for word in words - FILLERS if not word.isdecimal()]
+    return AMBIGUOUS_WORDS.get(remaining[0]) if len(remaining) == 1 else None

@@ -2,8 +2,9 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
-# What the ORM cannot say: partitions by month, a key led by the device, and a reference to
-# devices that costs a batch less than a foreign key would (docs/decisions/0003).
+# The ORM does not support this table: it is partitioned, its primary key starts with the device,
+# and a trigger enforces the reference to devices at less cost than a foreign key
+# (docs/decisions/0003).
 TABLE = """
     CREATE TABLE telemetry (
         id uuid NOT NULL,
@@ -20,7 +21,7 @@ TABLE = """
         named uuid[] := ARRAY(SELECT DISTINCT device_id FROM written);
         found integer;
     BEGIN
-        -- The lock a foreign key would take: the device stays until this commits.
+        -- The lock that a foreign key would take: the device cannot be deleted before the commit.
         PERFORM 1 FROM devices WHERE id = ANY (named) ORDER BY id FOR KEY SHARE;
         GET DIAGNOSTICS found = ROW_COUNT;
         IF found < cardinality(named) THEN

@@ -2,14 +2,14 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
-# The queue has no index and no key: written in the statement that stores readings, read whole by
-# the worker. What was stored before there were rollups is put in it here.
+# The queue has no index and no key: the statement that stores readings writes it, and the worker
+# reads all of it. Hours with readings from before this migration are queued here.
 QUEUE = """
     CREATE TABLE telemetry_dirty (
         device_id uuid NOT NULL,
         hour timestamptz NOT NULL
     );
-    COMMENT ON TABLE telemetry_dirty IS 'past hours that got readings, to be rolled up anew';
+    COMMENT ON TABLE telemetry_dirty IS 'past hours that got readings, to be rolled up again';
     INSERT INTO telemetry_dirty
         SELECT DISTINCT device_id, date_trunc('hour', recorded_at, 'UTC') FROM telemetry;
     CREATE TABLE telemetry_rolled_until (
@@ -19,7 +19,8 @@ QUEUE = """
     COMMENT ON TABLE telemetry_rolled_until IS 'all hours before this one have been rolled up';
     INSERT INTO telemetry_rolled_until VALUES (date_trunc('hour', now(), 'UTC'));
 """
-# As rollups_sql.REGISTER does, for all devices: without keys nothing would be rolled up.
+# Like REGISTER_KEYS_SQL in telemetry/rollups/sql.py, for all devices: without keys nothing would be
+# rolled up.
 REGISTER_STORED = r"""
     WITH RECURSIVE leaves AS (
         SELECT device_id, telemetry_type, recorded_at, of_payload.key, of_payload.value
@@ -233,7 +234,7 @@ class Migration(migrations.Migration):
                     "raw_days",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Days that readings are kept. Empty: for ever, as with the other two.",
+                        help_text="Days that readings are kept. Empty: forever, as with the other two.",
                         null=True,
                         verbose_name="readings",
                     ),

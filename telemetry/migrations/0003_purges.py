@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 (
                     "expected",
                     models.BigIntegerField(
-                        help_text="Readings, by the days; 0 where nobody knows."
+                        help_text="Number of readings by the daily rollups; 0 if unknown."
                     ),
                 ),
                 ("gone", models.BigIntegerField(default=0)),

@@ -1,4 +1,4 @@
-"""The buckets of a chart: how long they are, and where they begin. No database here."""
+"""Lengths and boundaries of chart buckets. This module does not access the database."""
 
 import math
 from collections.abc import Iterator
@@ -13,45 +13,46 @@ STEPS = [
     *(HOUR * n for n in (1, 2, 3, 6, 12)),
     *(DAY * n for n in (1, 2, 7, 14, 28)),
 ]
-"""Lengths of a bucket in seconds that people can read off an axis."""
-MONDAY = datetime(2000, 1, 3)  # noqa: DTZ001 - what a clock shows, in any zone
-"""Buckets of several days are counted from it, so that weeks begin on Mondays."""
+"""Bucket lengths in seconds that give readable axis labels."""
+MONDAY = datetime(2000, 1, 3)  # noqa: DTZ001 - local time in any zone
+"""Buckets of several days are counted from this Monday, so that weeks begin on Mondays."""
 
 
 def allowed_steps(start: datetime, end: datetime, points: int) -> Iterator[int]:
-    """The round lengths of a bucket, in seconds, of which at most `points` are as long as the
-    range; the shortest first, and without end.
+    """Yield round bucket lengths in seconds, shortest first, that give at most `points` buckets.
 
-    A range that begins and ends within a bucket touches one more, but never one too many.
+    The iterator is endless. A range that starts and ends inside a bucket touches one bucket more,
+    but never exceeds POINTS_LIMIT.
     """
-    wanted = (end - start).total_seconds() / min(points, POINTS_LIMIT - 2)
-    yield from (step for step in STEPS if step >= wanted)
-    yield from (DAY * days for days in count(max(STEPS[-1] // DAY + 1, math.ceil(wanted / DAY))))
+    shortest = (end - start).total_seconds() / min(points, POINTS_LIMIT - 2)
+    yield from (step for step in STEPS if step >= shortest)
+    yield from (DAY * days for days in count(max(STEPS[-1] // DAY + 1, math.ceil(shortest / DAY))))
 
 
 def bucket_boundaries(start: datetime, end: datetime, step: int, zone: tzinfo) -> list[datetime]:
-    """Where the buckets begin that a range touches, in order, and last where the last one ends.
+    """Return the start of each bucket that the range touches, in order, and the end of the last.
 
-    They are round times on a clock in `zone`: for steps of whole days its midnights, 23 and 25
-    hours apart where the clocks change; for some hours, its hours; up to an hour, from one round
-    time on, so that these are all of one length.
+    Boundaries are round local times in `zone`. Steps of whole days begin at midnight, which is 23
+    or 25 hours later when the clocks change. Steps of several hours begin on full hours. Steps of
+    up to an hour are counted from one round time, so that all buckets have the same length.
     """
     length = timedelta(seconds=step)
     local = start.astimezone(zone).replace(tzinfo=None)
-    round_from = MONDAY if step >= DAY else datetime.combine(local.date(), time())
-    into = (local - round_from) % length
+    origin = MONDAY if step >= DAY else datetime.combine(local.date(), time())
+    offset = (local - origin) % length
     if step <= HOUR:
-        first = start - into
+        first = start - offset
         return [first + number * length for number in range(-((first - end) // length) + 1)]
-    found: list[datetime] = []
+    boundaries: list[datetime] = []
     for number in count(-1):
-        boundary = (local - into + number * length).replace(tzinfo=zone).astimezone(UTC)
-        # A time that the clocks skipped is the moment they did so, and the next may be that too.
-        if found and boundary <= found[-1]:
+        boundary = (local - offset + number * length).replace(tzinfo=zone).astimezone(UTC)
+        # A local time that the clocks skip maps to the moment of the change, and so may the next
+        # one.
+        if boundaries and boundary <= boundaries[-1]:
             continue
         if boundary <= start:
-            found.clear()
-        found.append(boundary)
+            boundaries.clear()
+        boundaries.append(boundary)
         if boundary >= end:
             break
-    return found
+    return boundaries

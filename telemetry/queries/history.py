@@ -1,4 +1,4 @@
-"""Readings as they were stored: by page, by id, the latest. Numbers over time: series.py."""
+"""Stored readings: by page, by id, and the latest. See series.py for values over time."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ from telemetry.ingest.validation import EPOCH, microseconds_of, time_span_of
 from telemetry.models import Telemetry
 
 LATEST_DEPTH = 200
-"""How many of a device's newest readings are searched for its types."""
+"""Number of newest readings of a device that are searched for its types."""
 
 LATEST_SQL = """
     SELECT reading.* FROM unnest(%s::uuid[]) AS device(id) CROSS JOIN LATERAL (
@@ -30,15 +30,15 @@ LATEST_SQL = """
         ) newest ORDER BY telemetry_type, recorded_at DESC, id DESC
     ) reading
 """
-TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-# Ids, types and times hold nothing that JSON would escape.
-AS_JSON = f"""
+TIME_SQL = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# Ids, types and times contain no character that JSON would escape.
+READING_AS_JSON_SQL = f"""
     '{{"id": "' || id || '", "device_id": "' || device_id || '", "telemetry_type": "'
     || telemetry_type || '", "payload": ' || payload::text
-    || ', "recorded_at": "' || {TIME.format("recorded_at")}
-    || '", "created_at": "' || {TIME.format("created_at")} || '"}}'
+    || ', "recorded_at": "' || {TIME_SQL.format("recorded_at")}
+    || '", "created_at": "' || {TIME_SQL.format("created_at")} || '"}}'
 """
-LAST_SEEN = """
+LAST_SEEN_SQL = """
     SELECT device_id, telemetry_type, max(last_hour), (SELECT hour FROM telemetry_rolled_until)
     FROM telemetry_keys WHERE device_id = ANY (%s) GROUP BY device_id, telemetry_type
 """
@@ -59,23 +59,23 @@ RARE_TYPES_SQL = """
         ) device CROSS JOIN LATERAL (
             SELECT * FROM telemetry WHERE device_id = device.device_id
                 AND telemetry_type = ANY (types)
-                AND recorded_at >= %(rolled_until)s
+                AND recorded_at >= %(rollup_watermark)s
         ) reading
     )
     SELECT DISTINCT ON (device_id, telemetry_type) * FROM found
     ORDER BY device_id, telemetry_type, recorded_at DESC, id DESC
 """
-"""Where a type was last seen, and where nobody has looked yet: in the hours not rolled up. Since
-when those are is said in the statement, as the planner has to know that they are few.
+"""Search the hour in which a type was last seen, and all hours after the rollup watermark. The
+watermark is a parameter so that the planner knows that these hours are few.
 """
 
 
 class InvalidCursor(ValueError):
-    """Not a cursor that `page` has given."""
+    """The cursor was not created by `page`."""
 
 
 class Page(NamedTuple):
-    """Readings in order, and the cursor of the page after them."""
+    """Readings in order, and the cursor of the next page."""
 
     readings: list[Telemetry]
     next: str | None
@@ -91,18 +91,22 @@ def page(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> Page:
-    """One page of history, newest first unless `ascending`; `end` is excluded.
+    """Return one page of readings, newest first unless `ascending`; `end` is excluded.
 
     Raises InvalidCursor.
     """
     rows = _filtered(device, cursor, ascending, telemetry_type, start, end)[: limit + 1]
-    found = list(rows)
-    next = _encode(found[limit - 1].recorded_at, found[limit - 1].id) if found[limit:] else None
-    return Page(found[:limit], next)
+    readings = list(rows)
+    next = (
+        _encode(readings[limit - 1].recorded_at, readings[limit - 1].id)
+        if readings[limit:]
+        else None
+    )
+    return Page(readings[:limit], next)
 
 
 def cursor_of(reading: Telemetry) -> str:
-    """The cursor of the page that begins behind this reading, in either order."""
+    """Return the cursor of the page that starts after this reading, in either order."""
     return _encode(reading.recorded_at, reading.id)
 
 
@@ -116,16 +120,16 @@ def page_as_json(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> tuple[list[str], str | None]:
-    """The same as `page`, each reading as the JSON that an answer shows it by.
+    """Like `page`, but return each reading as the JSON of the API response.
 
-    PostgreSQL writes it several times as fast as a model, a serializer and a renderer would.
+    PostgreSQL builds this JSON several times as fast as a model, a serializer and a renderer.
     """
     rows = _filtered(device, cursor, ascending, telemetry_type, start, end)
-    found = list(rows.values_list(RawSQL(AS_JSON, []), flat=True)[: limit + 1])  # noqa: S611
-    if len(found) <= limit:
-        return found, None
-    last = msgspec.json.decode(found[limit - 1])
-    return found[:limit], _encode(timestamps.parse(last["recorded_at"]), UUID(last["id"]))
+    readings = list(rows.values_list(RawSQL(READING_AS_JSON_SQL, []), flat=True)[: limit + 1])  # noqa: S611
+    if len(readings) <= limit:
+        return readings, None
+    last = msgspec.json.decode(readings[limit - 1])
+    return readings[:limit], _encode(timestamps.parse(last["recorded_at"]), UUID(last["id"]))
 
 
 def _filtered(
@@ -150,7 +154,10 @@ def _filtered(
 
 
 def get(device: Device, reading_id: UUID) -> Telemetry:
-    """One reading of the device; the time in its id tells the partition. Raises DoesNotExist."""
+    """Return one reading of the device. Raises Telemetry.DoesNotExist.
+
+    The time in the id gives the partition to search.
+    """
     try:
         start, end = time_span_of(reading_id)
     except OverflowError:
@@ -161,47 +168,48 @@ def get(device: Device, reading_id: UUID) -> Telemetry:
 
 
 def latest_readings(
-    devices: Iterable[Device], *, depth: int = LATEST_DEPTH, rare: bool = True
+    devices: Iterable[Device], *, depth: int = LATEST_DEPTH, include_rare_types: bool = True
 ) -> dict[UUID, list[Telemetry]]:
-    """By device, the newest reading of each type, types in order.
+    """Return by device the newest reading of each type, ordered by type.
 
-    Types that are not among a device's `depth` newest readings are looked for where their keys
-    were last seen, unless `rare` types need not be found. One that no hour is known of yet is left
-    out: any reading but its newest would be wrong.
+    With `include_rare_types`, a type that is not among the `depth` newest readings is searched in
+    the hour in which its keys were last seen. A type without such an hour is omitted, because an
+    older reading would be wrong.
     """
     ids = [device.pk for device in devices]
     newest = {
         (reading.device_id, reading.telemetry_type): reading
         for reading in Telemetry.objects.raw(LATEST_SQL, [ids, depth])
     }
-    if rare and (missing := _last_seen(ids, but=newest.keys())):
-        arguments = {
+    if include_rare_types and (missing := _last_seen(ids, exclude=newest.keys())):
+        params = {
             "devices": [device_id for device_id, *_ in missing],
-            "types": [kind for _, kind, *_ in missing],
+            "types": [telemetry_type for _, telemetry_type, *_ in missing],
             "hours": [hour for _, _, hour, _ in missing],
-            "rolled_until": missing[0][3],
+            "rollup_watermark": missing[0][3],
         }
-        for reading in Telemetry.objects.raw(RARE_TYPES_SQL, arguments):
+        for reading in Telemetry.objects.raw(RARE_TYPES_SQL, params):
             newest[reading.device_id, reading.telemetry_type] = reading
-    found: dict[UUID, list[Telemetry]] = defaultdict(list)
+    by_device: dict[UUID, list[Telemetry]] = defaultdict(list)
     for (device_id, _), reading in sorted(newest.items()):
-        found[device_id].append(reading)
-    return found
+        by_device[device_id].append(reading)
+    return by_device
 
 
 def _last_seen(
-    ids: list[UUID], *, but: Container[tuple[UUID, str]]
+    ids: list[UUID], *, exclude: Container[tuple[UUID, str]]
 ) -> list[tuple[UUID, str, datetime | None, datetime]]:
-    """Every type of the devices, but for some, the newest hour that is known to have it, and up
-    to where hours are known. At once, or an hour could close in between and be in neither.
+    """Return every type except the excluded ones, its newest known hour, and the rollup watermark.
+
+    One statement reads all of this. Otherwise an hour could close in between and be missed.
     """
     with connection.cursor() as cursor:
-        cursor.execute(LAST_SEEN, [ids])
-        return [row for row in cursor.fetchall() if row[:2] not in but]
+        cursor.execute(LAST_SEEN_SQL, [ids])
+        return [row for row in cursor.fetchall() if row[:2] not in exclude]
 
 
 def _after(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:
-    # The bound on the time alone lets the planner skip the months on the other side.
+    # The condition on recorded_at alone lets the planner skip partitions.
     if ascending:
         return Q(recorded_at__gte=recorded_at) & (
             Q(recorded_at__gt=recorded_at) | Q(id__gt=reading_id)
@@ -210,8 +218,8 @@ def _after(recorded_at: datetime, reading_id: UUID, *, ascending: bool) -> Q:
 
 
 def _encode(recorded_at: datetime, reading_id: UUID) -> str:
-    place = struct.pack(">q16s", microseconds_of(recorded_at), reading_id.bytes)
-    return base64.urlsafe_b64encode(place).decode()
+    position = struct.pack(">q16s", microseconds_of(recorded_at), reading_id.bytes)
+    return base64.urlsafe_b64encode(position).decode()
 
 
 def _decode(cursor: str) -> tuple[datetime, UUID]:

@@ -1,4 +1,4 @@
-"""How a range of time is laid out with raw readings, hours and days. No database here."""
+"""Choose which tables (readings, hours, days) cover a time range. No database access."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,22 +8,22 @@ from telemetry.queries import buckets
 from telemetry.rollups.build import ALL_AVAILABLE, DAY, HOUR, AvailableFrom, floor
 
 Span = tuple[datetime, datetime]
-"""From an instant to before another."""
+"""Start (included) and end (excluded)."""
 
 
 @dataclass(slots=True)
 class SourcePlan:
-    """What to read from which table: without overlap, without hole."""
+    """The spans to read from each table; they do not overlap and leave no gap."""
 
     raw: list[Span] = field(default_factory=list)
     hours: list[Span] = field(default_factory=list)
     days: list[Span] = field(default_factory=list)
-    torn: list[datetime] = field(default_factory=list)
-    """Hours in `hours` that a boundary of buckets goes through: to be read raw instead."""
+    split_hours: list[datetime] = field(default_factory=list)
+    """Hours in `hours` that a bucket boundary divides; they are read from the readings instead."""
 
     @property
     def source(self) -> str:
-        """The coarsest table."""
+        """Return the coarsest table in the plan."""
         return "day" if self.days else "hour" if self.hours else "raw"
 
 
@@ -33,60 +33,67 @@ def plan_sources(
     bounds: Sequence[datetime],
     *,
     step: int,
-    rolled_until: datetime,
-    kept: AvailableFrom = ALL_AVAILABLE,
+    rollup_watermark: datetime,
+    available_from: AvailableFrom = ALL_AVAILABLE,
 ) -> SourcePlan:
-    """Lay out a range that is wanted in these buckets with the coarsest tables that are exact.
+    """Return the coarsest tables that give exact values for these buckets.
 
-    Where those are gone that would be, what is left cannot be divided: such an hour (or day) is
-    in the range, and in the bucket, that its middle is in.
+    Where retention has deleted the finer rows, an hour (or day) cannot be divided. It then counts
+    fully for the range, and for the bucket, that contains its middle.
     """
-    hours = _whole(start, end, HOUR, rolled_until, kept.raw)
+    hours = _whole(start, end, HOUR, rollup_watermark, available_from.raw)
     if step < buckets.HOUR or not hours:
         return SourcePlan(raw=[(start, end)])
     first, last = hours
-    hours_from = _next(kept.hours, DAY) if start < kept.hours else first
-    raw_from = _next(kept.raw, HOUR) if start < kept.raw else start
-    if start < kept.hours:
+    hours_from = _next(available_from.hours, DAY) if start < available_from.hours else first
+    raw_from = _next(available_from.raw, HOUR) if start < available_from.raw else start
+    if start < available_from.hours:
         raw_from = max(raw_from, hours_from)
     inner = bounds[1:-1]
-    torn = [
-        hour
-        for bound in inner
-        if (hour := floor(bound, HOUR)) != bound and max(first, raw_from) <= hour < last
-    ]
-    if len(torn) * HOUR == last - first:
+    split = _split_hours(inner, max(first, raw_from), last)
+    if len(split) * HOUR == last - first:
         return SourcePlan(raw=[(start, end)])
-    tiles = SourcePlan(
+    plan = SourcePlan(
         raw=_spans((raw_from, first), (max(last, raw_from), end)),
         hours=_spans((max(first, hours_from), last)),
-        torn=torn,
+        split_hours=split,
     )
-    days = _whole(start, end, DAY, floor(rolled_until, DAY), kept.hours)
+    days = _whole(start, end, DAY, floor(rollup_watermark, DAY), available_from.hours)
     if days and any(bound != floor(bound, DAY) for bound in inner):
-        # Not days of UTC: they are of use only where there is nothing finer any more.
+        # The buckets are not UTC days. Days are used only where the hours are deleted.
         days = next(iter(_spans((days[0], min(days[1], hours_from)))), None)
     if days:
-        tiles.days = [days]
-        tiles.hours = _spans((max(first, hours_from), days[0]), (max(days[1], hours_from), last))
-    return tiles
+        plan.days = [days]
+        plan.hours = _spans((max(first, hours_from), days[0]), (max(days[1], hours_from), last))
+    return plan
+
+
+def _split_hours(bounds: Sequence[datetime], start: datetime, end: datetime) -> list[datetime]:
+    """Return the hours of a span that a bucket boundary divides."""
+    return [
+        hour for bound in bounds if (hour := floor(bound, HOUR)) != bound and start <= hour < end
+    ]
 
 
 def _whole(
-    start: datetime, end: datetime, unit: timedelta, rolled_until: datetime, gone_until: datetime
+    start: datetime,
+    end: datetime,
+    unit: timedelta,
+    rollup_watermark: datetime,
+    deleted_until: datetime,
 ) -> Span | None:
-    """The span of the hours or days that are to be counted whole, if there is any."""
+    """Return the span of the hours or days that are used as a whole, or None."""
     first, last = _next(start, unit), floor(end, unit)
-    if start < gone_until:
+    if start < deleted_until:
         first = _next(start - unit / 2, unit)
-        if end < _next(gone_until, unit):
+        if end < _next(deleted_until, unit):
             last = _next(end - unit / 2, unit)
-    last = min(last, rolled_until)
+    last = min(last, rollup_watermark)
     return (first, last) if first < last else None
 
 
 def _next(time: datetime, unit: timedelta) -> datetime:
-    """The first beginning of an hour or day from an instant on."""
+    """Return the first start of an hour or day at or after an instant."""
     return floor(time + unit - timedelta.resolution, unit)
 
 

@@ -1,7 +1,7 @@
-"""Keys' values over time, in buckets, as columns: what charts are drawn from.
+"""Values of keys over time, in buckets, as columns for charts.
 
-What a bucket holds is summed up from three tables: the days and hours that lie whole in one, and,
-for what is left over at the ends or is not rolled up yet, the readings themselves.
+A bucket is aggregated from three tables: days and hours that lie completely in it, and readings for
+the remaining ends and for hours that are not rolled up yet.
 """
 
 import re
@@ -20,25 +20,25 @@ from telemetry.rollups import build as rollups
 from telemetry.rollups.build import ALL_AVAILABLE, DAY, HOUR, AvailableFrom
 
 KEY = re.compile(rf"^([A-Za-z0-9_-]{{1,64}})\.({json_values_sql.PATH})\Z", re.ASCII)
-"""A telemetry type, a point, and the path of a value in the payload."""
+"""A telemetry type, a dot, and the path of a value in the payload."""
 KEYS_LIMIT = 20
 POINTS_LIMIT = buckets.POINTS_LIMIT
 GAP_FACTOR = 2.5
-"""Expected intervals after which a silence is none that was expected."""
+"""A gap is longer than this many expected intervals."""
 READINGS_LIMIT, HARD_READINGS_LIMIT = 12_000, 150_000
-"""Readings that are worth reading for finer buckets than rollups would do: 12,000 take some 25 ms.
-Where a chart would be too coarse without (of a day or less, or by the clocks of a zone whose offset
-is no whole hour) it may be the other."""
+"""How many readings may be read for finer buckets than the rollups allow; 12,000 take about 25 ms.
+The hard limit applies where the chart would otherwise be too coarse: to a range of a day or less,
+and to a time zone whose offset is not a whole hour."""
 NUMBER_FORMAT = "%.10g"
-"""Numbers in an answer: finer than any chart, and half as long as a double can be."""
+"""Precision of numbers in a response: finer than any chart, and half as long as a full double."""
 
 
 class InvalidKey(ValueError):
-    """Not a key that a chart can be drawn of."""
+    """The key cannot be charted."""
 
 
 class Columns(NamedTuple):
-    """What the values of one key come to in each bucket; None and 0 where it has none."""
+    """Aggregates of one key per bucket; None, and 0 as the count, where it has no value."""
 
     avg: Sequence[float | None] = ()
     min: Sequence[float | None] = ()
@@ -47,17 +47,17 @@ class Columns(NamedTuple):
 
 
 class Series(NamedTuple):
-    """The columns of each key, and the buckets that they share.
+    """The columns of each key, and the buckets that all keys share.
 
-    `t` is when those begin, in Unix seconds, oldest first. They are the buckets in which a key
-    has a value and, wherever all keys have none for longer than SILENCES expected intervals, one
-    that is empty: there a line is to break. `resolution` is their length in seconds, and `source`
-    the coarsest table they were read from: raw, hour or day.
+    `timestamps` has the start of each bucket in Unix seconds, oldest first. It lists the buckets in
+    which a key has a value. Where no key has a value for longer than GAP_FACTOR expected intervals,
+    it also lists one empty bucket, so that the line of a chart breaks there. `resolution` is the
+    length of a bucket in seconds. `source` is the coarsest table that was read: raw, hour or day.
     """
 
     resolution: int
     source: str
-    t: list[int]
+    timestamps: list[int]
     columns: dict[str, Columns]
 
 
@@ -70,18 +70,18 @@ def query_series(
     points: int,
     now: datetime,
     zone: tzinfo = UTC,
-    kept: AvailableFrom = ALL_AVAILABLE,
+    available_from: AvailableFrom = ALL_AVAILABLE,
 ) -> Series:
-    """These keys from `start` to before `end`, in at most about `points` buckets.
+    """Return these keys from `start` to before `end`, in at most about `points` buckets.
 
-    Booleans count as 0 and 1; texts are no numbers and are passed over. Raises InvalidKey.
+    Booleans count as 0 and 1; strings are ignored. Raises InvalidKey.
     """
-    # Nothing is recorded before or after, and calendars have no room for all of time.
+    # No reading is outside these limits, and datetime would overflow far outside them.
     start = max(start, MIN_TIMESTAMP)
     end = min(end, now + timedelta(seconds=settings.MAX_CLOCK_SKEW_SECONDS + 1))
-    step = _step(device, keys, start, max(start, end), points, zone, kept)
+    step = _step(device, keys, start, max(start, end), points, zone, available_from)
     return query_series_by_step(
-        device, keys=keys, start=start, end=end, step=step, zone=zone, kept=kept
+        device, keys=keys, start=start, end=end, step=step, zone=zone, available_from=available_from
     )
 
 
@@ -93,26 +93,33 @@ def query_series_by_step(
     end: datetime,
     step: int,
     zone: tzinfo = UTC,
-    kept: AvailableFrom = ALL_AVAILABLE,
+    available_from: AvailableFrom = ALL_AVAILABLE,
 ) -> Series:
-    """Like `series`, in buckets of `step` seconds, which is one of `buckets.steps`."""
+    """Like `query_series`, in buckets of `step` seconds, one of `buckets.allowed_steps`."""
     names = list(dict.fromkeys(keys))
     if start >= end:
         return Series(step, "raw", [], {name: Columns() for name in names})
     bounds = buckets.bucket_boundaries(start, end, step, zone)
-    tiles = plan_sources(
-        start, end, bounds, step=step, rolled_until=rollups.get_rollup_watermark(), kept=kept
+    plan = plan_sources(
+        start,
+        end,
+        bounds,
+        step=step,
+        rollup_watermark=rollups.get_rollup_watermark(),
+        available_from=available_from,
     )
-    found = _read(device, names, bounds, tiles)
-    filled = {place for places, *_ in found.values() for place in places}
-    shown = _shown(filled, bounds, silence=timedelta(seconds=GAP_FACTOR * device.expected_interval))
-    times = [int(bounds[place].timestamp()) for place in shown]
-    columns = {name: _columns(found.get(number), shown) for number, name in enumerate(names)}
-    return Series(step, tiles.source, times, columns)
+    by_key = _read(device, names, bounds, plan)
+    filled = {bucket for key in by_key.values() for bucket in key.buckets}
+    displayed = _with_gap_buckets(
+        filled, bounds, gap=timedelta(seconds=GAP_FACTOR * device.expected_interval)
+    )
+    timestamps = [int(bounds[bucket].timestamp()) for bucket in displayed]
+    columns = {name: _columns(by_key.get(number), displayed) for number, name in enumerate(names)}
+    return Series(step, plan.source, timestamps, columns)
 
 
 def _split(keys: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The types, and the paths below them. Raises InvalidKey."""
+    """Split keys into telemetry types and paths. Raises InvalidKey."""
     matches = [KEY.fullmatch(key) for key in keys]
     if not all(matches):
         raise InvalidKey
@@ -126,42 +133,49 @@ def _step(
     end: datetime,
     points: int,
     zone: tzinfo,
-    kept: AvailableFrom,
+    available_from: AvailableFrom,
 ) -> int:
-    """The shortest step in seconds that the range can be had in: by what is kept of it, and by
-    how many readings have to be read.
+    """Return the shortest step in seconds that retention and READINGS_LIMIT allow.
 
-    Those are all of them for steps below an hour; in zones whose offset is no whole hour, those of
-    the hour at each boundary; else next to none.
+    A step below an hour needs all readings of the range. In a zone whose offset is not a whole
+    hour, a longer step needs the readings of the hour at each boundary. Otherwise almost none are
+    read.
     """
-    least = buckets.DAY if start < kept.hours else buckets.HOUR if start < kept.raw else 0
+    min_step = (
+        buckets.DAY
+        if start < available_from.hours
+        else buckets.HOUR
+        if start < available_from.raw
+        else 0
+    )
     offsets = [time.astimezone(zone).utcoffset() for time in (start, end)]
-    torn = 1 if any(offset and offset % HOUR for offset in offsets) else 0
+    split = 1 if any(offset and offset % HOUR for offset in offsets) else 0
     stored: int | None = None
     for step in buckets.allowed_steps(start, end, points):
         hours = step / buckets.HOUR
-        part = torn / hours if hours >= 1 else 1
-        if part and stored is None:
+        fraction = split / hours if hours >= 1 else 1
+        if fraction and stored is None:
             stored = _count(device, start, end)
         limit = READINGS_LIMIT if hours < 1 and end - start > DAY else HARD_READINGS_LIMIT
-        if step >= least and (stored or 0) * part <= limit:
+        if step >= min_step and (stored or 0) * fraction <= limit:
             break
     return step
 
 
 def _count(device: Device, start: datetime, end: datetime) -> int:
-    """How many readings would have to be read, as far as they are rolled up: all of the device,
-    whichever have these keys. Of each type it is as many as the first of its keys has values.
+    """Return about how many readings of the device in the range are rolled up.
+
+    This counts the readings of all keys. The count of a type is the value count of its first key.
     """
     with connection.cursor() as cursor:
-        cursor.execute(COUNT, {"device": device.pk, "start": start, "end": end})
+        cursor.execute(COUNT_SQL, {"device": device.pk, "start": start, "end": end})
         return int(cursor.fetchone()[0])
 
 
-class Found(NamedTuple):
-    """Of one key, the buckets with a value, by their number, and what it comes to in each."""
+class KeyBuckets(NamedTuple):
+    """The indexes of the buckets in which one key has a value, and the aggregates of each."""
 
-    places: list[int]
+    buckets: list[int]
     sum: list[float]
     min: list[float]
     max: list[float]
@@ -169,55 +183,61 @@ class Found(NamedTuple):
 
 
 def _read(
-    device: Device, keys: Sequence[str], bounds: list[datetime], tiles: SourcePlan
-) -> dict[int, Found]:
-    """What the tiles come to, by the number of the key; without keys that have no value."""
+    device: Device, keys: Sequence[str], bounds: list[datetime], plan: SourcePlan
+) -> dict[int, KeyBuckets]:
+    """Read the buckets of each key that has a value, by the index of the key."""
     types, paths = _split(keys)
-    arguments: dict[str, Any] = {
+    params: dict[str, Any] = {
         "device": device.pk,
         "types": types,
         "keys": paths,
-        # As text: psycopg would take longer to write a thousand times than PostgreSQL to read them.
+        # Passed as text: adapting a thousand times in psycopg is slower than parsing the text.
         "bounds": f"{{{','.join(map(datetime.isoformat, bounds))}}}",
-        "torn": tiles.torn,
+        "split_hours": plan.split_hours,
     }
     for number, (telemetry_type, path) in enumerate(zip(types, paths, strict=True)):
-        arguments[f"type{number}"] = telemetry_type
-        arguments[f"key{number}"], arguments[f"path{number}"] = path, path.split(".")
-    for name, spans in (("raw", tiles.raw), ("hours", tiles.hours), ("days", tiles.days)):
+        params[f"type{number}"] = telemetry_type
+        params[f"key{number}"], params[f"path{number}"] = path, path.split(".")
+    for name, spans in (("raw", plan.raw), ("hours", plan.hours), ("days", plan.days)):
         for number, (start, end) in enumerate(spans):
-            arguments[f"{name}{number}_start"], arguments[f"{name}{number}_end"] = start, end
-    if tiles.torn:
-        arguments["torn_start"], arguments["torn_end"] = tiles.torn[0], tiles.torn[-1] + HOUR
+            params[f"{name}{number}_start"], params[f"{name}{number}_end"] = start, end
+    if plan.split_hours:
+        params["split_start"], params["split_end"] = (
+            plan.split_hours[0],
+            plan.split_hours[-1] + HOUR,
+        )
     with connection.cursor() as cursor:
-        cursor.execute(series_sql.statement(len(keys), tiles), arguments)
-        return {number: Found(*columns) for number, *columns in cursor}
+        cursor.execute(series_sql.series_statement(len(keys), plan), params)
+        return {number: KeyBuckets(*columns) for number, *columns in cursor}
 
 
-def _shown(filled: set[int], bounds: list[datetime], *, silence: timedelta) -> list[int]:
-    """The buckets to show: the filled ones, and the first of those between that are a silence."""
-    shown: list[int] = []
-    for place in sorted(filled):
-        if shown and bounds[place] - bounds[shown[-1] + 1] > silence:
-            shown.append(shown[-1] + 1)
-        shown.append(place)
-    return shown
+def _with_gap_buckets(filled: set[int], bounds: list[datetime], *, gap: timedelta) -> list[int]:
+    """Return the filled buckets, and the first empty bucket of every gap."""
+    displayed: list[int] = []
+    for bucket in sorted(filled):
+        if displayed and bounds[bucket] - bounds[displayed[-1] + 1] > gap:
+            displayed.append(displayed[-1] + 1)
+        displayed.append(bucket)
+    return displayed
 
 
-def _columns(found: Found | None, shown: list[int]) -> Columns:
-    if found is None:
-        nothing = [None] * len(shown)
-        return Columns(nothing, nothing, nothing, [0] * len(shown))
-    # Not divided by PostgreSQL, to which a result that is too small for a double is an error.
-    avg = [total / count for total, count in zip(found.sum, found.count, strict=True)]
-    short = (
-        [float(NUMBER_FORMAT % value) for value in column] for column in (avg, found.min, found.max)
+def _columns(values: KeyBuckets | None, displayed: list[int]) -> Columns:
+    if values is None:
+        empty = [None] * len(displayed)
+        return Columns(empty, empty, empty, [0] * len(displayed))
+    # PostgreSQL raises an error if a quotient is too small for a double, so Python divides.
+    avg = [total / count for total, count in zip(values.sum, values.count, strict=True)]
+    rounded = (
+        [float(NUMBER_FORMAT % value) for value in column]
+        for column in (avg, values.min, values.max)
     )
-    rows = dict(zip(found.places, zip(*short, found.count, strict=True), strict=True))
-    return Columns(*zip(*(rows.get(place, (None, None, None, 0)) for place in shown), strict=True))
+    rows = dict(zip(values.buckets, zip(*rounded, values.count, strict=True), strict=True))
+    return Columns(
+        *zip(*(rows.get(bucket, (None, None, None, 0)) for bucket in displayed), strict=True)
+    )
 
 
-COUNT = """
+COUNT_SQL = """
     SELECT COALESCE(sum(of_type), 0)::bigint FROM (
         SELECT sum(hours.count) AS of_type
         FROM (

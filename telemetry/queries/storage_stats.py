@@ -1,7 +1,7 @@
-"""How much there is and how much comes: readings by hour and day, bytes by table and partition.
+"""Ingest rate and storage use: readings per hour and day, bytes per table and partition.
 
-Every figure is found in the same time whatever is stored: of the rollups a sample of keys is asked
-for one bucket each, and the sizes are those of files.
+The time for each figure does not depend on the number of readings. The rate comes from one bucket
+of a sample of keys, the sizes are file sizes.
 """
 
 from datetime import datetime, timedelta
@@ -13,15 +13,15 @@ from telemetry.retention import partitions
 from telemetry.retention.partitions import Partition
 from telemetry.rollups.build import DAY, HOUR, floor
 
-SAMPLE = 5_000
-"""Keys of which the newest hour and day are read; with more the sum is an estimate."""
-EMPTY = 64 * 1024
-"""Bytes that a month takes up at the most before anything is in it."""
-LEAST_DAYS = 1.0
-"""Of a month, before its growth says anything."""
+SAMPLE_SIZE = 5_000
+"""Number of keys whose newest hour and day are read; with more keys the sum is an estimate."""
+EMPTY_PARTITION_BYTES = 64 * 1024
+"""Maximum size of a partition without readings."""
+MIN_DAYS = 1.0
+"""Days of a month after which its growth is meaningful."""
 
-# Of each type as many readings as its most frequent key has values.
-RATE = """
+# The number of readings of a type is the value count of its most frequent key.
+RATE_SQL = """
     WITH sample AS MATERIALIZED (
         SELECT device_id, telemetry_type, key FROM telemetry_keys
         ORDER BY device_id, telemetry_type, key LIMIT %(sample)s
@@ -41,7 +41,7 @@ RATE = """
         (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = 'telemetry_keys'::regclass)
     FROM of_type
 """
-SIZES = """
+SIZES_SQL = """
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
     ORDER BY 2 DESC
@@ -49,7 +49,7 @@ SIZES = """
 
 
 class Rate(NamedTuple):
-    """Readings with numbers in them, in the newest hour and day that are rolled up whole."""
+    """Readings with numbers, in the newest hour and day that are rolled up completely."""
 
     per_minute: float
     per_day: int
@@ -58,9 +58,7 @@ class Rate(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Bytes with indexes: by table, the largest first, and of the readings by partition, the newest
-    first.
-    """
+    """Bytes with indexes: of the tables, largest first, and of the partitions, newest first."""
 
     tables: list[tuple[str, int]]
     partitions: list[tuple[Partition, int]]
@@ -71,44 +69,45 @@ class Sizes(NamedTuple):
 
 
 def ingest_rate() -> Rate:
-    """How many readings come."""
+    """Return the current rate of incoming readings."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT hour FROM telemetry_rolled_until")
         (until,) = cursor.fetchone()
         hour, day = until - HOUR, floor(until, DAY) - DAY
-        cursor.execute(RATE, {"sample": SAMPLE, "hour": hour, "day": day})
-        in_hour, in_day, seen, known = cursor.fetchone()
-    exact = seen < SAMPLE
-    share = 1.0 if exact else max(1.0, known / seen)
-    return Rate(float(in_hour) * share / 60, round(float(in_day) * share), hour, exact)
+        cursor.execute(RATE_SQL, {"sample": SAMPLE_SIZE, "hour": hour, "day": day})
+        in_hour, in_day, sampled, known = cursor.fetchone()
+    exact = sampled < SAMPLE_SIZE
+    factor = 1.0 if exact else max(1.0, known / sampled)
+    return Rate(float(in_hour) * factor / 60, round(float(in_day) * factor), hour, exact)
 
 
 def sizes() -> Sizes:
-    """What the tables take up; the partitions of the readings count as one table."""
+    """Return the sizes of the tables; all partitions of the readings count as one table."""
     with connection.cursor() as cursor:
-        cursor.execute(SIZES)
-        found = cursor.fetchall()
+        cursor.execute(SIZES_SQL)
+        rows = cursor.fetchall()
     by_name = {partition.name: partition for partition in partitions.list_months()}
-    parts = [(by_name[name], size) for name, size in found if name in by_name]
-    tables = [(name, size) for name, size in found if name not in by_name]
+    parts = [(by_name[name], size) for name, size in rows if name in by_name]
+    tables = [(name, size) for name, size in rows if name not in by_name]
     tables.append(("telemetry", sum(size for _, size in parts)))
     tables.sort(key=lambda table: -table[1])
     return Sizes(tables, sorted(parts, reverse=True))
 
 
-def daily_growth(found: Sizes, now: datetime) -> float | None:
-    """Bytes a day that the readings grow by: of the last whole month, else of this one so far.
+def daily_growth(stats: Sizes, now: datetime) -> float | None:
+    """Return the growth of the readings in bytes per day.
 
-    None where that is too short to tell.
+    It is measured over the last complete month, or else over this month so far. Return None if that
+    is too short.
     """
-    by_month = {part.first: size for part, size in found.partitions if part.first == part.last}
+    by_month = {part.first: size for part, size in stats.partitions if part.first == part.last}
     this = partitions.month_of(now)
     last = partitions.month_of(partitions.month_start(this) - timedelta(days=1))
     days_so_far = (now - partitions.month_start(this)) / DAY
-    if by_month.get(last, 0) > EMPTY:
+    if by_month.get(last, 0) > EMPTY_PARTITION_BYTES:
         return by_month[last] / (
             (partitions.month_start(this) - partitions.month_start(last)) / DAY
         )
-    if days_so_far < LEAST_DAYS or by_month.get(this, 0) <= EMPTY:
+    if days_so_far < MIN_DAYS or by_month.get(this, 0) <= EMPTY_PARTITION_BYTES:
         return None
     return by_month[this] / days_so_far

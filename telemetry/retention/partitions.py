@@ -1,8 +1,8 @@
 """The partitions of the telemetry table.
 
-This year and the year before it are partitioned by month, older years by year. So a device that
-sends readings of many old months makes few partitions (docs/decisions/0047). A month that has been
-made stays a month when it grows old; the rest of its year then gets partitions for the gaps.
+The current and the previous year are partitioned by month, older years by year. So a device that
+sends readings from many old months creates few partitions (docs/decisions/0047). A month partition
+remains when its year becomes older; the rest of that year then gets partitions for the gaps.
 """
 
 import logging
@@ -18,59 +18,57 @@ from psycopg import errors
 logger = logging.getLogger(__name__)
 
 YEARS_BY_MONTH = 2
-"""This calendar year and the one before it; what is older is partitioned by year."""
+"""The current calendar year and the previous one; older years are partitioned by year."""
 MONTHS_AHEAD = 3
-LOCK = 0x7E1E_0001
-"""The advisory lock under which partitions are made, one process at a time."""
+ADVISORY_LOCK = 0x7E1E_0001
+"""Only one process at a time creates partitions."""
 DROP_LOCK_TIMEOUT = "100ms"
-"""How long a drop waits for a lock, and so keeps the next sender waiting; and how long it may look
-for readings while it holds the lock.
+"""How long a drop waits for a lock, which blocks inserts; also how long it may search for readings
+while it holds the lock.
 """
-VACUUM_PATIENCE = "3s"
-"""How long a drop waits for a vacuum of the partition, which nobody else waits for. An automatic
-one is told to end after a second (deadlock_timeout).
+VACUUM_LOCK_TIMEOUT = "3s"
+"""How long a drop waits for a vacuum of the partition. This wait blocks no other request.
+PostgreSQL cancels an automatic vacuum after a second (deadlock_timeout).
 """
-PAUSES = (0.5, 1, 2, 4, 8, 16, 32)
-"""Seconds between tries to drop a partition; together longer than any request may take."""
+RETRY_DELAYS_SECONDS = (0.5, 1, 2, 4, 8, 16, 32)
+"""Delays between attempts to drop a partition; their sum is longer than any request may take."""
 
 
 class Partition(NamedTuple):
-    """Whole months (UTC) that are stored together: from `first` to before `after`, both the first
-    day of a month.
-    """
+    """A range of whole months (UTC): `first` is its first day, `after` the first day after it."""
 
     first: date
     after: date
 
     @property
     def last(self) -> date:
-        """The first day of the last month."""
+        """Return the first day of the last month."""
         return (self.after - timedelta(days=1)).replace(day=1)
 
     @property
     def is_year(self) -> bool:
-        """Whether it is one calendar year."""
+        """Return whether the partition is one calendar year."""
         return self.first.month == 1 and self.after == date(self.first.year + 1, 1, 1)
 
     @property
     def name(self) -> str:
-        """The name of the table."""
+        """Return the name of the table."""
         name = f"telemetry_{self.first:%Y_%m}"
         return name if self.first == self.last else f"{name}_to_{self.last:%Y_%m}"
 
     @property
     def start(self) -> datetime:
-        """The first instant."""
+        """Return the first instant."""
         return month_start(self.first)
 
     @property
     def end(self) -> datetime:
-        """The first instant after it."""
+        """Return the first instant after the partition."""
         return month_start(self.after)
 
 
 def month_of(time: datetime) -> date:
-    """The first day of the UTC month an instant falls into."""
+    """Return the first day of the UTC month that contains an instant."""
     return time.astimezone(UTC).date().replace(day=1)
 
 
@@ -79,40 +77,41 @@ def month_after(month: date) -> date:
 
 
 def month_start(month: date) -> datetime:
-    """The first instant of a month."""
+    """Return the first instant of a month."""
     return datetime(month.year, month.month, 1, tzinfo=UTC)
 
 
 def ensure(months: Iterable[date], *, now: datetime) -> list[Partition]:
-    """Make the partitions that are missing for these months, and return those.
+    """Create the missing partitions for these months and return them.
 
-    Built aside and then attached, which locks the table less than PARTITION OF would. There is
-    no default partition: the newest readings could then no longer be read in order.
+    A partition is created as a table and then attached, because PARTITION OF would need a stronger
+    lock. There is no default partition: with one, PostgreSQL could not read the newest readings in
+    order.
     """
-    made = []
+    created = []
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        there = list_months()
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+        existing = list_months()
         for month in sorted(set(months)):
-            if any(one.first <= month < one.after for one in there):
+            if any(partition.first <= month < partition.after for partition in existing):
                 continue
-            partition = _missing(month, there, now)
+            partition = _missing(month, existing, now)
             cursor.execute(_definition(partition))
-            there.append(partition)
-            made.append(partition)
-            logger.debug("made the partition %s", partition.name)
-    return made
+            existing.append(partition)
+            created.append(partition)
+            logger.debug("created the partition %s", partition.name)
+    return created
 
 
 def ensure_ahead(now: datetime) -> list[Partition]:
-    """Make this month and the next ones, so that midnight on the first is an hour like any."""
+    """Create the partitions of this month and the next ones ahead of time."""
     return ensure(_ahead(now), now=now)
 
 
 def list_months() -> list[Partition]:
-    """The partitions that there are, in order."""
+    """Return the existing partitions in order."""
     with connection.cursor() as cursor:
-        # The bounds are NULL of one that another transaction has just dropped.
+        # The bounds of a partition are NULL if another transaction has just dropped it.
         cursor.execute(
             r"""
             SELECT (bounds[1]::timestamptz AT TIME ZONE 'UTC')::date AS first,
@@ -127,9 +126,9 @@ def list_months() -> list[Partition]:
 
 
 def drop_empty(now: datetime) -> list[Partition]:
-    """Drop the partitions without readings, and return those; this month and the next ones stay.
+    """Drop the partitions without readings and return them; keep this month and the next ones.
 
-    Ends at the first one that cannot be dropped: the rest is left for another night.
+    Stop at the first partition that cannot be dropped; the next night tries the rest.
     """
     ahead = _ahead(now)
     dropped = []
@@ -138,53 +137,58 @@ def drop_empty(now: datetime) -> list[Partition]:
             continue
         is_empty = partial(_is_empty, partition)
         if is_empty():
-            if not drop(partition, agreed=is_empty):
+            if not drop(partition, confirm=is_empty):
                 break
             dropped.append(partition)
     return dropped
 
 
-def drop(partition: Partition, *, agreed: Callable[[], bool]) -> bool:
-    """Drop a partition with all that is in it, and return whether that was done.
+def drop(partition: Partition, *, confirm: Callable[[], bool]) -> bool:
+    """Drop a partition with all its readings and return whether it was dropped.
 
-    `agreed` is asked once nothing more can be stored in it, and has the last word. Whoever reads
-    or writes is waited for, but briefly, since senders queue up behind whoever waits for the
-    whole table: a partition that stays in use is left for another night.
+    `confirm` is called while the table is locked and nothing can be stored; False cancels the drop.
+    The wait for a lock is short, because inserts queue behind a request for an exclusive lock. A
+    partition that stays in use is tried again the next night.
     """
-    for pause in (*PAUSES, None):
+    for delay in (*RETRY_DELAYS_SECONDS, None):
         try:
-            return _drop(partition.name, agreed)
+            return _drop(partition.name, confirm)
         except OperationalError as error:
             if not isinstance(error.__cause__, errors.LockNotAvailable):
                 raise
-        if pause:
-            sleep(pause)
-    logger.warning("%s is in use all the time and was not dropped", partition.name)
+        if delay:
+            sleep(delay)
+    logger.warning(
+        "the partition %s was in use at every attempt and was not dropped", partition.name
+    )
     return False
 
 
 def _ahead(now: datetime) -> list[date]:
-    """This month and the next ones."""
+    """Return this month and the next ones."""
     months = [month_of(now)]
     for _ in range(MONTHS_AHEAD):
         months.append(month_after(months[-1]))
     return months
 
 
-def _missing(month: date, there: list[Partition], now: datetime) -> Partition:
-    """The partition to make for a month that none of those that are there holds."""
+def _missing(month: date, existing: list[Partition], now: datetime) -> Partition:
+    """Return the partition to create for a month that no existing partition contains."""
     if month.year > now.astimezone(UTC).year - YEARS_BY_MONTH:
         return Partition(month, month_after(month))
-    before = [one.after for one in there if one.after <= month]
-    behind = [one.first for one in there if one.first > month]
+    ends_before = [partition.after for partition in existing if partition.after <= month]
+    starts_after = [partition.first for partition in existing if partition.first > month]
     return Partition(
-        max([date(month.year, 1, 1), *before]), min([date(month.year + 1, 1, 1), *behind])
+        max([date(month.year, 1, 1), *ends_before]),
+        min([date(month.year + 1, 1, 1), *starts_after]),
     )
 
 
 def _is_empty(partition: Partition) -> bool:
-    """Whether no reading is stored in a partition. False if that is not found within PATIENCE:
-    the rows of a purged device may not be vacuumed yet.
+    """Return whether a partition has no readings.
+
+    Return False if the search takes longer than DROP_LOCK_TIMEOUT, which happens when the deleted
+    rows of a purged device are not vacuumed yet.
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -194,30 +198,30 @@ def _is_empty(partition: Partition) -> bool:
                 " WHERE recorded_at >= %s AND recorded_at < %s)",
                 [partition.start, partition.end],
             )
-            (found,) = cursor.fetchone()
-            # So that the timeout ends with the block, even within another transaction.
+            (has_readings,) = cursor.fetchone()
+            # The rollback resets the timeout, also inside an outer transaction.
             transaction.set_rollback(True)
     except OperationalError as error:
         if not isinstance(error.__cause__, errors.QueryCanceled):
             raise
         return False
-    return not found
+    return not has_readings
 
 
-def _drop(name: str, agreed: Callable[[], bool]) -> bool:
+def _drop(name: str, confirm: Callable[[], bool]) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
         if cursor.fetchone()[0]:
-            # A vacuum would not give way within the short patience of the lock that matters; this
-            # one keeps neither readers nor writers from the partition.
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [VACUUM_PATIENCE])
+            # DROP_LOCK_TIMEOUT is too short for a vacuum to be cancelled. This lock waits for the
+            # vacuum and blocks neither reads nor writes.
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [VACUUM_LOCK_TIMEOUT])
             cursor.execute(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [DROP_LOCK_TIMEOUT])
-        # The table before its part, as everybody takes them.
+        # Lock the table before its partition, as inserts and queries do, to avoid a deadlock.
         cursor.execute("LOCK TABLE ONLY telemetry IN ACCESS EXCLUSIVE MODE")
-        if not agreed():
+        if not confirm():
             return False
-        # Somebody else may have been first.
+        # Another process may have dropped it already.
         cursor.execute(f"DROP TABLE IF EXISTS {name}")
     logger.info("dropped the partition %s", name)
     return True
@@ -235,4 +239,4 @@ def _definition(partition: Partition) -> str:
             REFERENCING NEW TABLE AS written
             FOR EACH STATEMENT EXECUTE FUNCTION telemetry_device_exists();
         ALTER TABLE telemetry ATTACH PARTITION {name} FOR VALUES {span};
-    """  # noqa: S608 - two dates and a name made of one
+    """  # noqa: S608 - built from two dates

@@ -1,7 +1,8 @@
-"""How rows leave: in batches that commit one by one, while others go on sending.
+"""Delete rows in batches that commit one by one, while devices go on sending.
 
-A batch finds its rows by the table's key. What is interrupted between two batches is whole, and
-is gone on with by whoever comes next. Of two who remove the same rows one waits for the other.
+A batch finds its rows by the table's key. After an interruption between two batches the data is
+consistent, and the next call continues. If two processes delete the same rows, one waits for the
+other.
 """
 
 import logging
@@ -21,11 +22,11 @@ from telemetry.models import Purge
 
 logger = logging.getLogger(__name__)
 
-BATCH = 10_000
-PROGRESS = 1_000_000
-"""Rows of one device between lines of the log."""
-EVER = datetime(9999, 12, 31, tzinfo=UTC)
-BEGIN = """
+BATCH_SIZE = 10_000
+LOG_INTERVAL = 1_000_000
+"""Number of deleted rows of a device between two log lines."""
+MAX_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+START_SQL = """
     INSERT INTO telemetry_purges (device_id, expected, gone, started_at)
     SELECT id, coalesce((
         SELECT sum(most) FROM (
@@ -37,66 +38,69 @@ BEGIN = """
     ), 0), 0, now() FROM devices WHERE id = %s AND deleted_at IS NOT NULL
     ON CONFLICT DO NOTHING
 """
-"""Of each type as many readings are expected as its most frequent key has values in the days."""
+"""The expected readings of a type are the values of its most frequent key in the daily rollups."""
 SIDE_TABLES = ("telemetry_hours", "telemetry_days", "telemetry_keys", "telemetry_deliveries")
-"""What else may hold many rows of one device."""
+"""Other tables that may have many rows of one device."""
 
 
 class DeletedCounts(NamedTuple):
-    """Rows that one batch has removed."""
+    """The number of rows that one batch has deleted."""
 
     table: str
     rows: int
 
 
 def purge_deleted(*, should_stop: Callable[[], bool] = lambda: False) -> Counter[str]:
-    """Remove every decommissioned device with all that is its, and count the rows by table.
+    """Delete every decommissioned device with all its rows, and return the counts by table.
 
-    Returns after the current batch once `should_stop` is true; the next call removes the rest.
+    Return after the current batch once `should_stop` returns True; the next call deletes the rest.
     """
-    gone: Counter[str] = Counter()
+    deleted: Counter[str] = Counter()
     for device in Device.objects.exclude(deleted_at=None).order_by("deleted_at"):
         if should_stop():
             break
-        for table, rows in purge(device):
-            gone[table] += rows
+        for table, rows in purge_device(device):
+            deleted[table] += rows
             if should_stop():
-                return gone
-    return gone
+                return deleted
+    return deleted
 
 
-def purge(device: Device) -> Iterator[DeletedCounts]:
-    """Remove all rows of a decommissioned device, then itself, halting after each batch."""
-    gone: Counter[str] = Counter()
+def purge_device(device: Device) -> Iterator[DeletedCounts]:
+    """Delete all rows of a decommissioned device, then the device; yield after each batch."""
+    deleted: Counter[str] = Counter()
     _start(device)
     for batch in _all_of(device):
-        before = gone.total()
-        gone[batch.table] += batch.rows
+        before = deleted.total()
+        deleted[batch.table] += batch.rows
         if batch.table == "telemetry":
             Purge.objects.filter(device=device).update(gone=F("gone") + batch.rows)
-        if before // PROGRESS < gone.total() // PROGRESS:
-            logger.info("purging device %s, %d rows so far", device.pk, gone.total())
+        if before // LOG_INTERVAL < deleted.total() // LOG_INTERVAL:
+            logger.info("purging device %s, %d rows so far", device.pk, deleted.total())
         yield batch
     try:
         device_services.hard_delete(device)
     except IntegrityError:
-        # A request that was under way when the device was deleted has stored something yet.
-        logger.warning("device %s got new rows while it was purged, and stays for now", device.pk)
+        # A request that began before the device was deleted has stored rows since.
+        logger.warning(
+            "device %s got new rows during the purge and is kept until the next purge", device.pk
+        )
     else:
-        logger.info("purged device %s: %s", device.pk, dict(gone))
+        logger.info("purged device %s: %s", device.pk, dict(deleted))
 
 
 def in_progress(limit: int) -> tuple[int, list[Device]]:
-    """How many devices are still to be purged, and the first of them, each with its `purge` where
-    that has begun.
+    """Return the number of devices that are not purged yet, and the first `limit` of them.
+
+    A device whose purge has begun has its `purge` loaded.
     """
-    leaving = Device.objects.exclude(deleted_at=None)
-    first = leaving.select_related("user", "purge").order_by("deleted_at", "pk")[:limit]
-    return leaving.count(), list(first)
+    decommissioned = Device.objects.exclude(deleted_at=None)
+    first = decommissioned.select_related("user", "purge").order_by("deleted_at", "pk")[:limit]
+    return decommissioned.count(), list(first)
 
 
-def readings(device_id: UUID, *, before: datetime = EVER) -> Iterator[DeletedCounts]:
-    """Remove a device's readings from before an instant, the oldest first."""
+def delete_readings(device_id: UUID, *, before: datetime = MAX_TIME) -> Iterator[DeletedCounts]:
+    """Delete a device's readings before an instant, the oldest first."""
     start: datetime | None = MIN_TIMESTAMP
     while start:
         rows, start = _delete_readings(device_id, start, before)
@@ -104,20 +108,20 @@ def readings(device_id: UUID, *, before: datetime = EVER) -> Iterator[DeletedCou
             yield DeletedCounts("telemetry", rows)
 
 
-def rollups(table: str, device_id: UUID, *, before: datetime) -> Iterator[DeletedCounts]:
-    """Remove a device's hours or days from before an instant."""
+def delete_rollups(table: str, device_id: UUID, *, before: datetime) -> Iterator[DeletedCounts]:
+    """Delete a device's hourly or daily rollups before an instant."""
     while rows := _delete(table, device_id, "bucket < %s", before):
         yield DeletedCounts(table, rows)
 
 
 def _start(device: Device) -> None:
-    """Note what there is to do, once, however often it is interrupted."""
+    """Record the number of readings to delete, unless an earlier call has done so."""
     with connection.cursor() as cursor:
-        cursor.execute(BEGIN, [device.pk, device.pk])
+        cursor.execute(START_SQL, [device.pk, device.pk])
 
 
 def _all_of(device: Device) -> Iterator[DeletedCounts]:
-    yield from readings(device.pk)
+    yield from delete_readings(device.pk)
     for table in SIDE_TABLES:
         while rows := _delete(table, device.pk):
             yield DeletedCounts(table, rows)
@@ -126,15 +130,10 @@ def _all_of(device: Device) -> Iterator[DeletedCounts]:
 def _delete_readings(
     device_id: UUID, start: datetime, before: datetime
 ) -> tuple[int, datetime | None]:
-    """Remove a batch from `start` on; returns its size, and where the next one starts."""
-    span: dict[str, Any] = {
-        "device": device_id,
-        "start": start,
-        "before": before,
-        "rows": BATCH - 1,
-    }
+    """Delete a batch from `start` on; return its size and the start of the next batch."""
+    span: dict[str, Any] = {"device": device_id, "start": start, "before": before}
     with transaction.atomic(), connection.cursor() as cursor:
-        # For a device that it has no statistics of, the planner would sort all that is left.
+        # Without statistics of the device, the planner would sort all remaining rows.
         cursor.execute("SELECT set_config('enable_sort', 'off', true)")
         cursor.execute(
             """
@@ -142,7 +141,7 @@ def _delete_readings(
             WHERE device_id = %(device)s AND recorded_at >= %(start)s AND recorded_at < %(before)s
             ORDER BY recorded_at, id OFFSET %(rows)s LIMIT 1
             """,
-            span,
+            {**span, "rows": BATCH_SIZE - 1},
         )
         last = cursor.fetchone()
         if last is None:
@@ -154,7 +153,7 @@ def _delete_readings(
                 span,
             )
             return cursor.rowcount, None
-        # The bounds on the time alone leave the other months out.
+        # The conditions on recorded_at alone let the planner skip the other partitions.
         cursor.execute(
             """
             DELETE FROM telemetry WHERE device_id = %(device)s
@@ -173,7 +172,7 @@ def _delete(table: str, device_id: UUID, condition: str = "true", *values: Any) 
             DELETE FROM {table} WHERE ctid = ANY (ARRAY (
                 SELECT ctid FROM {table} WHERE device_id = %s AND {condition} LIMIT %s
             ))
-            """,  # noqa: S608 - put together of constants
-            [device_id, *values, BATCH],
+            """,  # noqa: S608 - built from constants only
+            [device_id, *values, BATCH_SIZE],
         )
         return int(cursor.rowcount)

@@ -1,11 +1,12 @@
-"""Hours and days of every key, made from the readings: the only writer of both tables.
+"""Build the hourly and daily rollups of every key; the only writer of both tables.
 
-An hour is always made anew and whole from its readings, and a day from its hours. So whatever is
-done twice, late or in another order comes to the same; a worker that dies has lost nothing.
+An hour is always rebuilt completely from its readings, and a day from its hours. So the result is
+the same if the work is repeated, delayed or done in another order, and a crashed worker loses
+nothing.
 
-What is read, whole and in order: the hours before `rolled_until` are rolled up, but for those in
-the queue telemetry_dirty, in which storing readings marks the past hours that got any. A mark is
-committed with its readings: who sees it sees them too.
+All hours before the rollup watermark are rolled up, except those in the queue telemetry_dirty.
+Storing readings adds their past hours to that queue. The queue entry is committed together with
+the readings, so a transaction that sees the entry sees the readings too.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,31 +26,31 @@ from devices.models import Device
 from telemetry.models import HourRollup, Telemetry
 from telemetry.retention import rules as retention
 from telemetry.retention.rules import Cutoffs
-from telemetry.rollups.sql import MAKE_DAYS, MAKE_HOURS, REGISTER
+from telemetry.rollups.sql import BUILD_DAYS_SQL, BUILD_HOURS_SQL, REGISTER_KEYS_SQL
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLOSE_DELAY = timedelta(minutes=10)
-"""How long after its end an hour is rolled up. Readings that come 5 minutes after it are marked;
-the rest is for those that were on their way into the table just then."""
-BATCH = 1000
-"""Hours of a device that are made, and marks that are taken, in one transaction."""
-LOCK = 0x7E1E_0002
-"""The advisory lock under which rollups are written: of two who made the same hour at once, the
-one that read less could write last."""
+"""How long after its end an hour is rolled up. Readings that arrive more than 5 minutes after the
+end are queued; the rest of the delay is for transactions that are not committed yet."""
+BATCH_SIZE = 1000
+"""Number of hours that are built, and of queue entries that are taken, in one transaction."""
+ADVISORY_LOCK = 0x7E1E_0002
+"""Only one transaction at a time writes rollups. Otherwise, of two that build the same hour, the
+one that saw fewer readings could write last."""
 
 
 class AvailableFrom(NamedTuple):
-    """The instants from which on all of a device is there; retention dropped what was before."""
+    """From when on the rows of a device are complete; retention has deleted older ones."""
 
     raw: datetime = MIN_TIMESTAMP
     hours: datetime = MIN_TIMESTAMP
 
     @classmethod
-    def of(cls, device: Device) -> Self:
-        """As retention says."""
-        gone = retention.get_watermark(device)
-        return cls(gone.raw or MIN_TIMESTAMP, gone.hour or MIN_TIMESTAMP)
+    def for_device(cls, device: Device) -> Self:
+        """Return the retention watermarks of a device."""
+        watermark = retention.get_watermark(device)
+        return cls(watermark.raw or MIN_TIMESTAMP, watermark.hour or MIN_TIMESTAMP)
 
 
 ALL_AVAILABLE = AvailableFrom()
@@ -57,84 +58,87 @@ NO_CUTOFFS = Cutoffs()
 
 
 def floor(time: datetime, unit: timedelta) -> datetime:
-    """The beginning of the hour or day (UTC) that an instant is in."""
+    """Return the start of the hour or day (UTC) that contains an instant."""
     return time - (time - EPOCH) % unit
 
 
 def get_rollup_watermark() -> datetime:
-    """All hours before this one are rolled up; readings from here on are read as they are."""
+    """Return the hour before which all hours are rolled up. Later hours have only readings."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT hour FROM telemetry_rolled_until")
         return cursor.fetchone()[0]  # type: ignore[no-any-return]
 
 
 def roll_up_closed_hours(now: datetime, *, should_stop: Callable[[], bool] = lambda: False) -> int:
-    """Roll up every hour that has closed since the last time, and count them.
+    """Roll up every hour that has closed since the last call, and return their number.
 
-    At most a day of them before `rolled_until` moves on, so a worker that was away for weeks and
-    is stopped again has not worked in vain. It need not move in the transaction that makes the
-    hours: readings that come in between are marked. Once `should_stop` is true no further batch is
-    made; the next call begins with the day that was not completed. Hours in which a device has no
-    readings are left out, so a silent device costs one look into the index.
+    The watermark advances after each day of hours. So a worker that was off for weeks keeps most of
+    its work if it is stopped. The watermark may advance in another transaction than the rollups,
+    because readings that arrive in between are queued. Once `should_stop` returns True, no further
+    batch is built; the next call starts with the day that was not finished. Hours without readings
+    are skipped, so a silent device costs one index look-up.
     """
-    start = rolled = get_rollup_watermark()
+    start = watermark = get_rollup_watermark()
     closed = floor(now - CLOSE_DELAY, HOUR)
-    while rolled < closed:
-        until = min(rolled + DAY, closed)
-        for hours in _batches(_with_readings(rolled, until)):
+    while watermark < closed:
+        until = min(watermark + DAY, closed)
+        for hours in _batches(_with_readings(watermark, until)):
             if should_stop():
-                return max(rolled - start, timedelta(0)) // HOUR
+                return max(watermark - start, timedelta(0)) // HOUR
             with _rollup_lock() as cursor:
                 _build(cursor, hours)
-        _advance_watermark(rolled, until)
-        rolled = until
-    return max(rolled - start, timedelta(0)) // HOUR
+        _advance_watermark(watermark, until)
+        watermark = until
+    return max(watermark - start, timedelta(0)) // HOUR
 
 
 def process_queue(*, should_stop: Callable[[], bool] = lambda: False) -> int:
-    """Make the marked hours anew until no mark is left or `should_stop` is true; count the marks.
+    """Rebuild the queued hours until the queue is empty or `should_stop` returns True.
 
-    Hours that are still open are made too: nobody reads them before they are made once more.
+    Return the number of queue entries. Hours that are still open are built too; no query reads them
+    before they are built again.
     """
-    drained = 0
+    processed = 0
     while not should_stop():
         with _rollup_lock() as cursor:
-            cursor.execute(DEQUEUE_SQL, [BATCH])
-            marks = cursor.fetchall()
-            _build(cursor, marks)
-        drained += len(marks)
-        if len(marks) < BATCH:
+            cursor.execute(DEQUEUE_SQL, [BATCH_SIZE])
+            entries = cursor.fetchall()
+            _build(cursor, entries)
+        processed += len(entries)
+        if len(entries) < BATCH_SIZE:
             break
-    return drained
+    return processed
 
 
 def rebuild(device: Device, start: datetime, end: datetime) -> None:
-    """Make these hours of a device anew, and register keys that its readings have beside those.
+    """Rebuild these hours of a device, and register the keys of its readings that are missing.
 
-    Both instants are whole hours. The hours are made in one transaction: give it a day at a time.
+    Both instants must be whole hours. All hours are built in one transaction, so pass at most a
+    day.
     """
-    arguments = {
+    params = {
         "device": device.pk,
         "start": start,
         "end": end,
         "most": settings.KEYS_PER_DEVICE,
     }
     with transaction.atomic(), connection.cursor() as cursor:
-        # As storing readings registers keys, and no longer than that takes.
+        # The same lock as in registry._register, held only for the registration.
         cursor.execute("SELECT FROM devices WHERE id = %s FOR NO KEY UPDATE", [device.pk])
-        cursor.execute(REGISTER, arguments)
+        cursor.execute(REGISTER_KEYS_SQL, params)
     with _rollup_lock() as cursor:
         _build(cursor, product([device.pk], hours_between(start, end)))
 
 
 def hours_between(start: datetime, end: datetime) -> list[datetime]:
-    """The hours from one whole hour to before another."""
+    """Return the hours from `start` to before `end`, both whole hours."""
     return [start + number * HOUR for number in range((end - start) // HOUR)]
 
 
 def covered_span(device: Device) -> tuple[datetime, datetime]:
-    """From the first day that a device has a reading or an hour of to where hours are rolled up;
-    a span that ends where it begins when it has none.
+    """Return the span from the first day with a reading or an hour to the rollup watermark.
+
+    A device without readings and hours has an empty span.
     """
     until = get_rollup_watermark()
     firsts = [
@@ -146,40 +150,40 @@ def covered_span(device: Device) -> tuple[datetime, datetime]:
 
 @contextmanager
 def _rollup_lock() -> Iterator[CursorWrapper]:
-    """A transaction in which nobody else writes rollups; it waits its turn however long."""
+    """Open a transaction with the rollup lock; wait for the lock without a timeout."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = 0")
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
         yield cursor
 
 
 def _build(cursor: CursorWrapper, hours: Iterable[tuple[UUID, datetime]]) -> None:
-    """Make these hours of these devices anew, then the days they are in.
+    """Rebuild these hours of these devices, then the days that contain them.
 
-    Left alone are hours whose readings retention has dropped, and days whose hours it has.
+    Skip hours whose readings retention has deleted, and days whose hours it has deleted.
     """
-    asked = set(hours)
-    if not asked:
+    requested = set(hours)
+    if not requested:
         return
-    ids = list({device for device, _ in asked})
-    gone = retention.get_watermarks(ids)
-    # Locked as a foreign key would, and before anything is written: they stay until the commit.
-    cursor.execute(LIVE_DEVICES, [ids])
-    live = {device for (device,) in cursor.fetchall()}
-    whole = {
+    ids = list({device for device, _ in requested})
+    watermarks = retention.get_watermarks(ids)
+    # The lock that a foreign key would take, before any write: the devices stay until the commit.
+    cursor.execute(LOCK_ACTIVE_DEVICES, [ids])
+    active = {device for (device,) in cursor.fetchall()}
+    complete_hours = {
         (device, hour)
-        for device, hour in asked
-        if device in live and hour >= (gone.get(device, NO_CUTOFFS).raw or MIN_TIMESTAMP)
+        for device, hour in requested
+        if device in active and hour >= (watermarks.get(device, NO_CUTOFFS).raw or MIN_TIMESTAMP)
     }
-    days = {
+    complete_days = {
         (device, day)
-        for device, day in {(device, floor(hour, DAY)) for device, hour in whole}
-        if day >= (gone.get(device, NO_CUTOFFS).hour or MIN_TIMESTAMP)
+        for device, day in {(device, floor(hour, DAY)) for device, hour in complete_hours}
+        if day >= (watermarks.get(device, NO_CUTOFFS).hour or MIN_TIMESTAMP)
     }
-    for statement, buckets in ((MAKE_HOURS, whole), (MAKE_DAYS, days)):
+    for statement, buckets in ((BUILD_HOURS_SQL, complete_hours), (BUILD_DAYS_SQL, complete_days)):
         columns = zip(*sorted(buckets), strict=True)
-        devices, beginnings = map(list, columns) if buckets else ([], [])
-        cursor.execute(statement, {"devices": devices, "buckets": beginnings})
+        devices, starts = map(list, columns) if buckets else ([], [])
+        cursor.execute(statement, {"devices": devices, "buckets": starts})
 
 
 def _advance_watermark(start: datetime, end: datetime) -> None:
@@ -188,27 +192,27 @@ def _advance_watermark(start: datetime, end: datetime) -> None:
 
 
 def _with_readings(start: datetime, end: datetime) -> Iterator[tuple[UUID, datetime]]:
-    """Every hour between two whole hours in which a living device has readings, by device."""
-    living = Device.objects.filter(deleted_at=None).order_by("pk")
-    devices = list(living.values_list("pk", flat=True))
-    for begin in range(0, len(devices), BATCH):
-        some = devices[begin : begin + BATCH]
+    """Yield every hour in this span in which an active device has readings, by device."""
+    active = Device.objects.filter(deleted_at=None).order_by("pk")
+    devices = list(active.values_list("pk", flat=True))
+    for offset in range(0, len(devices), BATCH_SIZE):
+        batch = devices[offset : offset + BATCH_SIZE]
         with connection.cursor() as cursor:
-            cursor.execute(WITH_READINGS, {"devices": some, "start": start, "end": end})
+            cursor.execute(HOURS_WITH_READINGS, {"devices": batch, "start": start, "end": end})
             yield from cursor.fetchall()
 
 
 def _batches(hours: Iterator[tuple[UUID, datetime]]) -> Iterator[list[tuple[UUID, datetime]]]:
-    while batch := list(islice(hours, BATCH)):
+    while batch := list(islice(hours, BATCH_SIZE)):
         yield batch
 
 
-LIVE_DEVICES = """
+LOCK_ACTIVE_DEVICES = """
     SELECT id FROM devices WHERE id = ANY (%s) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
 """
-# LIMIT 1 has each device looked up by itself, instead of a join with all readings; ORDER BY has it
-# looked up in the index: a scan of the table looks cheap, but ends early only with a reading.
-WITH_READINGS = """
+# LIMIT 1 makes the planner look up each device instead of joining all readings. ORDER BY makes it
+# use the index: a table scan looks cheap to the planner, but is slow if there are no readings.
+HOURS_WITH_READINGS = """
     SELECT device_id, hour FROM unnest(%(devices)s::uuid[]) AS device(device_id)
     CROSS JOIN LATERAL (
         SELECT FROM telemetry WHERE device_id = device.device_id

@@ -1,30 +1,31 @@
-"""The statements that rollups are made with; `devices` and `buckets` are arrays of one length."""
+"""SQL that builds rollups; the parameters `devices` and `buckets` are arrays of equal length."""
 
 from telemetry.queries import json_values_sql
 
 
-def _statement(table: str, made: str, then: str) -> str:
-    """SQL that replaces the rows in `table` of some devices' buckets by what `made` comes to for
-    each, and goes on with `then`. Rows that are the same already are not written.
+def _statement(table: str, values: str, then: str) -> str:
+    """Return SQL that replaces the rows of these buckets in `table` by the rows of `values`.
+
+    `then` continues the statement. Rows that would not change are not written.
     """
     return f"""
-        WITH asked AS MATERIALIZED (
+        WITH requested AS MATERIALIZED (
             SELECT * FROM unnest(%(devices)s::uuid[], %(buckets)s::timestamptz[])
-                AS asked(device_id, bucket)
-        ), made AS MATERIALIZED (
-            SELECT * FROM asked CROSS JOIN LATERAL ({made}) AS made
-        ), without AS (
+                AS requested(device_id, bucket)
+        ), computed AS MATERIALIZED (
+            SELECT * FROM requested CROSS JOIN LATERAL ({values}) AS computed
+        ), empty AS (
             SELECT device_id, telemetry_type, key, bucket
-            FROM asked JOIN telemetry_keys USING (device_id)
-            EXCEPT SELECT device_id, telemetry_type, key, bucket FROM made WHERE count > 0
-        ), emptied AS (
-            DELETE FROM {table} AS stored USING without
+            FROM requested JOIN telemetry_keys USING (device_id)
+            EXCEPT SELECT device_id, telemetry_type, key, bucket FROM computed WHERE count > 0
+        ), deleted AS (
+            DELETE FROM {table} AS stored USING empty
             WHERE (stored.device_id, stored.telemetry_type, stored.key, stored.bucket)
-                = (without.device_id, without.telemetry_type, without.key, without.bucket)
-        ), filled AS (
+                = (empty.device_id, empty.telemetry_type, empty.key, empty.bucket)
+        ), written AS (
             INSERT INTO {table} AS stored
                 (device_id, telemetry_type, key, bucket, count, sum, min, max)
-            SELECT device_id, telemetry_type, key, bucket, count, sum, min, max FROM made
+            SELECT device_id, telemetry_type, key, bucket, count, sum, min, max FROM computed
             WHERE count > 0
             ORDER BY device_id, telemetry_type, key, bucket
             ON CONFLICT (device_id, telemetry_type, key, bucket) DO UPDATE
@@ -32,12 +33,12 @@ def _statement(table: str, made: str, then: str) -> str:
             WHERE (stored.count, stored.sum, stored.min, stored.max)
                 IS DISTINCT FROM (excluded.count, excluded.sum, excluded.min, excluded.max)
         ) {then}
-    """  # noqa: S608 - put together of constants
+    """  # noqa: S608 - built from constants only
 
 
-MAKE_HOURS = _statement(
+BUILD_HOURS_SQL = _statement(
     table="telemetry_hours",
-    made=f"""
+    values=f"""
         SELECT telemetry_type, key, count(value), sum(value), min(value), max(value)
         FROM (
             SELECT telemetry_type, key, {json_values_sql.json_number_sql("leaf")} AS value
@@ -45,49 +46,49 @@ MAKE_HOURS = _statement(
                 SELECT telemetry_type, key,
                     {json_values_sql.json_leaf_sql("key", "string_to_array(key, '.')")} AS leaf
                 FROM telemetry AS reading JOIN telemetry_keys USING (device_id, telemetry_type)
-                WHERE reading.device_id = asked.device_id AND recorded_at >= asked.bucket
-                    AND recorded_at < asked.bucket + interval '1 hour'
+                WHERE reading.device_id = requested.device_id AND recorded_at >= requested.bucket
+                    AND recorded_at < requested.bucket + interval '1 hour'
                 OFFSET 0
             ) AS found WHERE leaf IS NOT NULL OFFSET 0
         ) AS measured
         GROUP BY telemetry_type, key
     """,  # noqa: S608
     then="""
-        , news AS (
+        , changed AS (
             SELECT device_id, telemetry_type, key, seen.last_hour, seen.since
             FROM telemetry_keys AS keys JOIN (
                 SELECT device_id, telemetry_type, key,
                     max(bucket) AS last_hour, min(bucket) AS since
-                FROM made GROUP BY device_id, telemetry_type, key
+                FROM computed GROUP BY device_id, telemetry_type, key
             ) AS seen USING (device_id, telemetry_type, key)
             WHERE keys.last_hour IS NULL OR keys.last_hour < seen.last_hour
                 OR keys.since > seen.since
             ORDER BY device_id, telemetry_type, key FOR NO KEY UPDATE OF keys
         )
         UPDATE telemetry_keys AS keys
-        SET last_hour = GREATEST(keys.last_hour, news.last_hour),
-            since = LEAST(keys.since, news.since)
-        FROM news
+        SET last_hour = GREATEST(keys.last_hour, changed.last_hour),
+            since = LEAST(keys.since, changed.since)
+        FROM changed
         WHERE (keys.device_id, keys.telemetry_type, keys.key)
-            = (news.device_id, news.telemetry_type, news.key)
+            = (changed.device_id, changed.telemetry_type, changed.key)
     """,
 )
-MAKE_DAYS = _statement(
+BUILD_DAYS_SQL = _statement(
     table="telemetry_days",
-    made="""
+    values="""
         SELECT telemetry_type, key, sum(count) AS count, sum(sum), min(min), max(max)
         FROM telemetry_keys AS keys CROSS JOIN LATERAL (
             SELECT count, sum, min, max FROM telemetry_hours
             WHERE device_id = keys.device_id AND telemetry_type = keys.telemetry_type
-                AND key = keys.key AND bucket >= asked.bucket
-                AND bucket < asked.bucket + interval '24 hours'
+                AND key = keys.key AND bucket >= requested.bucket
+                AND bucket < requested.bucket + interval '24 hours'
         ) AS hours
-        WHERE keys.device_id = asked.device_id
+        WHERE keys.device_id = requested.device_id
         GROUP BY telemetry_type, key
     """,
     then="SELECT",
 )
-REGISTER = f"""
+REGISTER_KEYS_SQL = f"""
     WITH RECURSIVE leaves AS (
         SELECT telemetry_type, recorded_at, of_payload.key AS key, of_payload.value AS value
         FROM telemetry, jsonb_each(payload) AS of_payload
@@ -117,5 +118,5 @@ REGISTER = f"""
     LIMIT (
         SELECT GREATEST(0, %(most)s - count(*)) FROM telemetry_keys WHERE device_id = %(device)s)
     ON CONFLICT DO NOTHING
-"""  # noqa: S608 - put together of constants
-"""Put in the registry what is there: every path that leads to a value."""
+"""  # noqa: S608 - built from constants only
+"""Register every path of the stored payloads that leads to a value."""

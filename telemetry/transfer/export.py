@@ -1,7 +1,7 @@
-"""Readings as files, oldest first: made by PostgreSQL line by line.
+"""Export readings as files, oldest first. PostgreSQL builds the lines.
 
-CSV with a row for each reading and NDJSON are what telemetry.import_file reads; CSV with a column
-for each key is for people. A text that a spreadsheet would take for a formula gets a ' before it.
+import_parser.py reads NDJSON and CSV with a row for each reading. CSV with a column for each key is
+for spreadsheets. A text that a spreadsheet would run as a formula gets a ' as its first character.
 """
 
 import re
@@ -27,30 +27,29 @@ from telemetry.rollups.build import AvailableFrom
 
 Format = Literal["csv", "ndjson"]
 
-ROWS = 500
-"""Fetched at once; with payloads of the largest kind these are some ten megabytes."""
+FETCH_SIZE = 500
+"""Number of rows per fetch; with the largest payloads these are about ten megabytes."""
 TIMEOUT_MS = 30_000
-"""For each ROWS; those of a rare type may be far apart."""
-NOT_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
-NAME_LENGTH = 60
+"""Timeout for each fetch; the readings of a rare type may be far apart."""
+UNSAFE_IN_FILE_NAMES = re.compile(r"[^\w.-]+")
+MAX_NAME_LENGTH = 60
 STATISTICS = Columns._fields
-Pieces = Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]]
-"""Of a series: when buckets begin in Unix seconds, and by key the columns STATISTICS names."""
-BUCKETS = 1000
-"""Of a series, made at once."""
+SeriesChunks = Iterable[tuple[Sequence[int], Mapping[str, Sequence[Sequence[float | None]]]]]
+"""Chunks of a series: bucket starts in Unix seconds, and by key the columns named in STATISTICS."""
+BUCKETS_PER_CHUNK = 1000
 
-LONGEST = 600.0
-"""Seconds that a file may take to be made."""
-CHECKED_AFTER = 16 * 1024 * 1024
-"""Bytes of a file after which its size and the room on the disk are looked at."""
+MAX_SECONDS = 600.0
+"""Maximum time to write a file."""
+CHECK_INTERVAL_BYTES = 16 * 1024 * 1024
+"""Number of written bytes after which the file size and the free disk space are checked."""
 
 
 class ExportTooLarge(Exception):
-    """The file would have more bytes than EXPORT_LIMIT, or take longer than LONGEST."""
+    """The file would exceed EXPORT_LIMIT bytes or take longer than MAX_SECONDS."""
 
 
 class Selection(NamedTuple):
-    """Which readings; `end` is excluded."""
+    """Selects readings; `end` is excluded."""
 
     device: Device
     telemetry_type: str = ""
@@ -58,43 +57,43 @@ class Selection(NamedTuple):
     end: datetime | None = None
 
 
-TIME = """to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+TIME_SQL = """to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 def _escape_formula_sql(text: str) -> str:
-    """SQL: a text as a cell shows it, and not what it computes."""
-    formula = rf"left({text}, 1) IN ('=', '+', '-', '@', E'\t', E'\r', E'\n')"
-    return f"CASE WHEN {formula} THEN '''' ELSE '' END || {text}"
+    """Return SQL that prevents a spreadsheet from running a text as a formula."""
+    is_formula = rf"left({text}, 1) IN ('=', '+', '-', '@', E'\t', E'\r', E'\n')"
+    return f"CASE WHEN {is_formula} THEN '''' ELSE '' END || {text}"
 
 
 def _quoted(text: str) -> str:
-    """SQL: a text as a cell of CSV."""
+    """Return SQL for a text as a quoted CSV cell."""
     return f"""'"' || replace({text}, '"', '""') || '"'"""
 
 
-# A telemetry type holds no character that needs quotes, and JSON from PostgreSQL no line end.
-LINES: dict[Format, str] = {
-    "csv": f"{TIME} || ',' || {_escape_formula_sql('telemetry_type')}"
+# A telemetry type has no character that needs quotes, and PostgreSQL writes JSON without line ends.
+LINE_SQL: dict[Format, str] = {
+    "csv": f"{TIME_SQL} || ',' || {_escape_formula_sql('telemetry_type')}"
     f" || ',' || {_quoted('payload::text')}",
     "ndjson": f"""'{{"telemetry_type": "' || telemetry_type || '", "payload": ' || payload::text
-        || ', "recorded_at": "' || {TIME} || '"}}'""",
+        || ', "recorded_at": "' || {TIME_SQL} || '"}}'""",
 }
 HEADERS: dict[Format, bytes] = {"csv": b"recorded_at,telemetry_type,payload\n", "ndjson": b""}
 
 
-def write(pieces: Iterable[bytes], file: IO[bytes]) -> None:
-    """Write an export to a file, whole or not at all. Raises TooLarge, quotas.DiskFull.
+def write(chunks: Iterable[bytes], file: IO[bytes]) -> None:
+    """Write a complete export to a file. Raises ExportTooLarge, quotas.DiskFull.
 
-    A client that reads slowly so holds a file, and neither a thread nor a transaction.
+    Because of the file, a slow client does not occupy a thread or a transaction.
     """
-    size, checked = 0, 0
-    deadline = time.monotonic() + LONGEST
-    for piece in pieces:
+    size, checked_size = 0, 0
+    deadline = time.monotonic() + MAX_SECONDS
+    for chunk in chunks:
         if time.monotonic() > deadline:
             raise ExportTooLarge
-        size += file.write(piece)
-        if size - checked >= CHECKED_AFTER:
-            checked = size
+        size += file.write(chunk)
+        if size - checked_size >= CHECK_INTERVAL_BYTES:
+            checked_size = size
             if size > settings.EXPORT_LIMIT:
                 raise ExportTooLarge
             quotas.check_disk()
@@ -102,55 +101,61 @@ def write(pieces: Iterable[bytes], file: IO[bytes]) -> None:
 
 
 def export_readings(selection: Selection, *, format: Format) -> Generator[bytes]:
-    """The readings as they can be imported again.
+    """Return the readings in a format that can be imported again.
 
-    In NDJSON each is what the ingest takes; in CSV the payload is JSON in a cell.
+    In NDJSON each line is valid for ingest; in CSV the payload is JSON in a cell.
     """
-    return _stream(HEADERS[format], *_query(selection, LINES[format]))
+    return _stream(HEADERS[format], *_query(selection, LINE_SQL[format]))
 
 
 def export_table(selection: Selection, *, keys: Sequence[str]) -> Generator[bytes]:
-    """CSV with the time and a column for each key ("<type>.<path>"), of the readings that have
-    one of them. A value is found under the whole path as a key, else by its parts.
+    """Return CSV with the time and a column for each key ("<type>.<path>").
+
+    Readings without any of the keys are left out. The path is looked up as one key first, then by
+    its parts.
     """
     types, paths = zip(*(key.split(".", 1) for key in keys), strict=True)
     names = [f"value_{number}" for number in range(len(keys))]
-    arguments: dict[str, Any] = {"types": list(types)}
+    params: dict[str, Any] = {"types": list(types)}
     leaves = []
-    for name, kind, path in zip(names, types, paths, strict=True):
-        arguments |= {f"{name}_type": kind, f"{name}_key": path, f"{name}_path": path.split(".")}
+    for name, telemetry_type, path in zip(names, types, paths, strict=True):
+        params |= {
+            f"{name}_type": telemetry_type,
+            f"{name}_key": path,
+            f"{name}_path": path.split("."),
+        }
         leaves.append(
             f"CASE WHEN telemetry_type = %({name}_type)s"
             f" THEN {json_leaf_sql(f'%({name}_key)s', f'%({name}_path)s')} END AS {name}"
         )
-    query, span = _query(
+    query, selection_params = _query(
         selection,
-        " || ',' || ".join([TIME, *map(_cell, names)]),
+        " || ',' || ".join([TIME_SQL, *map(_cell, names)]),
         source=f"telemetry, LATERAL (SELECT {', '.join(leaves)}) AS leaves",
         condition=f"telemetry_type = ANY (%(types)s) AND coalesce({', '.join(names)}) IS NOT NULL",
     )
     header = ",".join(["recorded_at", *map(_label, keys)]) + "\n"
-    return _stream(header.encode(), query, {**span, **arguments})
+    return _stream(header.encode(), query, {**selection_params, **params})
 
 
 def export_buckets(
     selection: Selection, *, keys: Sequence[str], step: int, now: datetime, format: Format
 ) -> Generator[bytes]:
-    """The hours or days (UTC) of some keys, as charts show them; `step` is in seconds."""
-    known = Key.objects.filter(device=selection.device).aggregate(since=Min("since"))["since"]
-    kept = AvailableFrom.of(selection.device)
-    # Where hours are gone, days would be shown in the hour of their noon.
-    first = max(known or now, kept.hours if step < buckets.DAY else MIN_TIMESTAMP)
+    """Return the hourly or daily values (UTC) of some keys, as in charts; `step` is in seconds."""
+    since = Key.objects.filter(device=selection.device).aggregate(since=Min("since"))["since"]
+    available_from = AvailableFrom.for_device(selection.device)
+    # Where hours are deleted, a day would appear as the hour of its noon.
+    first = max(since or now, available_from.hours if step < buckets.DAY else MIN_TIMESTAMP)
     start = max(selection.start or first, first)
     end = min(selection.end or now, timestamps.max_timestamp(now))
-    made = {"csv": _to_csv, "ndjson": _to_ndjson}[format]
-    return made(_series(selection.device, keys, start, end, step, kept), keys=keys)
+    encode = {"csv": _to_csv, "ndjson": _to_ndjson}[format]
+    return encode(_series(selection.device, keys, start, end, step, available_from), keys=keys)
 
 
-def _to_ndjson(pieces: Pieces, *, keys: Sequence[str]) -> Generator[bytes]:
-    """NDJSON with a line for each bucket: when it begins, and by key what its values come to."""
-    for beginnings, columns in pieces:
-        for number, beginning in enumerate(beginnings):
+def _to_ndjson(chunks: SeriesChunks, *, keys: Sequence[str]) -> Generator[bytes]:
+    """Yield NDJSON with a line for each bucket: its start, and by key its aggregates."""
+    for starts, columns in chunks:
+        for number, start in enumerate(starts):
             values = {
                 key: {
                     name: column[number]
@@ -158,21 +163,21 @@ def _to_ndjson(pieces: Pieces, *, keys: Sequence[str]) -> Generator[bytes]:
                 }
                 for key in keys
             }
-            yield to_json({"recorded_at": _shown(beginning), "values": values}) + b"\n"
+            yield to_json({"recorded_at": _format_unix(start), "values": values}) + b"\n"
 
 
-def _to_csv(pieces: Pieces, *, keys: Sequence[str]) -> Generator[bytes]:
-    """CSV with the time at which each bucket begins and four columns for each key.
+def _to_csv(chunks: SeriesChunks, *, keys: Sequence[str]) -> Generator[bytes]:
+    """Yield CSV with the start of each bucket and four columns for each key.
 
-    What a bucket has not is empty.
+    Missing values are empty.
     """
     labels = (f"{_label(key)} {name}" for key in keys for name in STATISTICS)
     yield ",".join(["recorded_at", *labels]).encode() + b"\n"
-    for beginnings, columns in pieces:
+    for starts, columns in chunks:
         cells = (column for key in keys for column in columns[key])
         lines = [
-            ",".join([_shown(beginning), *map(_number, numbers)])
-            for beginning, *numbers in zip(beginnings, *cells, strict=True)
+            ",".join([_format_unix(start), *map(_format_number, numbers)])
+            for start, *numbers in zip(starts, *cells, strict=True)
         ]
         if lines:
             yield "\n".join([*lines, ""]).encode()
@@ -184,29 +189,29 @@ def _series(
     start: datetime,
     end: datetime,
     step: int,
-    kept: AvailableFrom,
+    available_from: AvailableFrom,
 ) -> Generator[tuple[Sequence[int], Mapping[str, Columns]]]:
-    """The series of a range, BUCKETS at a time."""
+    """Yield the series of a range in chunks of BUCKETS_PER_CHUNK."""
     length = timedelta(seconds=step)
     until = rollups.floor(start, length)
     while start < end:
-        until = until + BUCKETS * length
+        until = until + BUCKETS_PER_CHUNK * length
         span = (start, min(until, end))
-        found = series.query_series_by_step(
-            device, keys=keys, start=span[0], end=span[1], step=step, kept=kept
+        result = series.query_series_by_step(
+            device, keys=keys, start=span[0], end=span[1], step=step, available_from=available_from
         )
-        yield found.t, found.columns
+        yield result.timestamps, result.columns
         start = until
 
 
 def file_name(device: Device, format: Format) -> str:
-    """The device's name as far as it can be that of a file anywhere."""
-    name = NOT_IN_FILE_NAMES.sub("_", device.name)[:NAME_LENGTH].strip("._")
+    """Return a file name from the device's name that is valid on every system."""
+    name = UNSAFE_IN_FILE_NAMES.sub("_", device.name)[:MAX_NAME_LENGTH].strip("._")
     return f"{name or 'readings'}.{format}"
 
 
 def _cell(leaf: str) -> str:
-    """SQL: a JSON value as a cell of CSV; nothing for one that is missing."""
+    """Return SQL for a JSON value as a CSV cell; empty if the value is missing."""
     text = f"({leaf} #>> '{{}}')"
     return f"""CASE jsonb_typeof({leaf})
         WHEN 'number' THEN {text}
@@ -217,11 +222,11 @@ def _cell(leaf: str) -> str:
         ELSE '' END"""
 
 
-def _shown(beginning: int) -> str:
-    return timestamps.format_timestamp(datetime.fromtimestamp(beginning, UTC))
+def _format_unix(seconds: int) -> str:
+    return timestamps.format_timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else str(value)
 
 
@@ -242,28 +247,28 @@ def _query(
     query = f"""
         SELECT {line} || E'\\n' FROM {source} WHERE {" AND ".join(conditions)}
         ORDER BY recorded_at, id
-    """  # noqa: S608 - put together of constants
+    """  # noqa: S608 - built from constants only
     return query, {**selection._asdict(), "device": selection.device.pk}
 
 
-def _stream(header: bytes, query: str, arguments: dict[str, Any]) -> Generator[bytes]:
-    """The header with the first lines, then more of them, all from one snapshot.
+def _stream(header: bytes, query: str, params: dict[str, Any]) -> Generator[bytes]:
+    """Yield the header with the first lines, then further lines, all from one snapshot.
 
-    On a connection of its own, so that whatever ends the export leaves no transaction behind.
+    The query has its own connection, so that an aborted export leaves no open transaction.
     """
-    own = connection.copy()
+    own_connection = connection.copy()
     try:
-        own.set_autocommit(False)
-        with own.cursor() as cursor:
+        own_connection.set_autocommit(False)
+        with own_connection.cursor() as cursor:
             cursor.execute(f"SET statement_timeout = {TIMEOUT_MS}")
-        with own.chunked_cursor() as cursor:
-            cursor.execute(query, arguments)
-            lines = cursor.fetchmany(ROWS)
+        with own_connection.chunked_cursor() as cursor:
+            cursor.execute(query, params)
+            lines = cursor.fetchmany(FETCH_SIZE)
             yield header + _joined(lines)
-            while lines := cursor.fetchmany(ROWS):
+            while lines := cursor.fetchmany(FETCH_SIZE):
                 yield _joined(lines)
     finally:
-        own.close()
+        own_connection.close()
 
 
 def _joined(rows: Sequence[tuple[str]]) -> bytes:

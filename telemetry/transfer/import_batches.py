@@ -1,4 +1,4 @@
-"""How the readings of a file get into a device: in batches, each stored or not as a whole."""
+"""Import readings into a device in batches; each batch is stored completely or not at all."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,85 +9,88 @@ from django.utils import timezone
 from common import quotas
 from devices.models import Device
 from telemetry.ingest import storage
-from telemetry.ingest.validation import Reading
-from telemetry.transfer.import_parser import RejectedRow, UnreadableFile
+from telemetry.ingest.validation import ParsedReading
+from telemetry.transfer.import_layout import UnreadableFile
+from telemetry.transfer.import_parser import RejectedRow
 
-BATCH = 1000
-"""Rows that are stored at once."""
+BATCH_SIZE = 1000
+"""Number of rows that are stored at once."""
 MAX_REPORTED = 100
-"""Refused rows that are kept to be named; a file may have millions."""
-DISK_FULL = "The disk is full. Import the file again once there is room."
+"""Number of rejected rows that are reported; a file may have millions."""
+DISK_FULL = "The disk is full. Free some space, then import the file again."
 
 
 @dataclass(slots=True)
 class ImportResult:
-    """What became of the rows of a file; of a dry run, what would have."""
+    """Counts of the rows of a file; for a dry run, the counts that an import would have."""
 
     accepted: int = 0
     duplicates: int = 0
-    refused: int = 0
-    shown: list[RejectedRow] = field(default_factory=list)
-    """The first ones that were refused."""
-    stopped: str = ""
-    """Why the rest of the file was not read."""
+    rejected: int = 0
+    reported: list[RejectedRow] = field(default_factory=list)
+    """The first rejected rows."""
+    error: str = ""
+    """Why the rest of the file was not read; empty if it was."""
 
 
 def import_rows(
     device: Device,
-    rows: Iterator[Reading | RejectedRow],
+    rows: Iterator[ParsedReading | RejectedRow],
     *,
     dry_run: bool = False,
     after_batch: Callable[[], object] = lambda: None,
 ) -> ImportResult:
-    """Store the rows of a file and tell what became of them.
+    """Store the rows of a file and return the counts.
 
-    A dry run counts a reading as new as often as it is in the file. When the disk fills up in the
-    middle, the rest is not read. Raises ingest.DeviceGone, and quotas.DiskFull if nothing of the
-    file is stored.
+    A dry run counts a new reading each time it occurs in the file. If the disk becomes full, the
+    rest is not read. Raises storage.DeviceDeleted, and quotas.DiskFull if no reading of the file is
+    stored.
     """
-    tally = ImportResult()
-    for batch in _batches(rows, tally):
+    result = ImportResult()
+    for batch in _batches(rows, result):
         if batch and dry_run:
             known = _count_existing(device, batch)
-            tally.accepted += len(batch) - known
-            tally.duplicates += known
+            result.accepted += len(batch) - known
+            result.duplicates += known
         elif batch:
             try:
                 stored = storage.store(device, batch, now=timezone.now(), contact=False)
             except quotas.DiskFull:
-                if not (tally.accepted or tally.duplicates):
+                if not (result.accepted or result.duplicates):
                     raise
-                tally.stopped = DISK_FULL
+                result.error = DISK_FULL
                 break
-            tally.accepted += stored.accepted
-            tally.duplicates += stored.duplicates
-            # With DEBUG on, Django would keep the text of every statement.
+            result.accepted += stored.accepted
+            result.duplicates += stored.duplicates
+            # With DEBUG on, Django stores the text of every statement.
             reset_queries()
         after_batch()
-    return tally
+    return result
 
 
-def _batches(rows: Iterator[Reading | RejectedRow], tally: ImportResult) -> Iterator[list[Reading]]:
-    """The readings of BATCH rows at a time; the rows that are none are tallied."""
-    batch: list[Reading] = []
+def _batches(
+    rows: Iterator[ParsedReading | RejectedRow], result: ImportResult
+) -> Iterator[list[ParsedReading]]:
+    """Yield the readings of BATCH_SIZE rows at a time; count the rejected rows in `result`."""
+    batch: list[ParsedReading] = []
     try:
         for number, row in enumerate(rows, 1):
-            if isinstance(row, Reading):
+            if isinstance(row, ParsedReading):
                 batch.append(row)
             else:
-                tally.refused += 1
-                if len(tally.shown) < MAX_REPORTED:
-                    tally.shown.append(row)
-            if number % BATCH == 0:
+                result.rejected += 1
+                if len(result.reported) < MAX_REPORTED:
+                    result.reported.append(row)
+            if number % BATCH_SIZE == 0:
                 yield batch
                 batch = []
     except UnreadableFile as error:
-        tally.stopped = str(error)
+        result.error = str(error)
     yield batch
 
 
-def _count_existing(device: Device, batch: list[Reading]) -> int:
-    """How many of the readings are stored already."""
+def _count_existing(device: Device, batch: list[ParsedReading]) -> int:
+    """Return how many of the readings are already stored."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

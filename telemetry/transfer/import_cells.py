@@ -1,4 +1,4 @@
-"""Cells of a file of readings: the times and the values that they name."""
+"""Parse the times and values in the cells of an import file."""
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -8,12 +8,12 @@ from common.timestamps import MIN_TIMESTAMP
 from telemetry.ingest.validation import EPOCH
 
 MILLISECONDS_FROM = 1e11
-"""A Unix time from here on counts milliseconds: in seconds it would be the year 5138."""
-# Only the first group is an integer; one of more digits is beyond what any number may be.
+"""A Unix time from this number on is in milliseconds: in seconds it would be the year 5138."""
+# The first group is an integer. An integer of more digits would exceed every limit.
 NUMBER = re.compile(r"([+-]?\d{1,40})|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 MISSING = re.compile(r"|NA|(?i:[+-]?(?:nan|inf|infinity))")
 UNIX_TIME = re.compile(r"\d{1,17}(?:\.\d{1,9})?", re.ASCII)
-# What is read most, and then by Python itself.
+# The most frequent format, which datetime.fromisoformat parses.
 ISO = re.compile(
     r"\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?", re.ASCII
 )
@@ -26,10 +26,11 @@ DAY_FIRST = re.compile(rf"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>\d{{4}}){CL
 
 
 def parse_time(cell: str, zone: tzinfo) -> datetime:
-    """The instant in UTC that a cell names: RFC 3339; the year or the day first, in `zone`; or
-    Unix seconds or milliseconds. Of an hour that the clocks repeat it is the first.
+    """Return the time in a cell in UTC.
 
-    Raises NotATime, also for an hour that the clocks skip.
+    Formats are RFC 3339; local time in `zone` with the year or the day first; Unix seconds or
+    milliseconds. If the clocks repeat an hour, the first one is meant. Raises InvalidTimestamp,
+    also for an hour that the clocks skip.
     """
     text = cell.strip()
     if local := _local_time(text):
@@ -39,16 +40,16 @@ def parse_time(cell: str, zone: tzinfo) -> datetime:
     if timestamps.RFC_3339.fullmatch(text):
         return timestamps.parse(text)
     raise timestamps.InvalidTimestamp(
-        f"{text[:40]!r} is not a time." if text else "There is no time."
+        f"{text[:40]!r} is not a time." if text else "The time is missing."
     )
 
 
 def parse_value(cell: str, *, decimal_comma: bool = False) -> int | float | bool | str | None:
-    """What a cell says: a number, true or false, else a text; None when it is missing."""
+    """Return the value of a cell: a number, a boolean or a text; None if it is missing."""
     text = cell.strip()
     digits = text.replace(",", ".") if decimal_comma else text
     if match := NUMBER.fullmatch(digits):
-        # A number beyond a double becomes infinite, and the row is refused for it.
+        # A number too large for a double becomes infinite; the row is then rejected.
         return int(digits) if match[1] else float(digits)
     if MISSING.fullmatch(text):
         return None
@@ -56,7 +57,10 @@ def parse_value(cell: str, *, decimal_comma: bool = False) -> int | float | bool
 
 
 def plausible_time(cell: str) -> datetime | None:
-    """The time, or None: a small number is a time of 1970 too, and yet none was meant."""
+    """Return the time if it is in a plausible range, else None.
+
+    A small number would be a time in 1970, but is probably not a time.
+    """
     try:
         time = parse_time(cell, UTC)
     except timestamps.InvalidTimestamp:
@@ -65,7 +69,7 @@ def plausible_time(cell: str) -> datetime | None:
 
 
 def _local_time(text: str) -> datetime | None:
-    """The time without a zone; None if it has not the form of one. Raises NotATime."""
+    """Return a time without a zone, or None for another format. Raises InvalidTimestamp."""
     try:
         if ISO.fullmatch(text):
             return datetime.fromisoformat(text)
@@ -75,19 +79,19 @@ def _local_time(text: str) -> datetime | None:
             second = int(match["second"] or 0)
             return datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001
     except ValueError:
-        raise timestamps.InvalidTimestamp("There is no such day or time.") from None
+        raise timestamps.InvalidTimestamp("This date or time does not exist.") from None
     return None
 
 
 def _in_zone(local: datetime, zone: tzinfo) -> datetime:
-    """The first instant at which clocks in the zone show this. Raises NotATime."""
+    """Return the first instant with this local time in the zone. Raises InvalidTimestamp."""
     try:
         time = local.replace(tzinfo=zone).astimezone(UTC)
-        returned = time.astimezone(zone)
+        converted_back = time.astimezone(zone)
     except OverflowError:
-        raise timestamps.InvalidTimestamp("There is no such day or time.") from None
-    # Python gives a skipped hour an instant too; only that it does not come back tells.
-    if returned.replace(tzinfo=None) != local:
+        raise timestamps.InvalidTimestamp("This date or time does not exist.") from None
+    # Python also converts a skipped time; converting back then gives another local time.
+    if converted_back.replace(tzinfo=None) != local:
         raise timestamps.InvalidTimestamp(f"The clocks in {zone} skipped this time.")
     return time
 
@@ -97,4 +101,4 @@ def _from_unix(number: float) -> datetime:
     try:
         return EPOCH + timedelta(**{unit: number})
     except OverflowError:
-        raise timestamps.InvalidTimestamp("There is no such time.") from None
+        raise timestamps.InvalidTimestamp("This time does not exist.") from None

@@ -1,4 +1,4 @@
-"""What concerns all that belongs to a user, for programs: taking it along, and leaving."""
+"""API endpoints for the data export and the deletion of the user's account."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class ArchiveAnswer(serializers.ModelSerializer[Archive]):
 
 
 class DeleteAccountView(profile_api.CurrentUserView):
-    """The user who is speaking."""
+    """The user of the request."""
 
     @extend_schema(request=DeleteAccountSerializer, responses={204: None})
     def delete(self, request: Request) -> Response:
@@ -44,11 +44,11 @@ class DeleteAccountView(profile_api.CurrentUserView):
 
 
 class DataExportView(APIView):
-    """All that belongs to the user, as a file."""
+    """The data export of the user."""
 
     @extend_schema(responses=ArchiveAnswer)
     def get(self, request: Request) -> Response:
-        """How far it is; 404 where there is none."""
+        """Return the status of the data export; 404 without one."""
         found = data_exports.get_for_user(_user(request), now=timezone.now())
         if found is None:
             raise Archive.DoesNotExist
@@ -56,13 +56,13 @@ class DataExportView(APIView):
 
     @extend_schema(request=None, responses={202: ArchiveAnswer})
     def post(self, request: Request) -> Response:
-        """Have a new one made, once a day."""
+        """Request a new data export, at most once a day."""
         made = data_exports.request_export(_user(request), now=timezone.now())
         return Response(ArchiveAnswer(made).data, status=status.HTTP_202_ACCEPTED)
 
 
-class ArchiveFile(APIView):
-    """The file itself, while it is ready."""
+class DataExportFileView(APIView):
+    """The file of a finished data export."""
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def get(self, request: Request) -> HttpResponseBase:
@@ -71,5 +71,5 @@ class ArchiveFile(APIView):
 
 def _user(request: Request) -> User:
     user: Any = request.user
-    assert isinstance(user, User)  # noqa: S101 - IsUser has let them in
+    assert isinstance(user, User)  # noqa: S101 - the permission class has checked it
     return user

@@ -1,4 +1,4 @@
-"""Deleting one's account with all that is in it: gone at once, and cleared by the worker."""
+"""Account deletion: access ends immediately; the worker deletes the remaining data later."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,28 +14,28 @@ from devices.models import Device
 
 
 def delete_account(user: User, *, password: str, now: datetime) -> None:
-    """Delete a user's account. From here on they cannot sign in, and their tokens and their
-    devices' are refused; the worker clears what is left (`clear`).
+    """Delete the account of a user. Sign-in, the user's tokens and those of their devices are
+    rejected from now on. The worker deletes the remaining data (`purge_deleted_users`).
 
-    Raises WrongPassword, TooManyTries, LastAdministrator.
+    Raises WrongPassword, RateLimitExceeded or LastSuperuserError.
     """
     passwords.check_current_password(user, password, now=now)
     with transaction.atomic():
         device_services.soft_delete_all(user, now=now)
         batches.delete_for_user(user)
-        data_exports.remove(Archive.objects.filter(user=user))
+        data_exports.delete(Archive.objects.filter(user=user))
         deletion.close_account(user, now=now)
 
 
 def purge_deleted_users(*, now: datetime, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Forget the users who have left and whose devices are purged by now.
+    """Delete the rows of users who have deleted their account, once their devices are purged.
 
-    Returns after the current user once `should_stop` is true.
+    Return after the current user once `should_stop` is true.
     """
-    for user in User.objects.exclude(deleted_at=None):
+    for user in User.objects.deleted():
         if should_stop():
             return
-        # A request that was under way when its user left may have added one yet.
+        # A request in progress during the deletion may have added a device afterwards.
         device_services.soft_delete_all(user, now=now)
         if not Device.objects.filter(user=user).exists():
             deletion.delete_closed_account(user)
@@ -43,7 +43,7 @@ def purge_deleted_users(*, now: datetime, should_stop: Callable[[], bool] = lamb
 
 
 def _delete_job_rows(user: User) -> None:
-    """Remove what the worker has done for somebody, where it names them."""
+    """Delete finished jobs whose arguments contain the id of the user."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

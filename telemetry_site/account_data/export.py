@@ -1,7 +1,7 @@
-"""All that belongs to a user, in one ZIP archive: each table as JSON and as CSV, and the readings.
+"""The data export: one ZIP archive with all data of a user. Each table is included as JSON and as
+CSV, and the readings of each device.
 
-Rows are read and written one by one: the archive of a hundred million readings needs no more
-memory than that of ten.
+Rows are read and written one by one, so the memory does not depend on the number of readings.
 """
 
 import csv
@@ -37,61 +37,61 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 T = TypeVar("T")
 ROWS = 500
-"""Fetched at once."""
+"""Rows that are fetched at a time."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 README = """\
-This is all that {site} keeps of the user {name} at {time}.
+This archive contains all data of the user {name} on {site} at {time}.
 
-Each table is there twice, as JSON and as CSV with the same columns. Times are in UTC. Of tokens
-only what tells them apart is kept, so only that is here; of passwords there is nothing. The
-readings of each device are below readings/, by the beginning of its id and its name: as NDJSON and
-as CSV. Both can be imported again. In CSV a text that a spreadsheet would take for a formula has
-a ' before it.
+Each table is included as JSON and as CSV with the same columns. Times are in UTC. Tokens and
+passwords are not included; of each token the archive has the prefix and the label. The readings of
+each device are in readings/, as NDJSON and as CSV. The file names start with the first characters
+of the device's id and its name. Both formats can be imported again. In CSV, a text that a
+spreadsheet could read as a formula starts with '.
 """
 FORMATS: tuple[export.Format, ...] = ("ndjson", "csv")
 
 
 class Stopped(Exception):
-    """The process is to end; the archive is not complete."""
+    """The process must stop; the data export is not complete."""
 
 
 def build_pending(*, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Make the archives that users wait for, the oldest request first.
+    """Build the pending data exports, the oldest request first.
 
-    Only one process at a time does. Once `should_stop` is true the archive that is being made
-    stays in the queue; the next call starts it again.
+    Only one process builds at a time. Once `should_stop` is true, stop: the interrupted data export
+    stays pending, and the next call starts it again.
     """
-    with data_exports.making() as alone:
-        if not alone:
+    with data_exports.export_lock() as is_only_builder:
+        if not is_only_builder:
             return
-        data_exports.remove_drafts()
-        data_exports.give_up(now=timezone.now())
-        waiting = Archive.objects.filter(status=Archive.Status.WAITING)
-        for archive in waiting.select_related("user").order_by("requested_at"):
+        data_exports.delete_drafts()
+        data_exports.fail_overdue(now=timezone.now())
+        pending = Archive.objects.filter(status=Archive.Status.PENDING)
+        for archive in pending.select_related("user").order_by("requested_at"):
             if should_stop():
                 return
-            _make(archive, should_stop)
+            _build(archive, should_stop)
 
 
-def _make(archive: Archive, should_stop: Callable[[], bool]) -> None:
+def _build(archive: Archive, should_stop: Callable[[], bool]) -> None:
     draft = data_exports.export_dir() / f"{archive.pk}.draft"
     try:
         draft.touch(mode=0o600)
         write_export(archive.user, draft, now=timezone.now(), should_stop=should_stop)
         data_exports.mark_ready(archive, draft, now=timezone.now())
     except quotas.DiskFull:
-        logger.error("archive %s could not be made: the disk is full", archive.pk)
+        logger.error("data export %s failed: the disk is full", archive.pk)
         data_exports.mark_failed(archive, now=timezone.now())
     except Stopped:
-        logger.info("archive %s is interrupted and will be started again", archive.pk)
+        logger.info("data export %s is interrupted and will be started again", archive.pk)
     except (InterfaceError, OperationalError) as error:
-        # A lost connection interrupts the archive, too. A statement that takes too long fails it.
+        # After a lost connection the data export stays pending. A statement timeout is a failure.
         if not isinstance(error.__cause__, errors.QueryCanceled):
             raise
-        logger.exception("archive %s takes too long to be made", archive.pk)
+        logger.exception("data export %s failed: a statement took too long", archive.pk)
         data_exports.mark_failed(archive, now=timezone.now())
     except Exception:
-        logger.exception("archive %s could not be made", archive.pk)
+        logger.exception("data export %s failed", archive.pk)
         data_exports.mark_failed(archive, now=timezone.now())
     finally:
         draft.unlink(missing_ok=True)
@@ -100,8 +100,8 @@ def _make(archive: Archive, should_stop: Callable[[], bool]) -> None:
 def write_export(
     user: User, path: Path, *, now: datetime, should_stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Write the archive of a user to a file. Raises Stopped soon after `should_stop` is true, and
-    quotas.DiskFull.
+    """Write the data export of a user to a file. Raises quotas.DiskFull, or Stopped soon after
+    `should_stop` is true.
     """
     with ZipFile(path, "w") as archive:
         readme = README.format(site=settings.PUBLIC_URL, name=user.username, time=now.isoformat())
@@ -115,16 +115,14 @@ def write_export(
         for device in Device.objects.visible_to(user).order_by("created_at").iterator():
             for format in FORMATS:
                 name = f"readings/{str(device.pk)[:8]} {export.file_name(device, format)}"
-                pieces = export.export_readings(export.Selection(device), format=format)
-                with _member(archive, name, now) as file, closing(pieces):
-                    for piece in _until(should_stop, pieces):
-                        file.write(piece)
+                chunks = export.export_readings(export.Selection(device), format=format)
+                with _member(archive, name, now) as file, closing(chunks):
+                    for chunk in _until(should_stop, chunks):
+                        file.write(chunk)
 
 
 def _until(should_stop: Callable[[], bool], items: Iterable[T]) -> Iterator[T]:
-    """The same items. Raises Stopped before the next one once `should_stop` is true, and
-    quotas.DiskFull.
-    """
+    """Yield the items. Raises quotas.DiskFull, or Stopped once `should_stop` is true."""
     for item in items:
         if should_stop():
             raise Stopped
@@ -133,32 +131,32 @@ def _until(should_stop: Callable[[], bool], items: Iterable[T]) -> Iterator[T]:
 
 
 def _member(archive: ZipFile, name: str, now: datetime) -> IO[bytes]:
-    """A new file in the archive, of any length."""
+    """Open a new file in the archive. It may be larger than 4 GiB."""
     info = ZipInfo(name, date_time=now.timetuple()[:6])
     info.compress_type = ZIP_DEFLATED
     return archive.open(info, "w", force_zip64=True)
 
 
 class Table(NamedTuple):
-    """A table of the archive: its columns, and the rows that are a user's."""
+    """A table of the archive: its columns and the query for the rows of a user."""
 
     fields: tuple[str, ...]
     rows: Callable[[User], Iterator[Row]]
 
 
-def _table(model: Any, by: str, *fields: str) -> Table:
-    """What is a user's of a table of ours, with these fields."""
+def _table(model: Any, user_field: str, *fields: str) -> Table:
+    """Return the table of a model: the rows whose `user_field` is the user, with these fields."""
 
     def rows(user: User) -> Iterator[Row]:
-        found: QuerySet[Any, Row] = model.objects.filter(**{by: user.pk}).values(*fields)
+        found: QuerySet[Any, Row] = model.objects.filter(**{user_field: user.pk}).values(*fields)
         return found.order_by("pk").iterator(chunk_size=ROWS)
 
     return Table(fields, rows)
 
 
-def _all_fields(model: Any, *but: str) -> tuple[str, ...]:
+def _all_fields(model: Any, *excluded: str) -> tuple[str, ...]:
     names = [field.attname for field in model._meta.concrete_fields]
-    return tuple(name for name in names if name not in but)
+    return tuple(name for name in names if name not in excluded)
 
 
 def _devices(user: User) -> Iterator[Row]:
@@ -166,7 +164,7 @@ def _devices(user: User) -> Iterator[Row]:
 
 
 def _activity(user: User) -> Iterator[Row]:
-    for event in AuditEvent.objects.of(user).iterator(chunk_size=ROWS):
+    for event in AuditEvent.objects.for_owner(user).iterator(chunk_size=ROWS):
         yield {name: getattr(event, name) for name in ACTIVITY}
 
 
@@ -177,7 +175,7 @@ ACTIVITY = (
     "actor_name",
     "means",
     "means_name",
-    "shown_address",
+    "ip_address_for_owner",
     "target_kind",
     "target_id",
     "target_name",
@@ -247,16 +245,16 @@ TABLES: dict[str, Table] = {
     ),
     "activity": Table(ACTIVITY, _activity),
 }
-"""What is in the archive beside the readings, and where it comes from."""
+"""The tables of the archive; the readings are added separately."""
 
 
 def _write_json(file: IO[bytes], rows: Iterable[Row]) -> None:
-    """A JSON array with a row to a line."""
-    before = b"[\n"
+    """Write a JSON array with one row per line."""
+    separator = b"[\n"
     for row in rows:
-        file.write(before + json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False).encode())
-        before = b",\n"
-    file.write(b"\n]\n" if before == b",\n" else b"[]\n")
+        file.write(separator + json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False).encode())
+        separator = b",\n"
+    file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
 
 
 def _write_csv(file: IO[bytes], fields: Iterable[str], rows: Iterable[Row]) -> None:
@@ -278,7 +276,7 @@ def _cell(value: Any) -> str:
 
 
 def download_response(user: User, *, now: datetime) -> FileResponse:
-    """The user's archive as a download. Raises Archive.DoesNotExist."""
+    """Return the data export of the user as a download. Raises Archive.DoesNotExist."""
     found = data_exports.get_ready(user, now=now)
     try:
         file = data_exports.file_path(found).open("rb")

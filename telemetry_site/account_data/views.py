@@ -1,4 +1,4 @@
-"""What concerns all that belongs to a user: taking it along, and leaving."""
+"""Pages for the data export and the deletion of the user's account."""
 
 from typing import Any
 
@@ -36,20 +36,20 @@ class ConfirmForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def data(request: AuthenticatedRequest) -> HttpResponse:
-    """Have an archive of everything made, and fetch it."""
+    """Request a data export and download it."""
     now = timezone.now()
-    too_soon: data_exports.TooManyArchives | None = None
+    too_soon: data_exports.TooManyExports | None = None
     if request.method == "POST":
         try:
             data_exports.request_export(request.user, now=now)
-        except data_exports.TooManyArchives as error:
+        except data_exports.TooManyExports as error:
             too_soon = error
         else:
             return redirect("own-data")
     found = data_exports.get_for_user(request.user, now=now)
     context: dict[str, Any] = {"archive": found, "too_soon": too_soon}
     if found and found.status == Archive.Status.READY:
-        next_after = data_exports.next_after(found)
+        next_after = data_exports.next_request_at(found)
         context["next_after"] = next_after if next_after > now else None
     response = render(request, "account/data.html", context, status=429 if too_soon else 200)
     if too_soon:
@@ -60,7 +60,7 @@ def data(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_safe
 def archive_file(request: AuthenticatedRequest) -> HttpResponseBase:
-    """The archive itself: of whoever is signed in, and of nobody else."""
+    """Download the data export of the user."""
     try:
         return data_export.download_response(request.user, now=timezone.now())
     except Archive.DoesNotExist:
@@ -72,7 +72,7 @@ def archive_file(request: AuthenticatedRequest) -> HttpResponseBase:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: AuthenticatedRequest) -> HttpResponse:
-    """Delete the account with all that is in it, for the password."""
+    """Delete the account with all its data, after a check of the password."""
     form = ConfirmForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
@@ -80,9 +80,9 @@ def delete(request: AuthenticatedRequest) -> HttpResponse:
                 request.user, password=form.cleaned_data["password"], now=timezone.now()
             )
         except passwords.WrongPassword:
-            form.add_error("password", _("This is not your password."))
+            form.add_error("password", _("Wrong password."))
         except deletion.LastSuperuserError:
-            form.add_error(None, _("Make somebody else an administrator first."))
+            form.add_error(None, _("Make another user an administrator first."))
         else:
             logout(request)
             return redirect("goodbye")
@@ -94,5 +94,5 @@ def delete(request: AuthenticatedRequest) -> HttpResponse:
 
 @require_safe
 def goodbye(request: AuthenticatedRequest) -> HttpResponse:
-    """What was deleted, and when the rest is."""
+    """The page after the deletion: what is deleted now and what later."""
     return render(request, "account/goodbye.html")

@@ -1,4 +1,4 @@
-"""The admin's doors of the roof: what shows several apps at once, and the tables of others."""
+"""Admin pages that combine several apps, and admin pages for tables of other packages."""
 
 from telemetry_site.admin import devices, jobs
 

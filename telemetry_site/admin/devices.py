@@ -1,4 +1,4 @@
-"""Devices, for staff, with what the other apps know of them."""
+"""The admin of devices, with data of the other apps."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,32 +34,32 @@ from telemetry.tasks import purge_deleted_devices
 from telemetry_site.dashboard import charts, history_page
 from telemetry_site.templatetags.display import time_ago
 
-COMMANDS_SHOWN = EVENTS_SHOWN = 10
-PURGES_SHOWN = 100
-TOKENS_SHOWN = 20
+MAX_COMMANDS_DISPLAYED = MAX_EVENTS_DISPLAYED = 10
+MAX_PURGES_DISPLAYED = 100
+MAX_TOKENS_DISPLAYED = 20
 
 
 class DeviceChangeList(TitledChangeList):
-    """A page of devices, with the number of commands that wait for each."""
+    """A page of devices with the number of pending commands of each."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
-        waiting = (
-            Command.objects.waiting(timezone.now())
+        pending = (
+            Command.objects.pending_at(timezone.now())
             .filter(device__in=self.result_list)
             .order_by()
             .values_list("device")
             .annotate(Count("pk"))
         )
-        counts = dict(waiting)
+        counts = dict(pending)
         for device in self.result_list:
-            device.waiting_count = counts.get(device.pk, 0)
+            device.pending_count = counts.get(device.pk, 0)
 
 
 @admin.register(Device)
 class SiteDeviceAdmin(DeviceAdmin):
-    """What staff do all day."""
+    """The admin of devices with commands, charts and the state of purges."""
 
     list_display = (*DeviceAdmin.list_display, "waiting")
     actions = ("send_command", *DeviceAdmin.actions)
@@ -70,11 +70,11 @@ class SiteDeviceAdmin(DeviceAdmin):
         return DeviceChangeList
 
     def get_urls(self) -> list[URLPattern]:
-        door = self.admin_site.admin_view
+        view = self.admin_site.admin_view
         own = [
-            path("purging/", door(self.purging), name="devices_device_purging"),
-            path("<uuid:device_id>/series/", door(self.series), name="devices_device_series"),
-            path("<uuid:device_id>/charts/", door(self.charts), name="devices_device_charts"),
+            path("purging/", view(self.purging), name="devices_device_purging"),
+            path("<uuid:device_id>/series/", view(self.series), name="devices_device_series"),
+            path("<uuid:device_id>/charts/", view(self.charts), name="devices_device_charts"),
         ]
         return [*own, *super().get_urls()]
 
@@ -84,17 +84,17 @@ class SiteDeviceAdmin(DeviceAdmin):
 
     @admin.display(description=_("commands"))
     def waiting(self, device: Any) -> Any:
-        if not device.waiting_count:
+        if not device.pending_count:
             return None
-        words = gettext("%(count)d waiting") % {"count": device.waiting_count}
-        return format_html('<span class="state waiting">{}</span>', words)
+        text = gettext("%(count)d pending") % {"count": device.pending_count}
+        return format_html('<span class="state waiting">{}</span>', text)
 
     @admin.action(description=_("Send a command …"), permissions=["send"])
     def send_command(self, request: HttpRequest, queryset: QuerySet[Device]) -> HttpResponse | None:
         return batches_admin.send(self, request, queryset)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
-        """Whoever may send commands may send them to many."""
+        """Return whether the user may send commands; then they may send them to many devices."""
         return request.user.has_perm("commands.add_command")
 
     def render_change_form(
@@ -106,7 +106,7 @@ class SiteDeviceAdmin(DeviceAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def series(self, request: HttpRequest, device_id: UUID) -> HttpResponse:
-        """What the charts of any device are drawn from."""
+        """Return the data of the charts of any device."""
         _require(request, "devices.view_device", "telemetry.view_telemetry")
         device = get_object_or_404(Device, pk=device_id, deleted_at=None)
         try:
@@ -115,25 +115,25 @@ class SiteDeviceAdmin(DeviceAdmin):
             return HttpResponse(str(error.detail), status=422, content_type="text/plain")
 
     def charts(self, request: HttpRequest, device_id: UUID) -> HttpResponse:
-        """The site's own page, for any device."""
+        """Render the history page of the site for any device."""
         _require(request, "devices.view_device", "telemetry.view_telemetry")
         device = get_object_or_404(Device, pk=device_id, deleted_at=None)
-        here = [device.pk]
-        place = history_page.PageUrls(
-            page=reverse("admin:devices_device_charts", args=here),
-            series=reverse("admin:devices_device_series", args=here),
-            above=reverse("admin:devices_device_change", args=here),
+        args = [device.pk]
+        urls = history_page.PageUrls(
+            page=reverse("admin:devices_device_charts", args=args),
+            series=reverse("admin:devices_device_series", args=args),
+            parent=reverse("admin:devices_device_change", args=args),
             files=False,
         )
-        return history_page.render_history(request, device, place)
+        return history_page.render_history(request, device, urls)
 
     def purging(self, request: HttpRequest) -> HttpResponse:
-        """How far the worker is with what was purged."""
+        """Display the progress of the deletion of devices."""
         _require(request, "devices.view_device")
-        count, devices = purge.in_progress(PURGES_SHOWN)
+        count, devices = purge.in_progress(MAX_PURGES_DISPLAYED)
         context = {
             **self.admin_site.each_context(request),
-            "title": gettext("Being purged"),
+            "title": gettext("Deletion queue"),
             "opts": self.opts,
             "count": count,
             "devices": devices,
@@ -142,14 +142,14 @@ class SiteDeviceAdmin(DeviceAdmin):
         return TemplateResponse(request, f"admin/devices/device/{page}.html", context)
 
     def decommission(self, request: HttpRequest, rows: Sequence[Device]) -> int:
-        gone = super().decommission(request, rows)
-        # The worker looks by itself every minute; whoever watches should not have to wait for it.
+        count = super().decommission(request, rows)
+        # Start the job now: it runs every minute anyway, but staff may watch the progress page.
         with suppress(AlreadyEnqueued):
             purge_deleted_devices.defer(timestamp=int(timezone.now().timestamp()))  # type: ignore[call-arg]
-        return gone
+        return count
 
     def _panels(self, request: HttpRequest, device: Device) -> dict[str, Any]:
-        """What stands beside the form: values, a chart, commands; as far as somebody may see it."""
+        """Return the context of the panels beside the form that the user has permission to see."""
         now = timezone.now()
         panels: dict[str, Any] = {"device": device, "now": now}
         if request.user.has_perm("telemetry.view_telemetry"):
@@ -158,16 +158,18 @@ class SiteDeviceAdmin(DeviceAdmin):
             panels |= {
                 "groups": groups,
                 "charts": charts.charts(
-                    device, groups, wanted={"range": "24h", **request.GET.dict()}, now=now
+                    device, groups, query={"range": "24h", **request.GET.dict()}, now=now
                 ),
                 "series": reverse("admin:devices_device_series", args=[device.pk]),
             }
         if request.user.has_perm("commands.view_command"):
-            recent = device.commands.select_related("issued_by")[:COMMANDS_SHOWN]
+            recent = device.commands.select_related("issued_by")[:MAX_COMMANDS_DISPLAYED]
             panels["commands"] = [command.as_of(now) for command in recent]
         if request.user.has_perm("devices.view_devicetoken"):
-            panels["tokens"] = device.tokens.order_by("revoked", "-created_at")[:TOKENS_SHOWN]
-        panels["events"] = AuditEvent.objects.of_target(device)[:EVENTS_SHOWN]
+            panels["tokens"] = device.tokens.order_by("revoked", "-created_at")[
+                :MAX_TOKENS_DISPLAYED
+            ]
+        panels["events"] = AuditEvent.objects.for_target(device)[:MAX_EVENTS_DISPLAYED]
         return panels
 
 

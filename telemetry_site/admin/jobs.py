@@ -1,4 +1,4 @@
-"""The worker's jobs, for staff."""
+"""The admin of the worker's jobs."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from accounts.audit.read_only_admin import ReadOnlyAdmin
 from common.admin.keyset_pagination import KeysetAdmin
 
 STATES = {"succeeded": "executed", "failed": "failed", "aborted": "failed", "doing": "delivered"}
-"""The colours and shapes that states of jobs share with those of commands."""
+"""The CSS class of each job status: that of a command status."""
 
-# Its own page is made of inline styles, which our Content-Security-Policy forbids.
+# The admin page of procrastinate uses inline styles, which our Content-Security-Policy forbids.
 admin.site.unregister(ProcrastinateJob)
 
 
 class TaskFilter(admin.SimpleListFilter):
-    """The tasks that there are, without asking the table which there were."""
+    """Filters by the tasks of the code, without a query for distinct names in the table."""
 
     title = _("task")
     parameter_name = "task"
@@ -36,9 +36,9 @@ class TaskFilter(admin.SimpleListFilter):
 
 @admin.register(ProcrastinateJob)
 class JobAdmin(ReadOnlyAdmin[ProcrastinateJob], KeysetAdmin[ProcrastinateJob]):
-    """To be looked at only: a job's state is the worker's."""
+    """Read-only: only the worker changes jobs."""
 
-    key = ("id",)
+    ordering_key = ("id",)
     list_display = ("id", "task", "state", "attempts", "scheduled_at")
     list_filter = ("status", TaskFilter)
     ordering = ("-id",)
@@ -49,5 +49,5 @@ class JobAdmin(ReadOnlyAdmin[ProcrastinateJob], KeysetAdmin[ProcrastinateJob]):
 
     @admin.display(description=_("status"))
     def state(self, job: ProcrastinateJob) -> SafeString:
-        shown = STATES.get(job.status, "waiting")
-        return format_html('<span class="state {}">{}</span>', shown, job.status)
+        css_class = STATES.get(job.status, "waiting")
+        return format_html('<span class="state {}">{}</span>', css_class, job.status)

@@ -1,4 +1,4 @@
-"""What staff see first: how the site is doing. A few statements, however much is stored."""
+"""The overview on the admin index. The number of queries does not depend on the stored data."""
 
 import shutil
 from datetime import datetime, timedelta
@@ -13,16 +13,16 @@ from devices.models import Device, Refusal, is_online
 from telemetry.queries import storage_stats
 from telemetry_site.operations.jobs import count_stalled
 
-LATE = timedelta(minutes=2)
-"""After which a job that nobody has begun is late; the most frequent come every ten seconds."""
+LATE_AFTER = timedelta(minutes=2)
+"""A job that has not started after this time is late; the most frequent run every ten seconds."""
 FORECAST_LIMIT_DAYS = 10 * 365
-"""Days; nobody knows what comes after."""
-WORKER_SILENT = timedelta(minutes=2)
-REFUSALS_SHOWN = 5
+"""A longer forecast would not be reliable."""
+WORKER_TIMEOUT = timedelta(minutes=2)
+MAX_REFUSALS_DISPLAYED = 5
 
 
 class Jobs(NamedTuple):
-    """How the worker keeps up."""
+    """The state of the worker and its jobs."""
 
     failed: int
     late: int
@@ -33,8 +33,8 @@ class Jobs(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """Bytes; `free` where the database is on this machine, `days` until that is used up, but
-    no more than FORESEEN.
+    """Sizes in bytes. `free` only with a database on this machine. `days` until the disk is full,
+    at most FORECAST_LIMIT_DAYS.
     """
 
     sizes: storage_stats.Sizes
@@ -44,11 +44,11 @@ class Disk(NamedTuple):
 
 
 def overview_context(now: datetime) -> dict[str, Any]:
-    """Everything that the index shows."""
+    """Return the context of the overview."""
     return {
         "devices": devices(now),
         "rate": storage_stats.ingest_rate(),
-        "oldest": Command.objects.waiting(now).select_related("device").first(),
+        "oldest": Command.objects.pending_at(now).select_related("device").first(),
         "jobs": jobs(now),
         "disk": disk(now),
         "refusals": refusals(now),
@@ -56,7 +56,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
 
 
 def devices(now: datetime) -> dict[str, int]:
-    """How many devices there are, by status."""
+    """Return the number of devices by status."""
     online = is_online(now)
     return Device.objects.filter(deleted_at=None).aggregate(
         all=Count("pk"),
@@ -68,37 +68,37 @@ def devices(now: datetime) -> dict[str, int]:
 
 
 def refusals(now: datetime) -> list[tuple[Refusal, int]]:
-    """Why devices were refused most often, of what was refused in the last day: the last time of
-    each reason, and how often it was since those devices are known.
+    """Return the most frequent reasons of the requests that were rejected in the last day. Each has
+    its newest rejection and the total count of its devices.
     """
     recent = Refusal.objects.filter(last_at__gte=now - timedelta(days=1), device__deleted_at=None)
-    totals = {row["code"]: row["total"] for row in recent.by_code()[:REFUSALS_SHOWN]}
+    totals = {row["code"]: row["total"] for row in recent.totals_by_code()[:MAX_REFUSALS_DISPLAYED]}
     newest = recent.filter(code__in=totals).order_by("code", "-last_at").distinct("code")
     last = {refusal.code: refusal for refusal in newest.select_related("device")}
     return [(last[code], total) for code, total in totals.items() if code in last]
 
 
 def jobs(now: datetime) -> Jobs:
-    """The jobs that have failed or wait too long, and when a worker was last heard of."""
-    due = now - LATE
-    waiting = ProcrastinateJob.objects.filter(Q(scheduled_at=None) | Q(scheduled_at__lte=due))
-    # When a job without a time was made, its events alone tell.
-    since = waiting.filter(status="todo").annotate(since=Max("procrastinateevent__at"))
+    """Return the failed, late and stalled jobs, and the last heartbeat of a worker."""
+    latest = now - LATE_AFTER
+    due = ProcrastinateJob.objects.filter(Q(scheduled_at=None) | Q(scheduled_at__lte=latest))
+    # Only its events have the time at which a job without `scheduled_at` was queued.
+    queued = due.filter(status="todo").annotate(since=Max("procrastinateevent__at"))
     failed = ProcrastinateJob.objects.filter(status="failed").order_by()
     by_task = dict(failed.values_list("task_name").annotate(Count("pk")))
     heartbeat = ProcrastinateWorker.objects.aggregate(last=Max("last_heartbeat"))["last"]
     return Jobs(
         failed=sum(by_task.values()),
-        late=since.filter(since__lte=due).count(),
+        late=queued.filter(since__lte=latest).count(),
         stalled=count_stalled(),
         failing=sorted(name.rpartition(".")[2] for name in by_task),
         heartbeat=heartbeat,
-        alive=heartbeat is not None and heartbeat > now - WORKER_SILENT,
+        alive=heartbeat is not None and heartbeat > now - WORKER_TIMEOUT,
     )
 
 
 def disk(now: datetime) -> Disk:
-    """What is taken up, how fast it grows, and until when there is room on this machine."""
+    """Return the used space, its growth per day, and the days until the disk is full."""
     sizes = storage_stats.sizes()
     a_day = storage_stats.daily_growth(sizes, now)
     embedded = settings.DATABASES["default"]["ENGINE"] == "common.db.embedded"

@@ -1,4 +1,4 @@
-"""The admin's own pages: an index that shows how the site is doing."""
+"""The admin site, with an overview on its index page."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from django.utils.translation import gettext_lazy as _
 from accounts.authentication import login
 from telemetry_site.admin_site import overview
 
-NAMES = {"auth": _("Rights"), "procrastinate": _("Worker"), "ProcrastinateJob": _("Jobs")}
-"""Tables of others, as people call them."""
+NAMES = {"auth": _("Permissions"), "procrastinate": _("Worker"), "ProcrastinateJob": _("Jobs")}
+"""Names for apps and models of other packages."""
 
 
 class TelemetryAdminSite(AdminSite):
-    """The framework's admin, whose sign-in is the site's (see the routes)."""
+    """Django's admin with the overview and the sign-in of the site (see urls.py)."""
 
     site_header = site_title = _("Telemetry administration")
-    index_title = _("How it is doing")
+    index_title = _("Overview")
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""What the site itself says where events are asked for: elsewhere, or not at all."""
+"""Redirects requests for events to the live process."""
 
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -12,29 +12,31 @@ from telemetry_site.api.problems import problem_response
 
 
 class EventStreamRedirectView(APIView):
-    """A stream of what happens to the user's devices: server-sent events, each a hint to ask anew.
+    """Stream the events of the user's devices as server-sent events; each is a hint to fetch again.
 
-    `ready` comes first, and whenever some may have been missed; then `reading`, `status` and
-    `command` with `device_id`, and of a command its `command_id`.
+    `ready` is sent first, and whenever events may have been missed; then `reading`, `status` and
+    `command` with `device_id`, a `command` also with `command_id`.
     """
 
     @extend_schema(
         parameters=[
             OpenApiParameter(
-                "device", str, many=True, description="Only of these devices, 100 at the most."
+                "device", str, many=True, description="Only events of these devices, at most 100."
             )
         ],
         responses={
-            (200, "text/event-stream"): OpenApiResponse(str, "Until either side ends it."),
-            307: OpenApiResponse(description="To the `live_url` that `GET /device` tells."),
-            503: OpenApiResponse(description="There are no streams here."),
+            (200, "text/event-stream"): OpenApiResponse(
+                str, "Open until the client or the server closes it."
+            ),
+            307: OpenApiResponse(description="Redirect to the `live_url` of `GET /device`."),
+            503: OpenApiResponse(description="The live process is not available."),
         },
     )
     def get(self, request: Request) -> Response | HttpResponse:
         url = live_url.live_url_for(request.get_host())
         if url is None or url == f"{request.scheme}://{request.get_host()}":
             return problem_response(
-                request._request, 503, detail="Here nobody tells of events; ask again."
+                request._request, 503, detail="Event streams are not available. Poll instead."
             )
         location = {"Location": f"{url}{request.get_full_path()}"}
         return Response(status=status.HTTP_307_TEMPORARY_REDIRECT, headers=location)

@@ -1,4 +1,4 @@
-"""What all of the API has in common: its errors, its pages, its one format."""
+"""Converts exceptions of the API's views into problem documents."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from rest_framework import exceptions
 from accounts.email import verification
 from accounts.passwords import services as passwords
 from accounts.passwords.hashers import PasswordHashingBusy
-from accounts.registration import services as registrations
+from accounts.registration import pending
 from accounts.throttling import RateLimitExceeded
 from accounts.tokens import services as tokens
 from accounts.users import data_exports, deletion
@@ -28,24 +28,33 @@ from devices import services as device_services
 from telemetry.ingest import decoding, storage, validation
 from telemetry.queries import history
 from telemetry.transfer import export
-from telemetry_site.api.problems import DATABASE_AWAY, NOT_FOUND, problem_response
-from telemetry_site.api.problems import rate_limit_response as refusal_of
+from telemetry_site.api.problems import (
+    DATABASE_AWAY,
+    NOT_FOUND,
+    problem_response,
+    rate_limit_response,
+)
 
-# Domain errors and their answers: class, status, code, sentence.
+# Application errors and their responses: class, status, code, detail.
 DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
     (
-        registrations.RegistrationClosed,
+        pending.RegistrationClosed,
         403,
         "registration-closed",
-        "Here nobody can register by themselves.",
+        "Registration is closed.",
     ),
-    (verification.AlreadyVerified, 409, "nothing-to-prove", "Your address is confirmed already."),
-    (passwords.WrongPassword, 403, "wrong-password", "This is not your password."),
+    (
+        verification.AlreadyVerified,
+        409,
+        "nothing-to-prove",
+        "Your e-mail address is already confirmed.",
+    ),
+    (passwords.WrongPassword, 403, "wrong-password", "Wrong password."),
     (
         deletion.LastSuperuserError,
         409,
         "last-administrator",
-        "Make somebody else an administrator first.",
+        "Make another user an administrator first.",
     ),
     (
         device_services.TooManyTokens,
@@ -59,37 +68,42 @@ DOMAIN_ERRORS: list[tuple[type[Exception], int, str, str]] = [
         idempotency_keys.IdempotencyKeyReused,
         422,
         "idempotency-key-reused",
-        "This Idempotency-Key came with another body before.",
+        "This Idempotency-Key was used before with another body.",
     ),
     (
         idempotency_keys.InvalidIdempotencyKey,
         400,
         "invalid-idempotency-key",
-        "An Idempotency-Key is 1 to 255 printable ASCII characters.",
+        "An Idempotency-Key must have 1 to 255 printable ASCII characters.",
     ),
     (
         export.ExportTooLarge,
         422,
         "export-too-large",
-        "Choose a shorter range: the file is too large.",
+        "The file would be too large. Choose a shorter range.",
     ),
-    (command_services.QueueFull, 409, "queue-full", "Too many commands wait for this device."),
-    (command_services.AlreadyFinished, 409, "already-finished", "This command has another result."),
-    (command_services.StillPending, 409, "still-pending", "This command has not ended yet."),
-    (batches.NoDevices, 422, "no-devices", "No device of yours is chosen by this."),
+    (command_services.QueueFull, 409, "queue-full", "Too many pending commands for this device."),
+    (
+        command_services.AlreadyFinished,
+        409,
+        "already-finished",
+        "This command already has another result.",
+    ),
+    (command_services.StillPending, 409, "still-pending", "This command is still pending."),
+    (batches.NoDevices, 422, "no-devices", "No device matches."),
     (
         batches.TooManyDevices,
         422,
         "too-many-devices",
-        f"A batch is for {batches.DEVICES_LIMIT} devices at the most.",
+        f"A batch can have at most {batches.DEVICES_LIMIT} devices.",
     ),
 ]
 
 
 def handle_exception(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """Every exception a view of the API may raise, as a problem document.
+    """Return the problem document of an exception.
 
-    None for what nobody foresaw: Django logs it and answers 500.
+    Return None for an unexpected exception: Django logs it and responds 500.
     """
     request = context["request"]._request
     match exc:
@@ -111,22 +125,22 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> HttpResponse | 
             faults = list(_serializer_errors(exc.get_full_details()))
             return problem_response(request, 422, detail="Some values are invalid.", faults=faults)
         case history.InvalidCursor():
-            faults = [JSONError("/cursor", "invalid", "Not one of our cursors.")]
+            faults = [JSONError("/cursor", "invalid", "Invalid cursor.")]
             return problem_response(request, 422, detail="Some values are invalid.", faults=faults)
         case tokens.InvalidToken():
-            faults = [JSONError("/token", "refused", "It was used already, or it has expired.")]
+            faults = [JSONError("/token", "refused", "Already used or expired.")]
             return problem_response(request, 422, detail="Some values are invalid.", faults=faults)
         case batches.AllRejected():
-            detail = "None of the devices takes this."
+            detail = "None of the devices accepts this command."
             return problem_response(request, 422, detail=detail, faults=list(_batch_errors(exc)))
-        case data_exports.TooManyArchives(retry_after=seconds):
-            detail = "You have an archive of the last day; one is made per day."
+        case data_exports.TooManyExports(retry_after=seconds):
+            detail = "Only one data export per day."
             headers = {"Retry-After": str(seconds)}
             return problem_response(
                 request, 429, code="limit:archive", detail=detail, headers=headers
             )
         case RateLimitExceeded() | PasswordHashingBusy() | QuotaReached() | DiskFull():
-            return refusal_of(request, exc)
+            return rate_limit_response(request, exc)
         case PermissionDenied():
             return problem_response(request, 403)
         case OperationalError():
@@ -171,7 +185,7 @@ def _model_errors(exc: ModelValidationError) -> list[JSONError]:
 def _batch_errors(exc: batches.AllRejected) -> Iterator[JSONError]:
     """Why none of the devices takes a command; what is wrong with the payload only once."""
     told = set()
-    for refusal in exc.refused:
+    for refusal in exc.rejected:
         for fault in refusal["errors"]:
             if (told_of := JSONError(**fault)) not in told:
                 told.add(told_of)

@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of every operation: that its errors are problem documents."""
+"""Adds problem documents to each operation of the OpenAPI schema."""
 
 from typing import Any
 
@@ -28,20 +28,20 @@ PROBLEM = {
     },
 }
 RESPONSE = {
-    "description": "Anything that went wrong.",
+    "description": "An error.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
 class SchemaView(SpectacularJSONAPIView):
-    """The schema of the one version there is, whatever the query asks for."""
+    """Serve the schema. There is one version, so the query parameter `version` is ignored."""
 
     def _get_version_parameter(self, request: Request) -> None:
         return None
 
 
 def add_problem_responses(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular: add the problem document to every operation."""
+    """Add the problem document to each operation (a hook of drf-spectacular)."""
     result["components"]["schemas"]["Problem"] = PROBLEM
     for operations in result["paths"].values():
         for operation in operations.values():

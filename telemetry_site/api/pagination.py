@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from common import timestamps
 
 LIMIT = re.compile(r"[0-9]{1,4}", re.ASCII)
-"""What `limit` may look like; what looks otherwise need not be read as a number."""
+"""The format of `limit`. Other texts are rejected before they are converted to a number."""
 
 
 class KeysetPagination(pagination.CursorPagination):
@@ -24,7 +24,9 @@ class KeysetPagination(pagination.CursorPagination):
     def get_page_size(self, request: Request) -> int:
         text = request.query_params.get("limit", str(self.page_size))
         if not (LIMIT.fullmatch(text) and 1 <= int(text) <= self.max_page_size):
-            raise exceptions.ValidationError({"limit": [f"From 1 to {self.max_page_size}."]})
+            raise exceptions.ValidationError(
+                {"limit": [f"Must be from 1 to {self.max_page_size}."]}
+            )
         return int(text)
 
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
@@ -32,15 +34,16 @@ class KeysetPagination(pagination.CursorPagination):
             cursor = super().decode_cursor(request)
         except exceptions.NotFound:
             cursor = pagination.Cursor(offset=0, reverse=False, position=None)
-        # What says nothing would be the first page again, and a reader of all pages never done.
+        # An empty cursor would return the first page again, and a client that reads all pages would
+        # never end.
         if cursor is not None and cursor.position is None and not cursor.offset:
-            raise exceptions.ValidationError({"cursor": ["Not one of our cursors."]})
+            raise exceptions.ValidationError({"cursor": ["Invalid cursor."]})
         if cursor is not None and cursor.position is not None:
             try:
                 position = str(timestamps.parse(cursor.position))
                 cursor = pagination.Cursor(cursor.offset, cursor.reverse, position)  # type: ignore[arg-type]
             except timestamps.InvalidTimestamp:
-                raise exceptions.ValidationError({"cursor": ["Not one of our cursors."]}) from None
+                raise exceptions.ValidationError({"cursor": ["Invalid cursor."]}) from None
         return cursor
 
     def encode_cursor(self, cursor: pagination.Cursor) -> str:

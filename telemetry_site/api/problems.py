@@ -1,4 +1,4 @@
-"""How errors are answered: RFC 9457 problem documents under /api, pages elsewhere."""
+"""Error responses: RFC 9457 problem documents below /api, HTML pages elsewhere."""
 
 import sys
 from collections.abc import Iterable
@@ -20,45 +20,45 @@ from common.quotas import DiskFull, QuotaReached
 from common.strict_json import JSONError
 from devices import rejections
 
-NOT_FOUND = _noop("There is nothing here, or nothing that you may see.")
-DATABASE_AWAY = _noop("The database cannot answer just now; nothing was stored.")
+NOT_FOUND = _noop("Not found, or you don't have access.")
+DATABASE_AWAY = _noop("The database is temporarily unavailable. Nothing was stored.")
 QUOTAS = {
-    "DEVICES_PER_USER": _noop("A user can have %(count)d devices. Delete one first."),
-    "TOKENS_PER_USER": _noop("A user can have %(count)d tokens. Revoke one first."),
+    "DEVICES_PER_USER": _noop("A user can have at most %(count)d devices. Delete one first."),
+    "TOKENS_PER_USER": _noop("A user can have at most %(count)d tokens. Revoke one first."),
 }
 RETRY_AFTER_SECONDS = 90
-"""Up to here a time to wait is told in seconds."""
+"""Up to this number, waiting times are given in seconds; above it in minutes."""
 DETAILS = {
-    400: _noop("The request could not be understood."),
-    403: _noop("You may not do this."),
+    400: _noop("The request is not valid."),
+    403: _noop("You don't have permission to do this."),
     404: NOT_FOUND,
-    429: _noop("That was too often. Wait a little, then try again."),
-    500: _noop("Something went wrong on our side. It has been noted."),
-    503: _noop("The site cannot answer just now. Try again in a moment."),
+    429: _noop("Too many requests. Wait a moment, then try again."),
+    500: _noop("An unexpected error occurred. It has been logged."),
+    503: _noop("The site is temporarily unavailable. Try again in a moment."),
 }
 TITLES = {
-    400: _noop("Not understood"),
+    400: _noop("Bad request"),
     403: _noop("Not allowed"),
     404: _noop("Not found"),
-    409: _noop("Not possible"),
-    411: _noop("Length needed"),
+    409: _noop("Conflict"),
+    411: _noop("Length required"),
     413: _noop("Too large"),
     429: _noop("Too many requests"),
     500: _noop("Something went wrong"),
-    503: _noop("Back in a moment"),
+    503: _noop("Temporarily unavailable"),
     507: _noop("The disk is full"),
 }
-"""Of pages. The API keeps to the phrases of HTTP, and to English."""
+"""Titles of error pages. The API uses the HTTP reason phrases, in English."""
 
 
 class ProblemResponse(JsonResponse):
-    """A problem document, and for what it is counted."""
+    """A problem document, with the reasons that are counted for it."""
 
     def __init__(
-        self, told: dict[str, Any], why: list[rejections.RejectionReason], **how: Any
+        self, document: dict[str, Any], reasons: list[rejections.RejectionReason], **kwargs: Any
     ) -> None:
-        super().__init__(told, content_type="application/problem+json", **how)
-        self.reasons = why
+        super().__init__(document, content_type="application/problem+json", **kwargs)
+        self.reasons = reasons
 
 
 def problem_response(
@@ -70,10 +70,10 @@ def problem_response(
     faults: Iterable[JSONError] = (),
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """A problem document; `code` names the kind where the status alone does not."""
+    """Return a problem document; `code` tells apart errors that share a status."""
     faults = list(faults)
     detail = detail or DETAILS.get(status, HTTPStatus(status).description)
-    told = {
+    document = {
         "type": f"urn:telemetry:problem:{code}" if code else "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -82,16 +82,16 @@ def problem_response(
         "request_id": getattr(request, "request_id", ""),
         "errors": [fault._asdict() for fault in faults],
     }
-    why = rejections.group_errors(faults) or [
+    reasons = rejections.group_errors(faults) or [
         rejections.RejectionReason(code or str(status), 1, "", detail)
     ]
-    return ProblemResponse(told, why, status=status, headers=headers)
+    return ProblemResponse(document, reasons, status=status, headers=headers)
 
 
 def error_response(
     request: HttpRequest, status: int, *, detail: str = "", code: str = ""
 ) -> HttpResponse:
-    """An error in the form that whoever asked can read."""
+    """Return a problem document for API requests and an HTML page for all others."""
     if request.path.startswith("/api/"):
         return problem_response(request, status, detail=detail, code=code)
     return render(
@@ -108,22 +108,24 @@ def error_response(
 
 
 def rate_limit_response(request: HttpRequest, error: Exception) -> HttpResponse | None:
-    """The answer to what was not even tried, with `Retry-After`; None for any other error."""
+    """Return the response, with `Retry-After`, to a request that a limit rejected; None for another
+    error.
+    """
     match error:
         case RateLimitExceeded(limit=limit, retry_after=seconds):
-            detail = _("Too many tries. Try again in %(time)s.") % {"time": _time(seconds)}
+            detail = _("Too many attempts. Try again in %(time)s.") % {"time": _time(seconds)}
             response = error_response(request, 429, detail=detail, code=f"limit:{limit}")
         case PasswordHashingBusy():
             seconds = 5
-            detail = _("Too many people sign in at this moment. Try again.")
+            detail = _("Too many sign-ins at the moment. Try again.")
             response = error_response(request, 503, detail=detail)
         case DiskFull():
             seconds = 60
             detail = _("The disk is full. Nothing was stored.")
             response = error_response(request, 507, detail=detail, code="disk-full")
-        case QuotaReached(setting=setting, most=most):
+        case QuotaReached(setting=setting, limit=limit):
             return error_response(
-                request, 409, detail=_(QUOTAS[setting]) % {"count": most}, code="quota-reached"
+                request, 409, detail=_(QUOTAS[setting]) % {"count": limit}, code="quota-reached"
             )
         case _:
             return None
@@ -157,7 +159,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def database_unavailable(request: HttpRequest) -> HttpResponse:
-    """503 to whoever asked for what only the database knows: who that is, too."""
+    """Return a 503. Without the database the user is unknown, too."""
     request.user = AnonymousUser()
     response = error_response(request, 503, detail=DATABASE_AWAY)
     response["Retry-After"] = "1"
@@ -166,5 +168,5 @@ def database_unavailable(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return error_response(
-        request, 403, detail=_noop("This form was opened too long ago. Go back, reload, try again.")
+        request, 403, detail=_noop("This form has expired. Go back, reload the page and try again.")
     )

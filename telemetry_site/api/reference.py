@@ -1,6 +1,6 @@
-"""The reference of the API as a page of our own, made from its OpenAPI schema.
+"""The API reference page, generated from the OpenAPI schema.
 
-Swagger UI would be 1.4 MB of script for thirty operations, and asks for more than our policy lets
+Swagger UI would load 1.4 MB of scripts and violate the content security policy
 (docs/decisions/0030).
 """
 
@@ -15,18 +15,18 @@ from django.utils import translation
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-DEEPEST = 6
-"""Levels of an example; nothing here is nested deeper, but a schema might refer to itself."""
+MAX_DEPTH = 6
+"""Maximum nesting of an example, because a schema can refer to itself."""
 EXAMPLES = {
     "uuid": "0198d6c4-8f2e-7b3a-9c1d-2e4f6a8b0c1d",
     "date-time": "2026-01-31T12:00:00Z",
-    "email": "somebody@example.org",
+    "email": "user@example.org",
 }
 OF_TYPE = {"string": "…", "integer": 1, "number": 21.4, "boolean": True, "object": {}}
 
 
 class Parameter(NamedTuple):
-    """Of a path, a query or the heads."""
+    """A parameter in the path, the query or the headers."""
 
     name: str
     place: str
@@ -36,7 +36,7 @@ class Parameter(NamedTuple):
 
 
 class ResponseExample(NamedTuple):
-    """What a status comes with."""
+    """An example of the response with a status."""
 
     status: str
     phrase: str
@@ -44,7 +44,7 @@ class ResponseExample(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """A method of a path."""
+    """One HTTP method of one path."""
 
     anchor: str
     method: str
@@ -58,14 +58,14 @@ class Operation(NamedTuple):
 
 @require_safe
 def reference(request: HttpRequest) -> HttpResponse:
-    """Every operation of the API, for everyone."""
+    """Show all operations of the API. The page is public."""
     return render(request, "reference.html", {"groups": operations()})
 
 
 @cache
 @translation.override("en")
 def operations() -> list[tuple[str, list[Operation]]]:
-    """By their tags, in the order of their paths; in English, as the API itself."""
+    """Return the operations grouped by tag, ordered by path, in English like the API."""
     schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     groups: dict[str, list[Operation]] = defaultdict(list)
     for path, methods in schema["paths"].items():
@@ -118,13 +118,13 @@ def _of_content(schema: Any, found: Any) -> Any:
 
 
 def _example(schema: Any, part: Any, depth: int = 0) -> Any:
-    """A value that the schema allows, to be read by people."""
+    """Return an example value for a schema."""
     if "$ref" in part:
         part = schema["components"]["schemas"][part["$ref"].rpartition("/")[2]]
     for name in ("allOf", "oneOf", "anyOf"):
         if name in part:
             return _example(schema, part[name][0], depth)
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return None
     if "enum" in part:
         return part["enum"][0]

@@ -1,4 +1,4 @@
-"""How the framework's views are described in the OpenAPI schema."""
+"""Describes the views in the OpenAPI schema."""
 
 from typing import Any
 
@@ -14,29 +14,40 @@ PERMISSION_FOR_SCHEME = {
     "cookieAuth": IsAuthenticatedUser,
     "deviceToken": IsDevice,
 }
-"""Whom each way to say who one is lets in."""
+"""The permission that each authentication scheme can satisfy."""
 
 
 class ApiAutoSchema(AutoSchema):
-    """Says who may, what a list is, and that unknown fields are refused."""
+    """Adds the allowed authentication schemes, marks operations that return a list, and forbids
+    unknown fields.
+    """
 
     def get_auth(self) -> list[dict[str, Any]]:
-        """Only the ways that lead in: not a user's token where none but devices may."""
-        let_in = {kind for one in self.view.get_permissions() for kind in _permission_classes(one)}
+        """Return only the schemes that satisfy a permission of the view."""
+        allowed = {
+            kind
+            for permission in self.view.get_permissions()
+            for kind in _permission_classes(permission)
+        }
         return [
             ways
             for ways in super().get_auth()
-            if any(PERMISSION_FOR_SCHEME[way] in let_in for way in ways)
+            if any(PERMISSION_FOR_SCHEME[way] in allowed for way in ways)
         ]
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        """Every GET of a view that pages is of a list."""
+        """Treat each GET of a paginated view as a list."""
         pages = getattr(self.view, "paginator", None) is not None
         return (pages and self.method == "GET") or super()._is_list_view(serializer)
 
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        """Name the body of an `XRequestSerializer` XRequest: drf-spectacular appends "Request"."""
+        name = str(super().get_serializer_name(serializer, direction))
+        return name.removesuffix("RequestSerializer") if direction == "request" else name
+
     def _get_request_for_media_type(self, serializer: Any, direction: Any = "request") -> Any:
-        """As it is declared: the framework would take every body of a PATCH for a part of one, and
-        none of what is no object to be needed.
+        """Use the declared request type: drf-spectacular would generate `Patched…` for each PATCH
+        and mark bodies that are not objects as optional.
         """
         method, self.method = self.method, "POST"
         try:
@@ -58,7 +69,7 @@ class ApiAutoSchema(AutoSchema):
 
 
 def _permission_classes(permission: Any) -> set[type]:
-    """The permissions that one is made of."""
+    """Return the classes that a permission is composed of."""
     if hasattr(permission, "op1"):
         return _permission_classes(permission.op1) | _permission_classes(permission.op2)
     return {type(permission)}

@@ -1,4 +1,4 @@
-"""Which charts a device page shows, and of what time."""
+"""The charts of a device page and their time window."""
 
 import json
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from telemetry.queries import series
 from telemetry_site.dashboard import time_ranges
 
 RECENT = timedelta(hours=1)
-"""With a newer reading than this a device is alive, and its charts end now."""
+"""With a newer reading than this a device counts as sending, and its charts end now."""
 FIRST_READINGS = 20
-"""A chart opens on the shortest range that so many readings are expected in."""
+"""The default range is the shortest one in which this many readings are expected."""
 DEFAULT_RANGE_OFFLINE = "24h"
-"""The range that the charts of a device open on which has fallen silent."""
-UNFOLDED_CHARTS = 24
-"""Types whose charts would be more than this many are folded, and fetched when unfolded."""
+"""The default range for a device that no longer sends."""
+MAX_EXPANDED_CHARTS = 24
+"""Up to this many charts are expanded. Other types are collapsed, and loaded when opened."""
 
 
 class ChartValue(NamedTuple):
-    """One value of a reading; `series` is the key its chart is asked for by, or empty."""
+    """One value of a reading. `series` is the key of its chart, or empty without a chart."""
 
     key: str
     value: object
@@ -37,12 +37,12 @@ class ChartValue(NamedTuple):
 
     @property
     def short(self) -> bool:
-        """Whether there is room to show it in large type."""
+        """Whether it is displayed in large type."""
         return not isinstance(self.value, str)
 
 
 class Group(NamedTuple):
-    """The newest reading of one type, taken apart."""
+    """The values of the newest reading of one type."""
 
     telemetry_type: str
     recorded_at: datetime
@@ -50,71 +50,73 @@ class Group(NamedTuple):
 
     @property
     def numeric(self) -> list[ChartValue]:
-        """The values that a chart can be drawn of."""
+        """The values with a chart."""
         return [value for value in self.values if value.series]
 
 
 class Charts(NamedTuple):
-    """What the charts of a device are rendered from."""
+    """The data of the charts of a device, for the template."""
 
     groups: list[Group]
     ranges: list[time_ranges.Range]
     window: time_ranges.TimeWindow
     end: datetime | None
-    """Where what ends now ends, of a device that has fallen silent."""
+    """For a device that no longer sends: the time of its last reading, where the charts end."""
     now: datetime
 
     @property
     def span(self) -> tuple[datetime, datetime]:
-        """From when until before when they are."""
+        """The start and the end (exclusive) of the charts."""
         return self.window.span(self.latest)
 
     @property
     def latest(self) -> datetime:
-        """The last instant worth looking at."""
+        """The end of the newest possible window."""
         return self.end or self.now
 
     @property
     def chosen(self) -> time_ranges.Range | None:
-        """The choice that is shown, if it is one."""
+        """The selected range, or None for a custom window."""
         seconds = self.window.length.total_seconds()
         found = (r for r in self.ranges if r.seconds == seconds and not self.window.end)
         return next(found, None)
 
     @property
-    def words(self) -> str:
-        """The part of time in words."""
+    def range_text(self) -> str:
+        """The window as text."""
         return self.chosen.words if self.chosen else time_ranges.format_span(*self.span)
 
     @property
     def seconds(self) -> int:
-        """How long it is."""
+        """The length of the window."""
         return int(self.window.length.total_seconds())
 
     @property
-    def say(self) -> str:
-        """See `sentences`."""
+    def messages(self) -> str:
+        """See `chart_messages`."""
         return chart_messages()
 
     @property
     def version(self) -> int:
-        """Another number as soon as other charts would be shown."""
-        shown = [(value.series, value.shown) for group in self.groups for value in group.numeric]
-        return crc32(repr((self.end, shown)).encode())
+        """A checksum that changes when the page must display other charts."""
+        displayed = [
+            (value.series, value.shown) for group in self.groups for value in group.numeric
+        ]
+        return crc32(repr((self.end, displayed)).encode())
 
     @property
-    def unfolded(self) -> set[str]:
-        """The types whose charts are open from the start: the first few charts."""
+    def expanded_types(self) -> set[str]:
+        """The types whose charts are expanded when the page opens."""
         counts = accumulate(len(group.numeric) for group in self.groups)
         return {
             group.telemetry_type
             for number, (group, count) in enumerate(zip(self.groups, counts, strict=True))
-            if number == 0 or count <= UNFOLDED_CHARTS
+            if number == 0 or count <= MAX_EXPANDED_CHARTS
         }
 
 
 def groups(newest: list[Telemetry], display: DisplayFormats) -> list[Group]:
-    """The newest readings of a device, taken apart into their values."""
+    """Return the values of the newest readings of a device, grouped by type."""
     return [
         Group(
             reading.telemetry_type,
@@ -124,7 +126,7 @@ def groups(newest: list[Telemetry], display: DisplayFormats) -> list[Group]:
                     key,
                     value,
                     _series(reading.telemetry_type, key, value),
-                    display[reading.telemetry_type, key].of(value),
+                    display[reading.telemetry_type, key].for_value(value),
                 )
                 for key, value in sorted(
                     validation.iter_values(reading.payload),
@@ -137,9 +139,9 @@ def groups(newest: list[Telemetry], display: DisplayFormats) -> list[Group]:
 
 
 def charts(
-    device: Device, found: list[Group], *, wanted: Mapping[str, str], now: datetime
+    device: Device, found: list[Group], *, query: Mapping[str, str], now: datetime
 ) -> Charts:
-    """The charts of these values over the window asked for, or over one that suits the device."""
+    """Return the charts of these values over the requested window, or over a default one."""
     newest = max((group.recorded_at for group in found), default=None)
     interval = timedelta(seconds=device.expected_interval)
     recent = newest is None or newest >= now - max(RECENT, series.GAP_FACTOR * interval)
@@ -147,7 +149,7 @@ def charts(
     ranges = time_ranges.range_choices(end)
     enough = FIRST_READINGS * device.expected_interval
     suiting = next((r.name for r in ranges if r.seconds >= enough), ranges[-1].name)
-    window = time_ranges.parse_window(wanted, now)
+    window = time_ranges.parse_window(query, now)
     opening = time_ranges.TimeWindow(
         time_ranges.RANGES[suiting if recent else DEFAULT_RANGE_OFFLINE][1]
     )
@@ -155,28 +157,30 @@ def charts(
 
 
 def page_query(query: Mapping[str, str], current_url: str) -> Mapping[str, str]:
-    """The query of the page, or of the page that refreshes a part of itself."""
+    """Return the query of the request. If it has no window, as when the page refreshes a part of
+    itself, return the query of the page's URL.
+    """
     if "range" in query or "from" in query:
         return query
-    shown = parse_qs(current_url.partition("?")[2].partition("#")[0])
-    return {name: values[0] for name, values in shown.items()}
+    parameters = parse_qs(current_url.partition("?")[2].partition("#")[0])
+    return {name: values[0] for name, values in parameters.items()}
 
 
 def chart_messages() -> str:
-    """What the charts say, for the browser, which fills the blanks."""
+    """Return the texts of the charts as JSON. The browser fills the placeholders."""
     return json.dumps(
         {
             "empty": _("No values in this range"),
-            "summary": _("{min} to {max}, mean {mean}"),
-            "throughout": _("{min} throughout"),
+            "summary": _("{min} to {max}, average {mean}"),
+            "throughout": _("constant at {min}"),
             "band": _("{min} to {max}"),
-            "mean": _("Line: mean per {step}. Band: least to greatest."),
-            "each": _("Every reading, to {step}."),
+            "mean": _("Line: {step} average. Band: minimum to maximum."),
+            "each": _("Every reading (one point per {step})."),
             "time": _("Time"),
             "day": _("{D} {MMM}"),
             "signed_out": _("You have been signed out. Reload this page to sign in again."),
-            "refused": _("The history could not be loaded; it is tried again."),
-            "away": _("The site cannot be reached; it is tried again."),
+            "refused": _("The history could not be loaded. Retrying…"),
+            "away": _("The site cannot be reached. Retrying…"),
         }
     )
 

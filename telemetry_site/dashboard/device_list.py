@@ -1,4 +1,4 @@
-"""The list of devices: filtered, searched, sorted and cut into pages by the database."""
+"""The list of devices. The database filters, searches, sorts and paginates it."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ from telemetry_site.dashboard import charts, sparkline_svg
 DEVICES_PER_PAGE = 50
 VALUES_PER_ROW = 3
 LATEST_DEPTH = 20
-"""Of each device in the list, how many of its newest readings are searched for its types."""
+"""How many of the newest readings of each device are searched for its types."""
 
 STATUSES: dict[str, str | Promise] = {
     "": _("All"),
@@ -42,7 +42,7 @@ STATUSES: dict[str, str | Promise] = {
 ORDERS: dict[str, tuple[str | Promise, list[Any]]] = {
     "": (_("Name"), [Lower("name"), "id"]),
     "seen": (_("Last seen"), [F("last_seen_at").desc(nulls_last=True), "id"]),
-    "silent": (_("Longest silent"), [F("last_seen_at").asc(nulls_first=True), "id"]),
+    "silent": (_("Offline longest"), [F("last_seen_at").asc(nulls_first=True), "id"]),
     "type": (_("Type"), [Lower("device_type"), Lower("name"), "id"]),
     "added": (_("Newest"), ["-created_at", "-id"]),
 }
@@ -58,20 +58,20 @@ class Row(NamedTuple):
 
 
 class ListQuery(NamedTuple):
-    """What the address asks for."""
+    """The parameters of the list."""
 
     query: str
     status: str
     sort: str
 
-    def address(self, **instead: str) -> str:
-        """The query of an address that asks for it, or for something else instead."""
-        given = {"q": self.query, "status": self.status, "sort": self.sort, **instead}
-        return "?" + urlencode({name: value for name, value in given.items() if value})
+    def url_query(self, **changes: str) -> str:
+        """Return the query string of this list, with some parameters changed."""
+        parameters = {"q": self.query, "status": self.status, "sort": self.sort, **changes}
+        return "?" + urlencode({name: value for name, value in parameters.items() if value})
 
 
 class CountedPaginator(Paginator[Device]):
-    """Pages of what was counted already."""
+    """A paginator with a known count, so that it does not count again."""
 
     def __init__(self, devices: QuerySet[Device], count: int) -> None:
         super().__init__(devices, DEVICES_PER_PAGE)
@@ -81,7 +81,7 @@ class CountedPaginator(Paginator[Device]):
 @login_required
 @require_safe
 def home(request: AuthenticatedRequest) -> HttpResponse:
-    """All of one's devices and how they are doing."""
+    """All devices of the user with their status."""
     user = request.user
     remind = not (user.has_usable_password() or request.session.get(NO_PASSWORD_NOTICE_READ))
     context = {**_device_list(request, timezone.now()), "no_password": remind}
@@ -91,36 +91,36 @@ def home(request: AuthenticatedRequest) -> HttpResponse:
 @login_required
 @require_safe
 def device_rows(request: AuthenticatedRequest) -> HttpResponse:
-    """The list alone: asked for again and again while someone looks."""
+    """Only the list: an open page refreshes it regularly."""
     return render(request, "_devices.html", _device_list(request, timezone.now()))
 
 
 def _device_list(request: AuthenticatedRequest, now: datetime) -> dict[str, Any]:
-    asked = _parse_query(request)
-    matching = _search(request, asked.query, now)
+    list_query = _parse_query(request)
+    matching = _search(request, list_query.query, now)
     statuses = _statuses(now)
     counts = matching.order_by().aggregate(
         **{f"with_{name}": Count("pk", filter=which) for name, which in statuses.items()}
     )
-    devices = matching.filter(statuses[asked.status]).order_by(*ORDERS[asked.sort][1])
-    pages = CountedPaginator(devices, counts[f"with_{asked.status}"])
+    devices = matching.filter(statuses[list_query.status]).order_by(*ORDERS[list_query.sort][1])
+    pages = CountedPaginator(devices, counts[f"with_{list_query.status}"])
     page = pages.get_page(request.GET.get("page"))
     return {
-        "query": asked.query,
-        "chips": _status_filters(counts, asked),
-        "status": asked.status,
-        "sort": asked.sort,
+        "query": list_query.query,
+        "chips": _status_filters(counts, list_query),
+        "status": list_query.status,
+        "sort": list_query.sort,
         "orders": [(name, label) for name, (label, _order) in ORDERS.items()],
         "page": page,
         "rows": _rows(page, now),
-        "filters": asked.address(),
+        "filters": list_query.url_query(),
         "offline": counts["with_offline"],
         "icon": _icon(counts["with_offline"]),
     }
 
 
 def _parse_query(request: AuthenticatedRequest) -> ListQuery:
-    # PostgreSQL takes no NUL, and no name has one.
+    # PostgreSQL rejects NUL bytes, and names have none.
     query = request.GET.get("q", "").replace("\0", "").strip()[:200]
     status, sort = request.GET.get("status", ""), request.GET.get("sort", "")
     return ListQuery(query, status if status in STATUSES else "", sort if sort in ORDERS else "")
@@ -130,47 +130,48 @@ def _search(request: AuthenticatedRequest, query: str, now: datetime) -> QuerySe
     devices = Device.objects.visible_to(request.user).with_presence(now)
     if not query:
         return devices
-    told = Q(name__icontains=query) | Q(device_type__icontains=query)
-    return devices.alias(told=Cast("metadata", TextField())).filter(told | Q(told__icontains=query))
+    matches = Q(name__icontains=query) | Q(device_type__icontains=query)
+    with_text = devices.alias(metadata_text=Cast("metadata", TextField()))
+    return with_text.filter(matches | Q(metadata_text__icontains=query))
 
 
 def _statuses(now: datetime) -> dict[str, Q]:
-    waiting = Command.objects.waiting(now).order_by().values("device")
+    with_pending = Command.objects.pending_at(now).order_by().values("device")
     return {
         "": Q(),
         "online": Q(online=True),
         "offline": Q(online=False, last_seen_at__isnull=False),
-        "pending": Q(pk__in=waiting),
+        "pending": Q(pk__in=with_pending),
         "never": Q(last_seen_at=None),
     }
 
 
-def _status_filters(counts: dict[str, int], asked: ListQuery) -> list[dict[str, Any]]:
+def _status_filters(counts: dict[str, int], list_query: ListQuery) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
             "count": counts[f"with_{name}"],
-            "filters": asked.address(status=name),
+            "filters": list_query.url_query(status=name),
             "status": name,
-            "chosen": name == asked.status,
+            "chosen": name == list_query.status,
         }
         for name, label in STATUSES.items()
     ]
 
 
 def _icon(offline: int) -> str:
-    """The icon of the site with how many devices are offline on it, as an address."""
-    drawn = render_to_string("_favicon.svg", {"offline": "9+" if offline > 9 else offline})
-    return "data:image/svg+xml," + quote(drawn.strip(), safe=" =:/'")
+    """Return the favicon with the number of offline devices, as a data URL."""
+    svg = render_to_string("_favicon.svg", {"offline": "9+" if offline > 9 else offline})
+    return "data:image/svg+xml," + quote(svg.strip(), safe=" =:/'")
 
 
 def _rows(page: Page[Device], now: datetime) -> list[Row]:
     devices = list(page.object_list)
-    latest = history.latest_readings(devices, depth=LATEST_DEPTH, rare=False)
+    latest = history.latest_readings(devices, depth=LATEST_DEPTH, include_rare_types=False)
     displays = keys.display_formats_for(devices)
     found = {device.pk: charts.groups(latest[device.pk], displays[device.pk]) for device in devices}
-    waiting = dict(
-        Command.objects.waiting(now)
+    pending = dict(
+        Command.objects.pending_at(now)
         .filter(device__in=devices)
         .order_by()
         .values_list("device")
@@ -181,7 +182,7 @@ def _rows(page: Page[Device], now: datetime) -> list[Row]:
         Row(
             device,
             _headline_values(found[device.pk]),
-            waiting.get(device.pk, 0),
+            pending.get(device.pk, 0),
             sparkline_svg.svg_path(lines.get(device.pk, [])),
         )
         for device in devices
@@ -191,19 +192,19 @@ def _rows(page: Page[Device], now: datetime) -> list[Row]:
 def _lines(
     devices: Sequence[Device], found: dict[UUID, list[charts.Group]], now: datetime
 ) -> dict[UUID, list[Point]]:
-    """How the first value of each device went."""
-    wanted = [
+    """Return the recent points of the first value of each device."""
+    sparkline_keys = [
         sparklines.SparklineKey(device.pk, *value.series.split(".", 1))
         for device in devices
         for value in _headline_values(found[device.pk])[:1]
         if value.series
     ]
-    recent = sparklines.recent_points(wanted, now=now)
-    return {one.device: points for one, points in recent.items()}
+    recent = sparklines.recent_points(sparkline_keys, now=now)
+    return {key.device: points for key, points in recent.items()}
 
 
 def _headline_values(found: Iterable[charts.Group]) -> list[charts.ChartValue]:
-    """The few values that stand for a device: of its newest reading first, numbers first."""
+    """Return the few values to display for a device: numbers first, then newest readings first."""
     newest_first = sorted(found, key=lambda group: group.recorded_at, reverse=True)
     values = [value for group in newest_first for value in group.values]
     return sorted(values, key=lambda value: not value.series)[:VALUES_PER_ROW]

@@ -1,4 +1,4 @@
-"""The page of a device, which shows several apps at once, and the one that helps."""
+"""The page of a device, with parts of several apps."""
 
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,16 +21,16 @@ from telemetry.queries.sparklines import Point
 from telemetry.rollups.build import AvailableFrom
 from telemetry_site.dashboard import charts, sparkline_svg
 
-READINGS_SHOWN = 20
-CARDS = 60
-"""Of how many values of a device is shown how they went."""
+MAX_READINGS_DISPLAYED = 20
+MAX_CARDS = 60
+"""Values of a device with a sparkline."""
 DAY = timedelta(hours=24)
 CHECKLIST_DELAY = timedelta(minutes=1)
-"""After so long without a reading there is a list of what may be wrong."""
+"""After this time without a reading the page displays a checklist of possible causes."""
 
 
 class Card(NamedTuple):
-    """A value, and how it went over the last day of its device."""
+    """A value with its sparkline, minimum and maximum over the last day of its device."""
 
     value: charts.ChartValue
     spark: str = ""
@@ -41,13 +41,13 @@ class Card(NamedTuple):
 @login_required
 @require_safe
 def device_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """One device: what it measures, what it measured, what it is told to do."""
+    """The page of a device: latest values, charts, readings, commands and rejected requests."""
     now = timezone.now()
     device = _device(request.user, device_id, now)
     context = {
         **_status_context(request, device, now),
         **commands.views.command_panel_context(device, now=now),
-        "readings": history.page(device, limit=READINGS_SHOWN).readings,
+        "readings": history.page(device, limit=MAX_READINGS_DISPLAYED).readings,
         "refusals": rejections.for_device(device),
     }
     return render(request, "device.html", context)
@@ -56,7 +56,7 @@ def device_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def device_status_partial(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """Status and latest values; the charts too where the page no longer shows the right ones."""
+    """Status and latest values, and the charts if those of the page are out of date."""
     now = timezone.now()
     context = _status_context(request, _device(request.user, device_id, now), now)
     stale = request.GET.get("charts") != str(context["charts"].version)
@@ -66,18 +66,20 @@ def device_status_partial(request: AuthenticatedRequest, device_id: UUID) -> Htt
 @login_required
 @require_safe
 def device_readings(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """The newest readings as they came."""
+    """The newest readings as the device sent them."""
     device = _device(request.user, device_id, timezone.now())
-    newest = history.page(device, limit=READINGS_SHOWN).readings
+    newest = history.page(device, limit=MAX_READINGS_DISPLAYED).readings
     return render(request, "_readings.html", {"device": device, "readings": newest})
 
 
 @login_required
 @require_safe
 def first_reading_partial(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """Whether a new device has been heard of, or refused: asked for while its owner connects it."""
+    """Whether a new device has sent a reading or a rejected request. The page refreshes this while
+    its owner connects the device.
+    """
     device = _device(request.user, device_id, timezone.now())
-    newest = history.latest_readings([device], depth=1, rare=False)[device.pk]
+    newest = history.latest_readings([device], depth=1, include_rare_types=False)[device.pk]
     context = {
         "device": device,
         "groups": charts.groups(newest, keys.DisplayFormats()),
@@ -94,40 +96,46 @@ def _device(user: User, device_id: UUID, now: datetime) -> Device:
 def _status_context(request: AuthenticatedRequest, device: Device, now: datetime) -> dict[str, Any]:
     newest = history.latest_readings([device])[device.pk]
     found = charts.groups(newest, keys.display_formats_for([device])[device.pk])
-    wanted = charts.page_query(request.GET, request.headers.get("HX-Current-URL", ""))
-    shown = charts.charts(device, found, wanted=wanted, now=now)
-    cards = _cards(device, shown)
+    query = charts.page_query(request.GET, request.headers.get("HX-Current-URL", ""))
+    device_charts = charts.charts(device, found, query=query, now=now)
+    cards = _cards(device, device_charts)
     return {
         "device": device,
         "groups": [
             (group, [cards.get(v.series, Card(v)) for v in group.values]) for group in found
         ],
-        "charts": shown,
+        "charts": device_charts,
     }
 
 
-def _cards(device: Device, shown: charts.Charts) -> dict[str, Card]:
-    """By key, how each went in the day up to now, or up to when its device fell silent."""
-    numeric = {value.series: value for group in shown.groups for value in group.numeric}
-    names = list(numeric)[:CARDS]
+def _cards(device: Device, device_charts: charts.Charts) -> dict[str, Card]:
+    """Return the cards by key, over the 24 hours up to now, or up to the last reading of a device
+    that no longer sends.
+    """
+    numeric = {value.series: value for group in device_charts.groups for value in group.numeric}
+    names = list(numeric)[:MAX_CARDS]
     if not names:
         return {}
-    end = shown.latest + timedelta(seconds=1)
+    end = device_charts.latest + timedelta(seconds=1)
     day = series.query_series_by_step(
         device,
         keys=names,
         start=end - DAY,
         end=end,
         step=buckets.HOUR,
-        kept=AvailableFrom.of(device),
+        available_from=AvailableFrom.for_device(device),
     )
-    young = len(day.t) < sparklines.MIN_HOURS
-    wanted = [sparklines.SparklineKey(device.pk, *name.split(".", 1)) for name in names if young]
-    newest = sparklines.recent_points(wanted, now=end)
+    few_hours = len(day.timestamps) < sparklines.MIN_HOURS
+    sparkline_keys = [
+        sparklines.SparklineKey(device.pk, *name.split(".", 1)) for name in names if few_hours
+    ]
+    newest = sparklines.recent_points(sparkline_keys, now=end)
     return {
         name: Card(
             numeric[name],
-            sparkline_svg.svg_path(newest[wanted[number]] if young else _averages(day, name)),
+            sparkline_svg.svg_path(
+                newest[sparkline_keys[number]] if few_hours else _averages(day, name)
+            ),
             min((v for v in day.columns[name].min if v is not None), default=None),
             max((v for v in day.columns[name].max if v is not None), default=None),
         )
@@ -136,5 +144,5 @@ def _cards(device: Device, shown: charts.Charts) -> dict[str, Card]:
 
 
 def _averages(day: series.Series, name: str) -> list[Point]:
-    found = zip(day.t, day.columns[name].avg, strict=True)
-    return [(time, mean) for time, mean in found if mean is not None]
+    averages = zip(day.timestamps, day.columns[name].avg, strict=True)
+    return [(time, average) for time, average in averages if average is not None]

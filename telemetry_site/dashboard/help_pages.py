@@ -9,11 +9,11 @@ from telemetry_site import limits
 
 @require_safe
 def help_page(request: HttpRequest) -> HttpResponse:
-    """What the states mean and what can be done with charts."""
+    """The help page: the states of devices and commands, and how to use charts."""
     return render(request, "help.html")
 
 
 @require_safe
 def limits_page(request: HttpRequest) -> HttpResponse:
-    """What is too much."""
+    """The page of limits."""
     return render(request, "limits.html", {"groups": limits.groups()})

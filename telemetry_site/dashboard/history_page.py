@@ -1,4 +1,4 @@
-"""The history of a device: charts of some of its values over a part of time."""
+"""The history of a device: charts of some of its values over a time window."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,15 +19,15 @@ from telemetry.queries import history, series
 from telemetry.rollups.build import AvailableFrom
 from telemetry_site.dashboard import charts, time_ranges
 
-KEYS_SHOWN = 4
-"""How many charts there are where nobody chose."""
-READINGS_SHOWN = 50
+DEFAULT_KEY_COUNT = 4
+"""How many charts are displayed if the URL names no keys."""
+MAX_READINGS_DISPLAYED = 50
 FORMATS = ["csv", "ndjson"]
 RESOLUTIONS = ["raw", "hour", "day"]
 
 
 class Statistics(NamedTuple):
-    """What all values of a key in a part of time come to; None where it has none."""
+    """The statistics of a key over a time window; None without any values."""
 
     min: float | None = None
     mean: float | None = None
@@ -36,69 +36,71 @@ class Statistics(NamedTuple):
 
 
 class KeyToggle(NamedTuple):
-    """A value that can be charted: whether it is, and the page on which it is the other way."""
+    """A value with a chart: whether the chart is displayed, and the URL that toggles it."""
 
     value: charts.ChartValue
     chosen: bool
-    address: str
+    url: str
 
 
 class PageUrls(NamedTuple):
-    """Where the page of a device is: its own address, where it gets its charts, what is above it.
+    """The URLs of the page, of the data of its charts, and of its parent page.
 
-    Files are there only for who may use the API for the device.
+    `files`: whether the user may use the API for the device, and so download files.
     """
 
     page: str
     series: str
-    above: str
+    parent: str
     files: bool
 
 
 @login_required
 @require_safe
 def history_page(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """The history of a device of one's own."""
+    """The history of a device that belongs to the user."""
     own = Device.objects.visible_to(request.user)
     device = get_object_or_404(own, pk=device_id)
-    place = PageUrls(
+    urls = PageUrls(
         page=reverse("device-history", args=[device.pk]),
         series=f"/api/v1/devices/{device.pk}/telemetry/series",
-        above=reverse("device", args=[device.pk]),
+        parent=reverse("device", args=[device.pk]),
         files=True,
     )
-    return render_history(request, device, place)
+    return render_history(request, device, urls)
 
 
-def render_history(request: HttpRequest, device: Device, place: PageUrls) -> HttpResponse:
-    """Charts to move and zoom in, of a device that whoever asks may see. Without JavaScript: a
-    summary and the newest readings.
+def render_history(request: HttpRequest, device: Device, urls: PageUrls) -> HttpResponse:
+    """Render charts that can be moved and zoomed. Without JavaScript: statistics and the newest
+    readings. The caller checks that the user may see the device.
     """
-    now, path = timezone.now(), place.page
+    now, path = timezone.now(), urls.page
     chosen = request.GET.getlist("key")
     if exact := time_ranges.normalized_query(request.GET.dict()):
         return redirect(time_ranges.build_url(path, exact, _as_query(chosen)))
     found = charts.groups(
         history.latest_readings([device])[device.pk], keys.display_formats_for([device])[device.pk]
     )
-    shown = charts.charts(device, found, wanted=request.GET.dict(), now=now)
-    numeric = [value for group in shown.groups for value in group.numeric]
+    device_charts = charts.charts(device, found, query=request.GET.dict(), now=now)
+    numeric = [value for group in device_charts.groups for value in group.numeric]
     known = {value.series: value for value in numeric}
-    asked = [key for key in dict.fromkeys(chosen) if key in known][: series.KEYS_LIMIT]
-    names = asked or list(known)[:KEYS_SHOWN]
-    start, end = shown.span
+    requested = [key for key in dict.fromkeys(chosen) if key in known][: series.KEYS_LIMIT]
+    names = requested or list(known)[:DEFAULT_KEY_COUNT]
+    start, end = device_charts.span
     context = {
         "device": device,
-        "charts": shown,
+        "charts": device_charts,
         "figures": _figures(device, [known[name] for name in names], start, end, now),
         "blank": charts.ChartValue("", None, "", keys.DisplayFormat("", "", None)),
         "nothing": Statistics(),
-        "asked": asked,
-        "chips": _chips(path, numeric, names, shown.window),
-        "moves": _navigation_urls(path, shown, asked),
-        "downloads": _downloads(device, names, start, end) if place.files else [],
-        "place": place,
-        "readings": history.page(device, limit=READINGS_SHOWN, start=start, end=end).readings,
+        "requested_keys": requested,
+        "key_toggles": _key_toggles(path, numeric, names, device_charts.window),
+        "navigation_urls": _navigation_urls(path, device_charts, requested),
+        "downloads": _downloads(device, names, start, end) if urls.files else [],
+        "urls": urls,
+        "readings": history.page(
+            device, limit=MAX_READINGS_DISPLAYED, start=start, end=end
+        ).readings,
     }
     return render(request, "history.html", context)
 
@@ -106,7 +108,7 @@ def render_history(request: HttpRequest, device: Device, place: PageUrls) -> Htt
 def summary(
     device: Device, names: Sequence[str], start: datetime, end: datetime, now: datetime
 ) -> dict[str, Statistics]:
-    """Of each key, all its values in a part of time in one row."""
+    """Return the statistics of each key over a time window."""
     found = series.query_series(
         device,
         keys=names,
@@ -114,7 +116,7 @@ def summary(
         end=end,
         points=1,
         now=now,
-        kept=AvailableFrom.of(device),
+        available_from=AvailableFrom.for_device(device),
     )
     return {name: _aggregate(columns) for name, columns in found.columns.items()}
 
@@ -141,11 +143,11 @@ def _figures(
 ) -> list[dict[str, Any]]:
     if not values:
         return []
-    summed = summary(device, [value.series for value in values], start, end, now)
-    return [{"value": value, "statistics": summed[value.series]} for value in values]
+    statistics = summary(device, [value.series for value in values], start, end, now)
+    return [{"value": value, "statistics": statistics[value.series]} for value in values]
 
 
-def _chips(
+def _key_toggles(
     path: str,
     numeric: Sequence[charts.ChartValue],
     names: Sequence[str],
@@ -167,35 +169,37 @@ def _toggled(names: Sequence[str], name: str) -> list[str]:
     return [*names, name]
 
 
-def _navigation_urls(path: str, shown: charts.Charts, asked: Sequence[str]) -> dict[str, str]:
-    """Where the buttons above the charts lead."""
-    window, latest = shown.window, shown.latest
-    to = {
-        "earlier": window.moved(-1, latest),
-        "later": window.moved(1, latest),
-        "out": window.zoomed(2, latest),
-        "in": window.zoomed(0.5, latest),
+def _navigation_urls(
+    path: str, device_charts: charts.Charts, requested: Sequence[str]
+) -> dict[str, str]:
+    """Return the URLs of the buttons above the charts."""
+    window, latest = device_charts.window, device_charts.latest
+    windows = {
+        "earlier": window.shift(-1, latest),
+        "later": window.shift(1, latest),
+        "out": window.zoom(2, latest),
+        "in": window.zoom(0.5, latest),
         "now": time_ranges.TimeWindow(window.length),
     }
     return {
-        name: time_ranges.build_url(path, other.query, _as_query(asked))
-        for name, other in to.items()
+        name: time_ranges.build_url(path, other.query, _as_query(requested))
+        for name, other in windows.items()
     }
 
 
 def _downloads(
     device: Device, names: Sequence[str], start: datetime, end: datetime
 ) -> list[dict[str, Any]]:
-    """The files that the same part of time can be had in."""
+    """Return the links to files with the readings of the time window."""
     path = f"/api/v1/devices/{device.pk}/telemetry/export"
     span = {"from": time_ranges.format_time(start), "to": time_ranges.format_time(end)}
     return [
         {
             "format": format,
             "resolution": resolution,
-            # All of a reading is in a line of NDJSON.
+            # A line of NDJSON holds a complete reading, so keys cannot be selected.
             "of_keys": (of_keys := (resolution, format) != ("raw", "ndjson")),
-            "address": time_ranges.build_url(
+            "url": time_ranges.build_url(
                 path,
                 {"format": format, "resolution": resolution, **span},
                 _as_query(names if of_keys else []),

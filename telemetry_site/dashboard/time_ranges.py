@@ -1,4 +1,4 @@
-"""Which part of time is looked at: as the address of a page says it, and as people read it.
+"""The time window of charts, as query parameters and as text.
 
 static/js/charts/view.js does the same in the browser.
 """
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from common.timestamps import MIN_TIMESTAMP
 
-SHORTEST, LONGEST = timedelta(seconds=10), timedelta(days=20 * 366)
+MIN_LENGTH, MAX_LENGTH = timedelta(seconds=10), timedelta(days=20 * 366)
 SECONDS = re.compile(r"(\d{1,9})s", re.ASCII)
 
 RANGES: dict[str, tuple[str | Promise, timedelta, str | Promise]] = {
@@ -33,7 +33,7 @@ RANGES: dict[str, tuple[str | Promise, timedelta, str | Promise]] = {
 
 
 class Range(NamedTuple):
-    """A choice of how much time is shown, and that time in words."""
+    """A selectable range; `words` describes it as text."""
 
     name: str
     label: str
@@ -42,38 +42,40 @@ class Range(NamedTuple):
 
 
 class TimeWindow(NamedTuple):
-    """A part of time. Without an end it ends now, whenever that is."""
+    """A time window. Without `end` it always ends at the current time."""
 
     length: timedelta
     end: datetime | None = None
 
     def span(self, now: datetime) -> tuple[datetime, datetime]:
-        """From when until before when."""
+        """Return the start and the end (exclusive)."""
         end = self.end or now
         return end - self.length, end
 
     @property
     def query(self) -> dict[str, str]:
-        """How an address says it."""
+        """The window as query parameters."""
         if self.end is None:
             names = [name for name, (_, length, _) in RANGES.items() if length == self.length]
             return {"range": names[0] if names else f"{self.length // timedelta(seconds=1)}s"}
         return {"from": format_time(self.end - self.length), "to": format_time(self.end)}
 
-    def moved(self, share: float, now: datetime) -> "TimeWindow":
-        """Later by this share of its length; what reaches now ends there from then on."""
+    def shift(self, share: float, now: datetime) -> "TimeWindow":
+        """Return the window moved by a share of its length. One that reaches `now` gets no end."""
         end = (self.end or now) + share * self.length
         return TimeWindow(self.length, None if end >= now else end)
 
-    def zoomed(self, factor: float, now: datetime) -> "TimeWindow":
-        """Longer by a factor around its middle, as far as there is time."""
-        length = min(max(self.length * factor, SHORTEST), LONGEST)
+    def zoom(self, factor: float, now: datetime) -> "TimeWindow":
+        """Return the window with its length multiplied by a factor around its middle, within the
+        limits.
+        """
+        length = min(max(self.length * factor, MIN_LENGTH), MAX_LENGTH)
         end = self.end and self.end + (length - self.length) / 2
         return TimeWindow(length, end if end and end < now else None)
 
 
 def range_choices(end: datetime | None) -> list[Range]:
-    """The choices; of a device that fell silent they end with its last reading."""
+    """Return the selectable ranges. `end`: the last reading of a device that no longer sends."""
     return [
         Range(name, str(label), int(length.total_seconds()), _words(str(words), length, end))
         for name, (label, length, words) in RANGES.items()
@@ -81,40 +83,40 @@ def range_choices(end: datetime | None) -> list[Range]:
 
 
 def parse_window(query: Mapping[str, str], now: datetime) -> TimeWindow | None:
-    """The window that an address asks for, if it asks for any that can be."""
+    """Return the window of a query, or None without a valid one."""
     start, end = _time(query.get("from", "")), _time(query.get("to", ""))
-    if start and end and start >= MIN_TIMESTAMP and start + SHORTEST <= end <= now + LONGEST:
+    if start and end and start >= MIN_TIMESTAMP and start + MIN_LENGTH <= end <= now + MAX_LENGTH:
         return TimeWindow(end - start, end)
     name = query.get("range", "")
     if name in RANGES:
         return TimeWindow(RANGES[name][1])
     seconds = SECONDS.fullmatch(name)
     length = timedelta(seconds=int(seconds[1])) if seconds else timedelta()
-    return TimeWindow(length) if SHORTEST <= length <= LONGEST else None
+    return TimeWindow(length) if MIN_LENGTH <= length <= MAX_LENGTH else None
 
 
 def normalized_query(query: Mapping[str, str]) -> dict[str, str]:
-    """`from` and `to` as UTC where a form sent what the user's clock shows; else nothing."""
-    given = {name: query.get(name, "") for name in ("from", "to")}
-    times = {name: _time(text) for name, text in given.items()}
-    shown = {name: format_time(time) for name, time in times.items() if time}
-    return shown if len(shown) == 2 and shown != given else {}
+    """Return `from` and `to` in UTC if a form sent them in the user's time zone, otherwise {}."""
+    texts = {name: query.get(name, "") for name in ("from", "to")}
+    times = {name: _time(text) for name, text in texts.items()}
+    normalized = {name: format_time(time) for name, time in times.items() if time}
+    return normalized if len(normalized) == 2 and normalized != texts else {}
 
 
 def format_span(start: datetime, end: datetime) -> str:
-    """Both instants in words, on the user's clock."""
+    """Return both times as text in the user's time zone."""
     first, last = timezone.localtime(start), timezone.localtime(end)
     until = f"{last:%H:%M %Z}" if first.date() == last.date() else f"{_day(last)}, {last:%H:%M %Z}"
     return _("{start} to {end}").format(start=f"{_day(first)}, {first:%H:%M}", end=until)
 
 
 def format_time(time: datetime) -> str:
-    """An instant in an address."""
+    """Return the time as in a query parameter."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def build_url(path: str, *queries: Mapping[str, str] | list[tuple[str, str]]) -> str:
-    """A path with these queries; colons may stay as they are."""
+    """Return the path with these query parameters. Colons are not escaped."""
     pairs = [
         pair
         for query in queries

@@ -1,6 +1,6 @@
-"""The page of all tokens, the user's own and those of their devices, and what is done there.
+"""Pages that list, create, rotate and revoke the tokens of the user and of their devices.
 
-A new secret is in the answer to the form that asked for it and nowhere else, as in devices.views.
+A new token is displayed once, in the response to the form, as in devices.views.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.authentication.login import code_shown
+from accounts.authentication.login import require_mfa_code
 from accounts.authentication.requests import AuthenticatedRequest
-from accounts.models import Token, alive
+from accounts.models import Token, active_tokens
 from accounts.tokens import format as token_format
 from accounts.tokens import services as tokens
 from devices import services as device_services
@@ -42,31 +42,31 @@ LIFETIMES = [
 
 
 class TokenForm(forms.Form):
-    """A new token of the user's."""
+    """A new token of the user."""
 
     label = forms.CharField(
-        label=gettext_lazy("What is it for?"),
+        label=gettext_lazy("Label"),
         max_length=100,
-        help_text=gettext_lazy("Such as “Backup on the NAS”. You will know it by this."),
+        help_text=gettext_lazy("A name for the token, such as “Backup on the NAS”."),
         widget=forms.TextInput(attrs={"autofocus": True, "autocomplete": "off"}),
     )
     access = forms.ChoiceField(
-        label=gettext_lazy("It may"),
+        label=gettext_lazy("Access"),
         choices=Token.Access.choices,
         initial=Token.Access.READ,
     )
     days = forms.TypedChoiceField(
-        label=gettext_lazy("It works for"), choices=LIFETIMES, coerce=int, initial=90
+        label=gettext_lazy("Expires after"), choices=LIFETIMES, coerce=int, initial=90
     )
 
 
 class DeviceTokenForm(forms.Form):
-    """A further token of a device."""
+    """An additional token of a device."""
 
     label = forms.CharField(
-        label=gettext_lazy("What is it for?"),
+        label=gettext_lazy("Label"),
         max_length=100,
-        help_text=gettext_lazy("Such as “Second program”. You will know it by this."),
+        help_text=gettext_lazy("A name for the token, such as “Second program”."),
         widget=forms.TextInput(attrs={"autofocus": True, "autocomplete": "off"}),
     )
 
@@ -74,10 +74,10 @@ class DeviceTokenForm(forms.Form):
 @login_required
 @require_safe
 def tokens_page(request: AuthenticatedRequest) -> HttpResponse:
-    """Every token that opens something of the user's."""
+    """All tokens of the user and of their devices."""
     now = timezone.now()
     own = Paginator(_own(request), TOKENS_PER_PAGE).get_page(request.GET.get("own"))
-    return render(request, "tokens/list.html", {**_of_devices(request, now), "own": own})
+    return render(request, "tokens/list.html", {**_device_tokens_context(request, now), "own": own})
 
 
 @login_required
@@ -85,35 +85,35 @@ def tokens_page(request: AuthenticatedRequest) -> HttpResponse:
 def tokens_of_device(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     """The tokens of one device."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
-    context = {**_of_devices(request, timezone.now(), device=device), "device": device}
+    context = {**_device_tokens_context(request, timezone.now(), device=device), "device": device}
     return render(request, "tokens/list.html", context)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@code_shown
+@require_mfa_code
 def new(request: AuthenticatedRequest) -> HttpResponse:
-    """Make a token for a program, and show it this once."""
+    """Create a token of the user and display it once."""
     form = TokenForm(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         return _render_form(request, {"form": form, "title": _("New token")})
-    given = form.cleaned_data
+    data = form.cleaned_data
     token, secret = tokens.issue(
         request.user,
         scope=tokens.Scope.AUTH,
         now=timezone.now(),
-        label=given["label"],
-        access=given["access"],
-        lifetime=timedelta(days=given["days"]),
+        label=data["label"],
+        access=data["access"],
+        lifetime=timedelta(days=data["days"]),
     )
     return _render_new_token(request, token, secret)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@code_shown
+@require_mfa_code
 def new_of_device(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
-    """Make a further token for a device, and show it this once."""
+    """Create an additional token of a device and display it once."""
     device = get_object_or_404(Device.objects.visible_to(request.user), pk=device_id)
     form = DeviceTokenForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
@@ -128,9 +128,9 @@ def new_of_device(request: AuthenticatedRequest, device_id: UUID) -> HttpRespons
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@code_shown
+@require_mfa_code
 def rotate(request: AuthenticatedRequest, token_id: UUID) -> HttpResponse:
-    """Ask, then put a new token in the place of one."""
+    """Ask for confirmation, then replace a token of the user by a new one."""
     token = get_object_or_404(_own(request), pk=token_id)
     return _rotate_view(request, token, lambda: tokens.rotate(token, now=timezone.now()))
 
@@ -138,17 +138,19 @@ def rotate(request: AuthenticatedRequest, token_id: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def revoke(request: AuthenticatedRequest, token_id: UUID) -> HttpResponse:
-    """Ask, then end a token."""
+    """Ask for confirmation, then revoke a token of the user."""
     return _revoke_view(request, get_object_or_404(_own(request), pk=token_id))
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@code_shown
+@require_mfa_code
 def rotate_of_device(
     request: AuthenticatedRequest, device_id: UUID, token_id: UUID
 ) -> HttpResponse:
-    """Ask, then give a device a new token, to which it changes over in its own time."""
+    """Ask for confirmation, then replace a token of a device by a new one. The old one stays valid
+    for ROTATION_GRACE.
+    """
     token = _of_device(request, device_id, token_id)
     return _rotate_view(
         request, token, lambda: device_services.rotate_one_token(token, now=timezone.now())
@@ -160,21 +162,23 @@ def rotate_of_device(
 def revoke_of_device(
     request: AuthenticatedRequest, device_id: UUID, token_id: UUID
 ) -> HttpResponse:
-    """Ask, then end a token of a device."""
+    """Ask for confirmation, then revoke a token of a device."""
     return _revoke_view(request, _of_device(request, device_id, token_id))
 
 
 def _own(request: AuthenticatedRequest) -> QuerySet[Token]:
-    living = alive(timezone.now())
-    own = Token.objects.filter(living, user=request.user, scope=tokens.Scope.AUTH)
+    active = active_tokens(timezone.now())
+    own = Token.objects.filter(active, user=request.user, scope=tokens.Scope.AUTH)
     return own.order_by("-created_at", "-id")
 
 
-def _of_devices(request: AuthenticatedRequest, now: datetime, **which: Any) -> dict[str, Any]:
+def _device_tokens_context(
+    request: AuthenticatedRequest, now: datetime, **filters: Any
+) -> dict[str, Any]:
     found = (
         DeviceToken.objects.visible_to(request.user)
-        .filter(alive(now), **which)
-        .with_use(now)
+        .filter(active_tokens(now), **filters)
+        .annotate_unused(now)
         .select_related("device", "replaced_by")
         .order_by(Lower("device__name"), "device_id", "-created_at")
     )
@@ -187,7 +191,7 @@ def _of_devices(request: AuthenticatedRequest, now: datetime, **which: Any) -> d
 
 def _of_device(request: AuthenticatedRequest, device_id: UUID, token_id: UUID) -> DeviceToken:
     visible = DeviceToken.objects.visible_to(request.user).select_related("device")
-    return get_object_or_404(visible, alive(timezone.now()), device=device_id, pk=token_id)
+    return get_object_or_404(visible, active_tokens(timezone.now()), device=device_id, pk=token_id)
 
 
 def _rotate_view(
@@ -200,7 +204,7 @@ def _rotate_view(
     try:
         return _render_new_token(request, *replace())
     except tokens.InvalidToken:
-        # It ended, or was replaced, since the page was shown.
+        # It has ended or was replaced after the page was rendered.
         raise Http404 from None
 
 
@@ -208,7 +212,7 @@ def _revoke_view(request: AuthenticatedRequest, token: Token | DeviceToken) -> H
     if request.method != "POST":
         return render(request, "tokens/revoke.html", {"token": token})
     tokens.revoke(token)
-    messages.success(request, _("The token is revoked."))
+    messages.success(request, _("The token has been revoked."))
     return redirect("tokens")
 
 

@@ -1,7 +1,7 @@
-"""The process that lets devices and pages wait: one for all of them, and of its own.
+"""The live process: one separate process for long polls of devices and event streams of pages.
 
-Long polls and streams of events, thousands of them, cost it a socket and a few objects each. What
-it is told over one LISTEN connection wakes those whom it concerns; what they then ask of the
-database a few threads do, with the functions that the site itself uses. Devices' polls have threads
-that nothing else uses, and places.py limits how many requests wait (docs/decisions/0048).
+It serves thousands of long polls and streams; each costs a socket and a few objects. Notifications
+from one LISTEN connection wake the long polls and streams that they concern. A few threads run the
+database queries, with the same functions as the site. The long polls of devices have their own
+threads. connection_limits.py limits the number of pending requests (docs/decisions/0048).
 """

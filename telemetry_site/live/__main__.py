@@ -1,4 +1,4 @@
-"""`python -m telemetry_site.live`: the process, until SIGTERM."""
+"""`python -m telemetry_site.live` runs the live process until SIGTERM."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import django
 
 
 def main() -> None:
-    """Set up, serve, and answer everybody before the end."""
+    """Set up Django and serve. On SIGTERM, respond to all pending requests, then exit."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry_site.settings")
     os.environ["IS_WEB_PROCESS"] = "true"
     django.setup()
@@ -18,9 +18,9 @@ def main() -> None:
     from telemetry_site.live.server import Server
 
     if not settings.LIVE_PORT:
-        sys.stdout.write("LIVE_PORT is 0: pages and devices ask again and again instead\n")
+        sys.stdout.write("LIVE_PORT is 0: no live process. Pages and devices poll the site.\n")
         sys.exit(os.EX_CONFIG)
-    counter.share(settings.METRICS_DIR)
+    counter.persist_to(settings.METRICS_DIR)
     Server(LiveApplication(), host=settings.BIND, port=settings.LIVE_PORT).run()
 
 

@@ -1,4 +1,6 @@
-"""The ASGI application: `GET /api/v1/device/commands` and `GET /api/v1/events`, both at length."""
+"""The ASGI application: long polls (`GET /api/v1/device/commands`) and event streams
+(`GET /api/v1/events`).
+"""
 
 import asyncio
 import logging
@@ -12,87 +14,89 @@ from django.db import OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 
-from commands.api import claim_limit, claim_wait
+from commands.api import parse_limit, parse_wait
 from common import client_ip
 from common.metrics_store import counter
 from devices.events import Event
 from telemetry_site.api.problems import problem_response
 from telemetry_site.live import requests, responses
-from telemetry_site.live.connection_limits import Full, Places, TooMany
+from telemetry_site.live.connection_limits import ConnectionLimits, ServerFull, TooManyConnections
 from telemetry_site.live.db_executor import DatabaseExecutor
 from telemetry_site.live.event_streams import EventStream, StreamRegistry
 from telemetry_site.live.long_polls import LongPollRegistry
 from telemetry_site.live.pg_listener import listen
 from telemetry_site.live.requests import Scope
 from telemetry_site.live.responses import Send
-from telemetry_site.middleware.http import PARAMETERS_LIMIT
+from telemetry_site.middleware.http import MAX_QUERY_PARAMETERS
 
 logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-HEARTBEAT = 15.0
-"""Seconds within which a stream says that it is still there, and whether it may be is looked up."""
+HEARTBEAT_SECONDS = 15.0
+"""Maximum seconds between two heartbeats of a stream; at each one access is checked again."""
 POLL_THREADS = 4
 STREAM_THREADS = 2
 ROUTES = {"/api/v1/device/commands": "commands", "/api/v1/events": "events"}
-RETRY = (2000, 5000)
-"""Milliseconds after which a browser connects again; at random, so that not all do at once."""
-NO_EVENTS = b":\n\n"
-"""A comment."""
+RETRY_MILLISECONDS = (2000, 5000)
+"""Milliseconds after which a browser reconnects. Random, so that browsers do not all reconnect at
+the same time.
+"""
+HEARTBEAT_COMMENT = b":\n\n"
+"""A comment (HTML standard, "Server-sent events"): clients ignore it."""
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream",
-    # nginx would keep what is sent until there is more of it.
+    # Without this, nginx buffers the events.
     "X-Accel-Buffering": "no",
 }
 
 
 class ClientConnection:
-    """Whoever is at the other end, as long as they are."""
+    """Watches for the disconnect of a client, and sets `wake_up` when it happens."""
 
-    def __init__(self, receive: Receive, changed: asyncio.Event) -> None:
-        self._leaving = asyncio.create_task(self._leave(receive, changed))
+    def __init__(self, receive: Receive, wake_up: asyncio.Event) -> None:
+        self._watcher = asyncio.create_task(self._watch(receive, wake_up))
 
-    def gone(self) -> bool:
-        return self._leaving.done()
+    def disconnected(self) -> bool:
+        return self._watcher.done()
 
-    def forget(self) -> None:
-        self._leaving.cancel()
+    def stop_watching(self) -> None:
+        self._watcher.cancel()
 
-    async def _leave(self, receive: Receive, changed: asyncio.Event) -> None:
+    async def _watch(self, receive: Receive, wake_up: asyncio.Event) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        changed.set()
+        wake_up.set()
 
 
 class LiveApplication:
-    """Everybody who waits."""
+    """Serves the long polls and event streams."""
 
     def __init__(self) -> None:
         self.database = DatabaseExecutor("polls", threads=POLL_THREADS)
-        self.database_of_streams = DatabaseExecutor("streams", threads=STREAM_THREADS)
-        self.places = Places()
-        self.waiters = LongPollRegistry()
+        self.stream_database = DatabaseExecutor("streams", threads=STREAM_THREADS)
+        self.limits = ConnectionLimits()
+        self.polls = LongPollRegistry()
         self.streams = StreamRegistry()
-        self.ending = False
+        self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._respond(scope, receive, send)
 
-    def end(self) -> None:
-        """Answer everybody now; whoever wants more comes to the next process."""
-        self.ending = True
-        self.waiters.let_go()
-        self.streams.let_go()
+    def stop(self) -> None:
+        """End all long polls and streams now. Clients reconnect to the next process."""
+        self.stopping = True
+        self.polls.release_all()
+        self.streams.close_all()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Listen from the server's start to its end."""
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Listen for notifications from the start of the server to its end."""
         await receive()
         listening = asyncio.create_task(
-            listen(self.database, hear=self._hear, missed=self._look_again)
+            listen(self.database, on_event=self._on_event, on_reconnect=self._on_reconnect)
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -100,143 +104,147 @@ class LiveApplication:
         with suppress(asyncio.CancelledError):
             await listening
         await asyncio.to_thread(self.database.close)
-        await asyncio.to_thread(self.database_of_streams.close)
+        await asyncio.to_thread(self.stream_database.close)
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if event.kind == "command":
-            self.waiters.wake(event.device_id)
-        self.streams.hear(event)
+            self.polls.wake(event.device_id)
+        self.streams.publish(event)
 
-    async def _look_again(self) -> None:
-        """See to what happened while nobody listened."""
-        self.streams.missed()
-        waiting = await self.database.run(requests.devices_with_pending, self.waiters.ids())
-        self.waiters.wake_all(waiting)
+    async def _on_reconnect(self) -> None:
+        """Make up for the notifications that were lost without a connection."""
+        self.streams.resync()
+        device_ids = self.polls.device_ids()
+        with_pending = await self.database.run(requests.devices_with_pending, device_ids)
+        self.polls.wake_all(with_pending)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = requests.http_request(scope)
         headers: dict[str, str] = {}
-        door = ROUTES.get(scope["path"].rstrip("/"), "none")
-        send = _counted(send, door)
+        route = ROUTES.get(scope["path"].rstrip("/"), "none")
+        send = _counted(send, route)
         try:
-            if scope["query_string"].count(b"&") >= PARAMETERS_LIMIT:
-                raise SuspiciousOperation("too many parameters in the address")
+            if scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
+                raise SuspiciousOperation("too many query parameters")
             headers = responses.headers_for(request)
-            answer = self._door(door, scope["method"])
-            with self.places.of_address(client_ip.get_client_ip(request)):
-                await answer(scope, receive, send, headers)
+            handler = self._handler(route, scope["method"])
+            with self.limits.for_ip_address(client_ip.get_client_ip(request)):
+                await handler(scope, receive, send, headers)
         except SuspiciousOperation:
             await responses.send_response(send, problem_response(request, 400), headers)
-        except (TooMany, Full) as error:
-            # Without the connection the client costs nothing until it comes again.
+        except (TooManyConnections, ServerFull) as error:
+            # Close the connection, so that the client uses no resources until it retries.
             headers["Connection"] = "close"
             await responses.send_response(send, responses.error_response(request, error), headers)
         except Exception as error:
             await responses.send_response(send, responses.error_response(request, error), headers)
 
-    def _door(self, door: str, method: str) -> Callable[..., Awaitable[None]]:
-        doors = {"commands": self._commands, "events": self._events}
-        if door not in doors:
+    def _handler(self, route: str, method: str) -> Callable[..., Awaitable[None]]:
+        handlers = {"commands": self._commands, "events": self._events}
+        if route not in handlers:
             raise Http404
         if method != "GET":
             raise exceptions.MethodNotAllowed(method)
-        return doors[door]
+        return handlers[route]
 
     async def _commands(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
     ) -> None:
-        """Claim what waits for the device, or what comes for it within `wait` seconds."""
-        until = asyncio.get_running_loop().time() + _seconds(scope)
-        asking, owner_id = await self.database.run(requests.authenticate_device, scope)
+        """Claim the pending commands of the device. Without any, wait up to `wait` seconds."""
+        deadline = asyncio.get_running_loop().time() + _wait_seconds(scope)
+        device, owner_id = await self.database.run(requests.authenticate_device, scope)
         with (
-            self.places.of_user(owner_id),
-            self.waiters.joined(asking.pk) as woken,
-            counter.present(("live_waiting",)),
+            self.limits.for_user(owner_id),
+            self.polls.register(device.pk) as poll,
+            counter.track_gauge(("live_waiting",)),
         ):
-            with _connected(receive, woken) as client:
-                claimed = await self.database.run(requests.claim_commands, scope, asking)
-                while claimed is None and not self.ending:
+            with _connected(receive, poll) as client:
+                claimed = await self.database.run(requests.claim_commands, scope, device)
+                while claimed is None and not self.stopping:
                     try:
-                        async with asyncio.timeout_at(until):
-                            await woken.wait()
+                        async with asyncio.timeout_at(deadline):
+                            await poll.wait()
                     except TimeoutError:
                         break
-                    if client.gone():
+                    if client.disconnected():
                         return
-                    if woken.ended:
+                    if poll.ended:
                         break
-                    woken.clear()
-                    claimed = await self.database.run(requests.claim_commands, scope, asking)
+                    poll.clear()
+                    claimed = await self.database.run(requests.claim_commands, scope, device)
         response = HttpResponse(claimed or b"", "application/json", 200 if claimed else 204)
         await responses.send_response(send, response, headers)
 
     async def _events(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]
     ) -> None:
-        """Tell of events until the client or its right to hear of them goes."""
-        user_id, named = await self.database_of_streams.run(requests.subscription, scope)
+        """Send events until the client disconnects or loses access."""
+        user_id, device_ids = await self.stream_database.run(requests.subscription, scope)
         with (
-            self.places.of_stream(user_id),
-            self.streams.opened(user_id, named) as stream,
-            counter.present(("live_streams",)),
-            _connected(receive, stream.something) as client,
+            self.limits.for_stream(user_id),
+            self.streams.open(user_id, device_ids) as stream,
+            counter.track_gauge(("live_streams",)),
+            _connected(receive, stream.ready) as client,
         ):
             await responses.send_start(send, 200, headers | STREAM_HEADERS)
-            retry = random.randint(*RETRY)  # noqa: S311 - no secret
+            retry = random.randint(*RETRY_MILLISECONDS)  # noqa: S311 - no secret
             await responses.send_body(send, f"retry: {retry}\n\n".encode())
-            await self._tell(scope, send, stream, client)
+            await self._stream_events(scope, send, stream, client)
             await responses.send_body(send, b"", more=False)
 
-    async def _tell(
+    async def _stream_events(
         self, scope: Scope, send: Send, stream: EventStream, client: ClientConnection
     ) -> None:
         now = asyncio.get_running_loop().time
-        look = now() + _heartbeat()
-        while not (client.gone() or self.ending):
-            untold = await stream.next(seconds=max(0.0, look - now()))
-            await responses.send_body(send, untold or NO_EVENTS)
-            if now() < look:
+        next_heartbeat = now() + _heartbeat()
+        while not (client.disconnected() or self.stopping):
+            events = await stream.next(seconds=max(0.0, next_heartbeat - now()))
+            await responses.send_body(send, events or HEARTBEAT_COMMENT)
+            if now() < next_heartbeat:
                 continue
-            look = now() + _heartbeat()
+            next_heartbeat = now() + _heartbeat()
             try:
-                await self.database_of_streams.run(requests.subscription, scope)
+                await self.stream_database.run(requests.subscription, scope)
             except OperationalError:
-                # While the database is away nothing is told either.
+                # Without the database access cannot be checked, but there are no events either.
                 continue
             except (exceptions.APIException, ObjectDoesNotExist):
-                # The token, the session or a device is no more; who comes again hears why.
+                # The token, the session or a device no longer exists. When the client reconnects,
+                # the response says so.
                 return
 
 
 @contextmanager
-def _connected(receive: Receive, changed: asyncio.Event) -> Iterator[ClientConnection]:
-    """The client; `changed` is set when it goes."""
-    client = ClientConnection(receive, changed)
+def _connected(receive: Receive, wake_up: asyncio.Event) -> Iterator[ClientConnection]:
+    """Watch the client while the block runs; its disconnect sets `wake_up`."""
+    client = ClientConnection(receive, wake_up)
     try:
         yield client
     finally:
-        client.forget()
+        client.stop_watching()
 
 
-def _counted(send: Send, door: str) -> Send:
-    """The same, noting what is answered."""
+def _counted(send: Send, route: str) -> Send:
+    """Return `send` with a counter of responses by route and status."""
 
-    async def counting(message: dict[str, Any]) -> None:
+    async def send_and_count(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            counter.add(("live_answers", door, str(message["status"])))
+            counter.add(("live_answers", route, str(message["status"])))
         await send(message)
 
-    return counting
+    return send_and_count
 
 
 def _heartbeat() -> float:
-    """Seconds to the next one; at random, so that streams that began together do not stay so."""
-    return HEARTBEAT * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+    """Return the seconds to the next heartbeat. Random, so that streams that were opened together
+    do not all query the database at the same time.
+    """
+    return HEARTBEAT_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
 
 
-def _seconds(scope: Scope) -> float:
-    """How long to wait. Raises ValidationError, for `limit` too."""
+def _wait_seconds(scope: Scope) -> float:
+    """Return `wait` of the query. Raises ValidationError, for `limit` too."""
     query = requests.http_request(scope).GET
-    claim_limit(query)
-    return claim_wait(query)
+    parse_limit(query)
+    return parse_wait(query)

@@ -1,4 +1,4 @@
-"""Limits to how many requests wait at a time: in all, by user, and by client address."""
+"""Limits on the number of pending requests: in total, per user, and per IP address of a client."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,66 +10,74 @@ from rest_framework import exceptions
 
 from accounts.throttling import client_network
 
-STREAMS_PER_USER = 50
+MAX_STREAMS_PER_USER = 50
 RETRY_AFTER = 15
-"""Seconds after which a client that was refused is to try again."""
+"""Seconds after which a rejected client may try again."""
 
 
-class TooMany(exceptions.APIException):
-    """A user or a client address has as many requests in progress as one may have."""
+class TooManyConnections(exceptions.APIException):
+    """The user or the IP address has reached its limit of requests in progress."""
 
     status_code = 429
     wait = RETRY_AFTER
 
 
-class Full(exceptions.APIException):
-    """As many requests wait as this process may hold."""
+class ServerFull(exceptions.APIException):
+    """The process has reached its limit of pending requests."""
 
     status_code = 503
-    default_detail = "Too many clients wait here. Try again later."
+    default_detail = "Too many open live connections. Try again later."
     wait = RETRY_AFTER
 
 
-class Places:
+class ConnectionLimits:
     """Counts the requests in progress."""
 
     def __init__(self) -> None:
-        self._taken: Counter[tuple[object, ...]] = Counter()
+        self._counts: Counter[tuple[object, ...]] = Counter()
 
     @contextmanager
-    def of_address(self, address: str | None) -> Iterator[None]:
-        """Count a request of this client, before it is authenticated. Raises TooMany."""
-        error = TooMany("Too many requests of your address are in progress.")
-        most = settings.LIVE_CONNECTIONS_PER_ADDRESS
-        with self._take(("address", client_network(address)), most, error):
+    def for_ip_address(self, ip_address: str | None) -> Iterator[None]:
+        """Count a request of this IP address, before authentication. Raises TooManyConnections."""
+        error = TooManyConnections("Too many requests from your IP address are in progress.")
+        limit = settings.LIVE_CONNECTIONS_PER_ADDRESS
+        with self._count(("ip_address", client_network(ip_address)), limit, error):
             yield
 
     @contextmanager
-    def of_user(self, user_id: UUID) -> Iterator[None]:
-        """Count a stream of the user, or a poll of one of their devices. Raises TooMany, Full."""
-        error = TooMany("Too many requests of this user and their devices are in progress.")
-        most = settings.LIVE_CONNECTIONS_PER_USER
+    def for_user(self, user_id: UUID) -> Iterator[None]:
+        """Count a stream of the user, or a poll of one of the user's devices.
+
+        Raises TooManyConnections or ServerFull.
+        """
+        error = TooManyConnections(
+            "Too many requests of this user and their devices are in progress."
+        )
+        limit = settings.LIVE_CONNECTIONS_PER_USER
         with (
-            self._take(("user", user_id), most, error),
-            self._take(("all",), settings.LIVE_CONNECTIONS, Full()),
+            self._count(("user", user_id), limit, error),
+            self._count(("all",), settings.LIVE_CONNECTIONS, ServerFull()),
         ):
             yield
 
     @contextmanager
-    def of_stream(self, user_id: UUID) -> Iterator[None]:
-        """Count a stream, also among all of the user's requests. Raises TooMany, Full."""
-        error = TooMany("This user has too many streams of events.")
-        with self._take(("streams", user_id), STREAMS_PER_USER, error), self.of_user(user_id):
+    def for_stream(self, user_id: UUID) -> Iterator[None]:
+        """Count a stream of the user, and count it as a request of the user too.
+
+        Raises TooManyConnections or ServerFull.
+        """
+        error = TooManyConnections("This user has too many open event streams.")
+        with self._count(("streams", user_id), MAX_STREAMS_PER_USER, error), self.for_user(user_id):
             yield
 
     @contextmanager
-    def _take(self, key: tuple[object, ...], most: int, error: Exception) -> Iterator[None]:
-        if self._taken[key] >= most:
+    def _count(self, key: tuple[object, ...], limit: int, error: Exception) -> Iterator[None]:
+        if self._counts[key] >= limit:
             raise error
-        self._taken[key] += 1
+        self._counts[key] += 1
         try:
             yield
         finally:
-            self._taken[key] -= 1
-            if not self._taken[key]:
-                del self._taken[key]
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]

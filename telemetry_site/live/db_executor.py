@@ -1,4 +1,4 @@
-"""The database, for code that must not wait for it: a few threads with a connection each."""
+"""Database access for asynchronous code: a few threads with one connection each."""
 
 import asyncio
 import threading
@@ -15,36 +15,36 @@ T = TypeVar("T")
 
 
 class DatabaseExecutor:
-    """Runs ordinary functions in threads of its own, in the order in which they come."""
+    """Runs synchronous functions in its own threads, first in, first out."""
 
     def __init__(self, name: str, *, threads: int) -> None:
-        self._number = threads
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._thread_count = threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns, or raises."""
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `function` in a thread and return its result. Raises what `function` raises."""
 
-        def tidily() -> T:
-            # As at the begin and the end of a request: a connection that broke is not kept.
+        def run_with_clean_connection() -> T:
+            # As before and after each request of the site: close a broken connection.
             close_old_connections()
             try:
-                return work(*args, **kwargs)
+                return function(*args, **kwargs)
             finally:
                 close_old_connections()
 
-        # A context of its own: who acts in one piece of work does not in the next.
-        work_alone = partial(copy_context().run, tidily)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work_alone)
+        # Each call has its own context, so that the audit actor of one call is not that of another.
+        call = partial(copy_context().run, run_with_clean_connection)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """Close every connection, once what is under way is done."""
-        together = threading.Barrier(self._number)
+        """Finish the calls in progress, then close all connections and threads."""
+        barrier = threading.Barrier(self._thread_count)
 
-        def leave() -> None:
-            # None does two threads' part.
-            together.wait()
+        def close_connection() -> None:
+            # The barrier makes each worker thread run this once.
+            barrier.wait()
             connection.close()
 
-        for _ in range(self._number):
-            self._threads.submit(leave)
-        self._threads.shutdown()
+        for _ in range(self._thread_count):
+            self._executor.submit(close_connection)
+        self._executor.shutdown()

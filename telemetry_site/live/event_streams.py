@@ -1,4 +1,4 @@
-"""Streams of events: who hears what."""
+"""The open event streams and the events to send to each."""
 
 import asyncio
 import json
@@ -10,98 +10,101 @@ from uuid import UUID
 
 from devices.events import Event
 
-BACKLOG = 1000
-"""Events that a stream keeps for a client that reads slowly; one more, and it is to ask anew."""
+MAX_PENDING_EVENTS = 1000
+"""Events that a stream holds for a slow client. One more replaces them all by `ready`."""
 READY = b"event: ready\ndata: {}\n\n"
-"""Whatever you know may be old: from here on you are told what happens."""
-READY_A_SECOND = 100
-"""How many streams are told `ready` in a second when all have missed something."""
-LONGEST_DELAY = 15.0
-"""Seconds within which all of them are, however many there are."""
+"""Sent first and after each gap. The client then fetches the current data; events are complete from
+here on.
+"""
+READY_PER_SECOND = 100
+"""Streams that get `ready` per second after a gap that concerns all streams."""
+MAX_READY_DELAY = 15.0
+"""Maximum seconds until the last of these streams gets `ready`."""
 
 
 class EventStream:
-    """What one client has not been told yet; the same twice is told once."""
+    """The events that are not sent to a client yet. Equal events are sent once."""
 
-    def __init__(self, named: frozenset[UUID]) -> None:
-        self._named = named
-        self._untold: dict[bytes, None] = {READY: None}
-        self.something = asyncio.Event()
-        self.something.set()
+    def __init__(self, device_ids: frozenset[UUID]) -> None:
+        self._device_ids = device_ids
+        self._pending: dict[bytes, None] = {READY: None}
+        self.ready = asyncio.Event()
+        self.ready.set()
 
-    def hear(self, event: Event) -> None:
-        if not self._named or event.device_id in self._named:
+    def publish(self, event: Event) -> None:
+        """Add the event, if the stream is for this device or for all devices."""
+        if not self._device_ids or event.device_id in self._device_ids:
             self._add(as_text(event))
 
-    def missed(self) -> None:
-        """Some events were told to nobody."""
-        self._untold.clear()
+    def resync(self) -> None:
+        """Replace the pending events by `ready`, because some events were lost."""
+        self._pending.clear()
         self._add(READY)
 
     async def next(self, *, seconds: float) -> bytes:
-        """What has happened, as soon as something has; nothing after so many seconds."""
+        """Return the pending events as soon as there are some, or b"" after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.something.wait()
-        untold = b"".join(self._untold)
-        self._untold.clear()
-        self.something.clear()
-        return untold
+                await self.ready.wait()
+        events = b"".join(self._pending)
+        self._pending.clear()
+        self.ready.clear()
+        return events
 
     def _add(self, text: bytes) -> None:
-        if len(self._untold) >= BACKLOG:
-            self._untold = {READY: None}
-        self._untold[text] = None
-        self.something.set()
+        if len(self._pending) >= MAX_PENDING_EVENTS:
+            self._pending = {READY: None}
+        self._pending[text] = None
+        self.ready.set()
 
 
 class StreamRegistry:
-    """All of them, by user."""
+    """The open streams by user."""
 
     def __init__(self) -> None:
-        self._of: dict[UUID, list[EventStream]] = defaultdict(list)
+        self._by_user: dict[UUID, list[EventStream]] = defaultdict(list)
 
     @contextmanager
-    def opened(self, user_id: UUID, named: frozenset[UUID]) -> Iterator[EventStream]:
-        """A new stream of the user, of the devices it names or of all."""
-        stream = EventStream(named)
-        self._of[user_id].append(stream)
+    def open(self, user_id: UUID, device_ids: frozenset[UUID]) -> Iterator[EventStream]:
+        """Register a new stream of the user for these devices, or for all without any."""
+        stream = EventStream(device_ids)
+        self._by_user[user_id].append(stream)
         try:
             yield stream
         finally:
-            self._of[user_id].remove(stream)
-            if not self._of[user_id]:
-                del self._of[user_id]
+            self._by_user[user_id].remove(stream)
+            if not self._by_user[user_id]:
+                del self._by_user[user_id]
 
-    def hear(self, event: Event) -> None:
-        """Pass the event on to the streams of the user whom it names."""
+    def publish(self, event: Event) -> None:
+        """Pass the event to the streams of the user that it names."""
         if event.user_id is not None:
-            for stream in self._of.get(event.user_id, ()):
-                stream.hear(event)
+            for stream in self._by_user.get(event.user_id, ()):
+                stream.publish(event)
 
-    def missed(self) -> None:
-        """Tell every stream `ready` again, spread over some seconds: each client then asks the
-        site for everything on its page.
+    def resync(self) -> None:
+        """Send `ready` to all streams, spread over some seconds: each client then fetches all data
+        of its page from the site.
         """
         streams = list(self._all())
-        within = min(LONGEST_DELAY, len(streams) / READY_A_SECOND)
+        within = min(MAX_READY_DELAY, len(streams) / READY_PER_SECOND)
         for stream in streams:
             delay = random.uniform(0, within)  # noqa: S311 - no secret
-            asyncio.get_running_loop().call_later(delay, stream.missed)
+            asyncio.get_running_loop().call_later(delay, stream.resync)
 
-    def let_go(self) -> None:
-        """Let every stream come to its end."""
+    def close_all(self) -> None:
+        """Wake all streams, so that they end."""
         for stream in self._all():
-            stream.something.set()
+            stream.ready.set()
 
     def _all(self) -> Iterator[EventStream]:
-        for streams in self._of.values():
+        for streams in self._by_user.values():
             yield from streams
 
 
 def as_text(event: Event) -> bytes:
-    """One event of a stream (HTML standard, "Server-sent events")."""
-    told = {"device_id": str(event.device_id)}
+    """Return the event as text of a stream (HTML standard, "Server-sent events")."""
+    data = {"device_id": str(event.device_id)}
     if event.command_id:
-        told["command_id"] = str(event.command_id)
-    return f"event: {event.kind}\ndata: {json.dumps(told)}\n\n".encode()
+        data["command_id"] = str(event.command_id)
+    return f"event: {event.kind}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,7 +1,8 @@
-"""A device that comes again to wait, as most do every half a minute: known in one statement.
+"""Authenticate a device whose token is in the cache, in one SQL statement.
 
-It is contact with the device, and the only one of its writes that a crash may forget, so that
-thousands who come at once do not all wait for the disk.
+Most devices start a new long poll every 30 seconds. The statement also stores the contact with the
+device. It is the only write for a device with asynchronous commit: a crash may lose it, but
+thousands of devices that reconnect at the same time do not wait for the disk.
 """
 
 from functools import cache
@@ -19,36 +20,38 @@ from devices.models import Device
 from devices.presence import MARK_SEEN, mark_seen_params
 
 
-class Arrival(NamedTuple):
-    """A device that has come to wait, and the user who owns it now."""
+class AuthenticatedDevice(NamedTuple):
+    """The device of a request and the user who owns it now."""
 
     device: Device
     owner_id: UUID
 
 
-def authenticate_cached_device(request: HttpRequest) -> Arrival | None:
-    """The device whose token came with the request, if that lives and was known a while ago."""
+def authenticate_cached_device(request: HttpRequest) -> AuthenticatedDevice | None:
+    """Return the device of the token, or None if the token is not cached or no longer active."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     digest, now = sha256(secret.encode("latin-1")).digest(), timezone.now()
     token = get_cached_token(digest, now=now) if kind == "Bearer" else None
     if token is None:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(_arrive(), mark_seen_params(token.device, now=now) | {"digest": digest})
+        cursor.execute(
+            _authenticate_sql(), mark_seen_params(token.device, now=now) | {"digest": digest}
+        )
         row = cursor.fetchone()
     if row is None:
         return None
     seen, owner_id = row
     if seen:
         events.publish_later("status", device_id=token.device_id)
-    return Arrival(token.device, owner_id)
+    return AuthenticatedDevice(token.device, owner_id)
 
 
 @cache
-def _arrive() -> str:
+def _authenticate_sql() -> str:
     return f"""
-        WITH living AS MATERIALIZED (SELECT FROM ({active_token_query().sql}) AS token),
-        seen AS ({MARK_SEEN} AND EXISTS (SELECT FROM living) RETURNING id)
+        WITH active AS MATERIALIZED (SELECT FROM ({active_token_query().sql}) AS token),
+        seen AS ({MARK_SEEN} AND EXISTS (SELECT FROM active) RETURNING id)
         SELECT (SELECT count(*) FROM seen), (SELECT user_id FROM devices WHERE id = %(device)s)
-        FROM living, set_config('synchronous_commit', 'off', true)
-    """  # noqa: S608 - put together of constants
+        FROM active, set_config('synchronous_commit', 'off', true)
+    """  # noqa: S608 - built from constants

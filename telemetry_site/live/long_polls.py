@@ -1,4 +1,4 @@
-"""Devices that wait for a command."""
+"""The open long polls of devices."""
 
 import asyncio
 from collections import defaultdict
@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-POLLS_PER_DEVICE = 4
-"""One more ends the oldest: its client may be gone without a word."""
+MAX_POLLS_PER_DEVICE = 4
+"""One more ends the oldest poll: its client may be gone without closing the connection."""
 
 
 class Poll(asyncio.Event):
-    """Set when there may be something for the device, or when the poll is to end."""
+    """Set when a command may be pending for the device, or when the poll must end."""
 
     ended = False
 
@@ -24,43 +24,43 @@ class LongPollRegistry:
     """The long polls of each device; the newest poll last."""
 
     def __init__(self) -> None:
-        self._of: dict[UUID, list[Poll]] = defaultdict(list)
+        self._by_device: dict[UUID, list[Poll]] = defaultdict(list)
 
     @contextmanager
-    def joined(self, device_id: UUID) -> Iterator[Poll]:
-        """A new poll of the device; of more than POLLS_PER_DEVICE the oldest is ended."""
-        event = Poll()
-        self._of[device_id].append(event)
-        for oldest in self._of[device_id][:-POLLS_PER_DEVICE]:
+    def register(self, device_id: UUID) -> Iterator[Poll]:
+        """Register a new poll of the device. End the oldest ones over MAX_POLLS_PER_DEVICE."""
+        poll = Poll()
+        self._by_device[device_id].append(poll)
+        for oldest in self._by_device[device_id][:-MAX_POLLS_PER_DEVICE]:
             oldest.end()
         try:
-            yield event
+            yield poll
         finally:
-            self._of[device_id].remove(event)
-            if not self._of[device_id]:
-                del self._of[device_id]
-            elif event.is_set():
-                # Its client went away before it looked.
+            self._by_device[device_id].remove(poll)
+            if not self._by_device[device_id]:
+                del self._by_device[device_id]
+            elif poll.is_set():
+                # Its client disconnected before it claimed the command: wake another poll.
                 self.wake(device_id)
 
     def wake(self, device_id: UUID) -> None:
-        """Let the newest poll of the device look: an older one's client may be long gone."""
-        if device_id in self._of:
-            self._of[device_id][-1].set()
+        """Wake the newest poll of the device: clients of older ones may be gone."""
+        if device_id in self._by_device:
+            self._by_device[device_id][-1].set()
 
-    def let_go(self) -> None:
-        """Let every poll look; there will not be another chance."""
-        for events in self._of.values():
-            for event in events:
-                event.set()
+    def release_all(self) -> None:
+        """Wake all polls for a last time, at the end of the process."""
+        for polls in self._by_device.values():
+            for poll in polls:
+                poll.set()
 
     def wake_all(self, device_ids: Collection[UUID]) -> None:
         for device_id in device_ids:
             self.wake(device_id)
 
-    def ids(self) -> list[UUID]:
-        """The devices that wait."""
-        return list(self._of)
+    def device_ids(self) -> list[UUID]:
+        """Return the devices with an open poll."""
+        return list(self._by_device)
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return sum(map(len, self._by_device.values()))

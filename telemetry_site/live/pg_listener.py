@@ -1,4 +1,4 @@
-"""The one connection over which PostgreSQL tells what has happened."""
+"""The LISTEN connection to PostgreSQL, which delivers the events."""
 
 import asyncio
 import logging
@@ -14,23 +14,23 @@ from telemetry_site.live.db_executor import DatabaseExecutor
 logger = logging.getLogger(__name__)
 
 IDLE_TIMEOUT = 10.0
-"""Seconds without a word after which the server is asked whether it is still there."""
+"""Seconds without a notification after which the connection is checked."""
 PING_TIMEOUT = 5.0
-"""Seconds it has to answer."""
-LONGEST_PAUSE = 5.0
-"""Seconds between two attempts to reach it, which begin closer together."""
+"""Seconds that PostgreSQL has to respond to this check."""
+MAX_RETRY_DELAY = 5.0
+"""Maximum seconds between two attempts to connect; the first pauses are shorter."""
 
 
 async def listen(
     database: DatabaseExecutor,
     *,
-    hear: Callable[[Event], None],
-    missed: Callable[[], Awaitable[None]],
+    on_event: Callable[[Event], None],
+    on_reconnect: Callable[[], Awaitable[None]],
 ) -> None:
-    """Hear every event from now on, until cancelled.
+    """Call `on_event` for every event, until cancelled.
 
-    `missed` is called when listening has begun, and each time it has begun anew: whatever happened
-    before that nobody has told.
+    `on_reconnect` is called each time LISTEN has succeeded, also the first time: events before that
+    were not received.
     """
     pause = 0.1
     while True:
@@ -38,30 +38,32 @@ async def listen(
             parameters = await database.run(_parameters)
             async with await psycopg.AsyncConnection.connect(
                 **parameters, autocommit=True
-            ) as listening:
-                await listening.execute(f"LISTEN {CHANNEL}")
-                await missed()
+            ) as listener:
+                await listener.execute(f"LISTEN {CHANNEL}")
+                await on_reconnect()
                 pause = 0.1
-                await _dispatch(listening, hear)
+                await _dispatch(listener, on_event)
         except (psycopg.Error, Error, TimeoutError) as error:
             logger.warning("not listening for %.1f s: %s", pause, error)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_RETRY_DELAY)
 
 
-async def _dispatch(listening: psycopg.AsyncConnection[Any], hear: Callable[[Event], None]) -> None:
+async def _dispatch(
+    listener: psycopg.AsyncConnection[Any], on_event: Callable[[Event], None]
+) -> None:
     while True:
-        async for notification in listening.notifies(timeout=IDLE_TIMEOUT):
+        async for notification in listener.notifies(timeout=IDLE_TIMEOUT):
             try:
-                hear(Event.parse(notification.payload))
+                on_event(Event.parse(notification.payload))
             except InvalidEvent:
                 logger.warning("not an event: %s", notification.payload)
-        # A connection that a firewall has forgotten would be silent for ever.
-        await asyncio.wait_for(listening.execute("SELECT"), PING_TIMEOUT)
+        # A firewall may have dropped the connection; without traffic this is never noticed.
+        await asyncio.wait_for(listener.execute("SELECT"), PING_TIMEOUT)
 
 
 def _parameters() -> dict[str, Any]:
-    """How the site connects, without what makes its connections Django's."""
+    """Return the site's connection parameters without those that are specific to Django."""
     parameters = connection.get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         parameters.pop(name, None)

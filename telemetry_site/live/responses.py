@@ -1,4 +1,4 @@
-"""Answers in the form that ASGI wants them."""
+"""Responses as ASGI messages."""
 
 import logging
 import uuid
@@ -21,38 +21,38 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def send_start(send: Send, status: int, headers: dict[str, str]) -> None:
-    """The status line and the headers."""
+    """Send the status and the headers."""
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
 
 
 async def send_body(send: Send, body: bytes, *, more: bool = True) -> None:
-    """A part of the body, the last one unless there is more to come."""
+    """Send a part of the body; `more=False` ends the response."""
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def send_response(send: Send, response: HttpResponse, headers: dict[str, str]) -> None:
-    """An answer that is known from its beginning to its end."""
+    """Send a complete response."""
     length = {"content-length": str(len(response.content))} if response.status_code != 204 else {}
     await send_start(send, response.status_code, {**headers, **dict(response.items()), **length})
     await send_body(send, response.content, more=False)
 
 
 def error_response(request: ASGIRequest, error: Exception) -> HttpResponse:
-    """What the site answers to this."""
+    """Return the response that the site sends for this error."""
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         error.auth_header = "Bearer"  # type: ignore[union-attr]
-    answer = handle_exception(error, {"request": SimpleNamespace(_request=request)})
-    if answer is None:
+    response = handle_exception(error, {"request": SimpleNamespace(_request=request)})
+    if response is None:
         logger.error("%s failed", request.path, exc_info=error)
-        answer = problem_response(request, 500)
-    return answer
+        response = problem_response(request, 500)
+    return response
 
 
 def headers_for(request: ASGIRequest) -> dict[str, str]:
-    """What every answer carries; the site's own pages may read it, and no others.
+    """Return the headers of every response. The CORS headers allow only pages of this site.
 
-    Raises DisallowedHost for a name that is not ours, PermissionDenied for pages that are not.
+    Raises DisallowedHost for another host name, PermissionDenied for a page of another origin.
     """
     request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
     headers = {**HEADERS, "X-Request-Id": request.request_id}  # type: ignore[attr-defined]
@@ -61,7 +61,7 @@ def headers_for(request: ASGIRequest) -> dict[str, str]:
     if origin is None:
         return headers
     if origin not in _allowed_origins(site, request):
-        raise exceptions.PermissionDenied("Only the site's own pages may ask.")
+        raise exceptions.PermissionDenied("Only pages of this site may send this request.")
     return headers | {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Credentials": "true",

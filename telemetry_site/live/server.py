@@ -1,9 +1,8 @@
-"""The HTTP server: uvicorn, with limits to connections that do nothing.
+"""The HTTP server: uvicorn, with limits for connections without a request.
 
-uvicorn closes a connection that is idle after an answer. It waits without end for the head of a
-request, and for a client that does not read what was sent to it, and counts such connections like
-those of devices that wait. Here they are closed: after some seconds, or, the oldest first, when
-there are as many connections as there may be.
+uvicorn closes a connection that is idle after a response. It has no timeout for the head of a
+request, nor for a client that does not read the response. This server closes such connections:
+after some seconds, or, the oldest first, when the limit of connections is reached.
 """
 
 import asyncio
@@ -18,18 +17,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     from telemetry_site.live.asgi import LiveApplication
 
-SPARE = 500
-"""Connections beside those that wait: of requests that are not authenticated yet, and idle ones."""
+SPARE_CONNECTIONS = 500
+"""Connections in addition to LIVE_CONNECTIONS: requests that are not authenticated yet, and idle
+connections.
+"""
 OTHER_FILES = 100
 """Open files that are not connections of clients."""
-HEAD_SECONDS = 10.0
+HEAD_TIMEOUT_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
-UNREAD_SECONDS = 60.0
-"""How long a client may leave unread what was sent: as long as a command is leased to it."""
-AHEAD_LIMIT = 64 * 1024
-"""Bytes that a client may send before its request is answered."""
+UNREAD_TIMEOUT_SECONDS = 60.0
+"""How long a client may not read the response: as long as the lease of a command."""
+MAX_PIPELINED_BYTES = 64 * 1024
+"""Bytes that a client may send before the response to its first request."""
 SWEEP_TICKS = 10
-"""Connections are looked at each second; uvicorn ticks ten times as often."""
+"""Connections are checked every second; uvicorn calls `on_tick` ten times a second."""
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Retry-After: 15\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -37,7 +38,7 @@ FULL = (
 
 
 class Config(uvicorn.Config):
-    """How the live process serves, and its connections without a request, the oldest first."""
+    """The options of uvicorn, and the connections without a request, the oldest first."""
 
     def __init__(self, live: "LiveApplication", **options: Any) -> None:
         super().__init__(
@@ -56,11 +57,11 @@ class Config(uvicorn.Config):
             **options,
         )
         self.idle: dict[Connection, float] = {}
-        self.most = allow_connections(settings.LIVE_CONNECTIONS + SPARE)
+        self.max_connections = raise_file_limit(settings.LIVE_CONNECTIONS + SPARE_CONNECTIONS)
 
 
 class Server(uvicorn.Server):
-    """Closes connections that do nothing, and answers everybody before the end."""
+    """Closes overdue connections. Responds to all pending requests before it shuts down."""
 
     def __init__(self, live: "LiveApplication", **options: Any) -> None:
         super().__init__(Config(live, **options))
@@ -75,7 +76,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.live.end()
+        self.live.stop()
         await super().shutdown(sockets)
 
 
@@ -87,10 +88,10 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.config.most and not self._close_oldest_idle():
+        if len(self.connections) > self.config.max_connections and not self._close_oldest_idle():
             transport.write(FULL)
             transport.close()
-        self._note()
+        self._update_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -101,27 +102,27 @@ class Connection(H11Protocol):
             # The head of the next request begins.
             self.config.idle.pop(self, None)
         super().data_received(data)
-        if len(self.conn.trailing_data[0]) > AHEAD_LIMIT:
+        if len(self.conn.trailing_data[0]) > MAX_PIPELINED_BYTES:
             self.transport.abort()
-        self._note()
+        self._update_idle()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._note()
+        self._update_idle()
 
     def is_overdue(self, now: float) -> bool:
-        """Whether it has waited too long for its client to send a head, or to read."""
+        """Return whether the client is too slow to send the head of a request or to read."""
         if not (self.flow.write_paused or self.transport.is_closing()):
             self.unread_since = None
         elif self.unread_since is None:
             self.unread_since = now
-        elif now - self.unread_since > UNREAD_SECONDS:
+        elif now - self.unread_since > UNREAD_TIMEOUT_SECONDS:
             return True
         idle_since = self.config.idle.get(self, now)
-        return self.timeout_keep_alive_task is None and now - idle_since > HEAD_SECONDS
+        return self.timeout_keep_alive_task is None and now - idle_since > HEAD_TIMEOUT_SECONDS
 
-    def _note(self) -> None:
-        """Note whether a request is in progress."""
+    def _update_idle(self) -> None:
+        """Update `config.idle`: add the connection unless a request is in progress."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.config.idle.pop(self, None)
         else:
@@ -131,20 +132,20 @@ class Connection(H11Protocol):
         oldest = next(iter(self.config.idle), None)
         if oldest is None:
             return False
-        # Once only: it is told that it is lost a moment later.
+        # Remove it here, so that it is not chosen again: `connection_lost` is called later.
         del self.config.idle[oldest]
         oldest.transport.abort()
         return True
 
 
-def allow_connections(number: int) -> int:
-    """Allow this process as many open files as that many connections need, and some more.
+def raise_file_limit(connections: int) -> int:
+    """Raise the limit of open files of this process to `connections` and OTHER_FILES.
 
-    Returns how many connections the system lets it have, which may be fewer.
+    Return how many connections the system allows, which may be fewer.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = number + OTHER_FILES
+    wanted = connections + OTHER_FILES
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return min(number, soft - OTHER_FILES)
+    return min(connections, soft - OTHER_FILES)

@@ -13,11 +13,11 @@ from common import client_ip
 from telemetry_site.api import problems
 from telemetry_site.middleware.http import Handler
 
-OPEN_WITHOUT_SECOND_FACTOR = ("second-factor", "second-factor-set-up", "sign-out")
+ALLOWED_WITHOUT_MFA = ("second-factor", "second-factor-set-up", "sign-out")
 
 
 def session_origin(get_response: Handler) -> Handler:
-    """Tell the session where its browser is, for whoever looks at the list of their sessions."""
+    """Store the IP address and user agent in the session, for the user's list of sessions."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         session = sessions.get_session_store(request)
@@ -29,20 +29,22 @@ def session_origin(get_response: Handler) -> Handler:
 
 
 def audit_actor(get_response: Handler) -> Handler:
-    """Tell the audit trail whose session this is, and from where; a token tells more, later."""
+    """Set the user of the session and the IP address as audit actor. Token authentication replaces
+    it later.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         address = client_ip.get_client_ip(request)
-        with audit.audit_context(lambda: request.user, means=audit.Means.SESSION, address=address):
+        with audit.audit_context(
+            lambda: request.user, auth_method=audit.Means.SESSION, ip_address=address
+        ):
             return get_response(request)
 
     return middleware
 
 
 def rate_limit_errors(get_response: Handler) -> Handler:
-    """Tell people what was not even tried: too often, or too much at once. The API maps these
-    errors itself.
-    """
+    """Return an error page for rate limit errors. The API handles these errors itself."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return get_response(request)
@@ -55,15 +57,15 @@ def rate_limit_errors(get_response: Handler) -> Handler:
 
 
 def enforce_staff_mfa(get_response: Handler) -> Handler:
-    """Where it is demanded of them, staff without a second factor see only how to set it up. The
-    API, where most have tokens, asks for itself (accounts.authentication).
+    """With REQUIRE_STAFF_MFA, redirect staff without MFA to its setup. The API checks this itself
+    (accounts.authentication).
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if (
             settings.REQUIRE_STAFF_MFA
             and not request.path_info.startswith("/api/")
-            and request.path_info not in map(reverse, OPEN_WITHOUT_SECOND_FACTOR)
+            and request.path_info not in map(reverse, ALLOWED_WITHOUT_MFA)
             and requires_mfa(request)
         ):
             return redirect("second-factor")
@@ -73,15 +75,13 @@ def enforce_staff_mfa(get_response: Handler) -> Handler:
 
 
 def user_preferences(get_response: Handler) -> Handler:
-    """Show people times in their own zone, and words in the language they have chosen; the API
-    speaks UTC and English.
-    """
+    """Use the time zone and language that the user has chosen. The API uses UTC and English."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path.startswith("/api/") or not request.user.is_authenticated:
             return get_response(request)
         if request.user.language:
-            # Until the end of `language`, so that it tells which it was.
+            # Not an override: the middleware `language` reads the active language and resets it.
             translation.activate(request.user.language)
         with timezone.override(request.user.time_zone):
             return get_response(request)

@@ -1,4 +1,4 @@
-"""What is done to every request and answer."""
+"""Middleware for headers, limits, language and compression of all requests."""
 
 from collections.abc import Callable
 
@@ -25,22 +25,22 @@ HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    # Static files say otherwise of themselves; everything else belongs to who asked for it.
+    # Static files set their own header. All other responses may be for one user only.
     "Cache-Control": "no-store",
 }
-"""Sent with every answer that does not bring its own."""
+"""Set in every response that does not set them itself."""
 
-WORTH_COMPRESSING = 1000
-"""Bytes of an answer."""
+MIN_COMPRESSED_BYTES = 1000
+"""Smaller responses are not compressed."""
 RANDOM_BYTES = 100
-PARAMETERS_LIMIT = 200
-"""Parameters in the query of an address."""
-LONGEST_LENGTH = 20
-"""Digits of a Content-Length."""
+MAX_QUERY_PARAMETERS = 200
+"""Parameters in the query of a URL."""
+MAX_LENGTH_DIGITS = 20
+"""Digits of a Content-Length; a longer one is rejected without parsing."""
 
 
 def response_headers(get_response: Handler) -> Handler:
-    """Tell browsers how little they may do with our pages, and everybody how long the answer is."""
+    """Set the security headers and the Content-Length of each response."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -49,7 +49,7 @@ def response_headers(get_response: Handler) -> Handler:
         if url := context_processors.live_url_context(request)["live_url"]:
             response["Content-Security-Policy"] = csp_with_live_origin(url)
         if not response.streaming and not response.has_header("Content-Length"):
-            # Else the server sends it in chunks, which small devices cannot read.
+            # Otherwise the server sends chunks, which small devices cannot read.
             response["Content-Length"] = str(len(response.content))
         return response
 
@@ -57,19 +57,19 @@ def response_headers(get_response: Handler) -> Handler:
 
 
 def csp_with_live_origin(url: str) -> str:
-    """Lets a page listen to events at the one other origin where they are told."""
+    """Return the CSP that also allows the event stream of the live origin."""
     sources = "connect-src 'self'" if url == settings.PUBLIC_URL else f"connect-src 'self' {url}"
     return CONTENT_SECURITY_POLICY.replace("connect-src 'self'", sources)
 
 
 def language(get_response: Handler) -> Handler:
-    """Speak the language that a browser asks for; the API speaks English, whoever asks."""
+    """Use the language that the browser requests. The API always uses English."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path_info.startswith("/api/"):
             return get_response(request)
-        asked = translation.get_language_from_request(request)
-        with translation.override(asked, deactivate=True):
+        requested = translation.get_language_from_request(request)
+        with translation.override(requested, deactivate=True):
             response = get_response(request)
             response.setdefault("Content-Language", translation.get_language())
         patch_vary_headers(response, ["Accept-Language"])
@@ -79,7 +79,7 @@ def language(get_response: Handler) -> Handler:
 
 
 def without_trailing_slash(get_response: Handler) -> Handler:
-    """Both forms of a path answer: a redirect would lose the body of a POST."""
+    """Accept paths with and without a trailing slash: a redirect would lose the body of a POST."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if not request.path_info.startswith("/admin/"):
@@ -90,8 +90,8 @@ def without_trailing_slash(get_response: Handler) -> Handler:
 
 
 def reject_nul_bytes(get_response: Handler) -> Handler:
-    """Refuse the one character that PostgreSQL cannot compare with anything, where no form or
-    serializer would: in cookies, and in the queries that the admin makes filters of.
+    """Reject NUL bytes in cookies and admin query strings, which Django does not validate.
+    PostgreSQL raises an error for them.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -104,12 +104,12 @@ def reject_nul_bytes(get_response: Handler) -> Handler:
 
 
 def query_limit(get_response: Handler) -> Handler:
-    """Refuse a query of more parameters than any address has a use for, before it is parsed."""
+    """Reject a query with too many parameters before it is parsed."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.META["QUERY_STRING"].count("&") >= PARAMETERS_LIMIT:
-            limit = {"limit": PARAMETERS_LIMIT}
-            detail = _("The address may have %(limit)s parameters at most.") % limit
+        if request.META["QUERY_STRING"].count("&") >= MAX_QUERY_PARAMETERS:
+            limit = {"limit": MAX_QUERY_PARAMETERS}
+            detail = _("The URL can have at most %(limit)s parameters.") % limit
             return problems.error_response(request, 400, detail=detail)
         return get_response(request)
 
@@ -117,26 +117,26 @@ def query_limit(get_response: Handler) -> Handler:
 
 
 def body_limit(get_response: Handler) -> Handler:
-    """Refuse a body that is too large, or of a length nobody has told, before it is read."""
+    """Reject a body that is too large or has no valid length, before it is read."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.headers.get("Transfer-Encoding"):
             if takes_chunks(request.META):
-                # Measured while it is read.
+                # Its length is checked while it is read.
                 return get_response(request)
             return problems.error_response(
-                request, 411, detail=_("Send the body's length (Content-Length).")
+                request, 411, detail=_("Send the header Content-Length.")
             )
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not (length.isascii() and length.isdecimal()):
             return problems.error_response(
-                request, 400, detail=_("Content-Length is no number of bytes.")
+                request, 400, detail=_("Content-Length must be a number of bytes.")
             )
-        # No number of more digits is a length that anybody can send, nor need it be read as one.
-        if len(length) > LONGEST_LENGTH or int(length) > settings.BODY_LIMIT:
+        # Python limits the digits of int(); a number with more digits is over any limit anyway.
+        if len(length) > MAX_LENGTH_DIGITS or int(length) > settings.BODY_LIMIT:
             limit = body_limit_for(request.path_info)
-            if len(length) > LONGEST_LENGTH or int(length) > limit:
-                detail = _("The body may have %(limit)s bytes at the most.") % {"limit": limit}
+            if len(length) > MAX_LENGTH_DIGITS or int(length) > limit:
+                detail = _("The body can have at most %(limit)s bytes.") % {"limit": limit}
                 return problems.error_response(request, 413, detail=detail)
         return get_response(request)
 
@@ -144,7 +144,7 @@ def body_limit(get_response: Handler) -> Handler:
 
 
 def body_limit_for(path: str) -> int:
-    """Bytes of a body that the view takes: BODY_LIMIT, unless it names another setting."""
+    """Return the body limit of the view in bytes: BODY_LIMIT, unless it names another setting."""
     try:
         view = getattr(resolve(path).func, "cls", None)
     except Resolver404:
@@ -153,10 +153,10 @@ def body_limit_for(path: str) -> int:
 
 
 def gzip_with_padding(get_response: Handler) -> Handler:
-    """Send pages and JSON deflated to those who can read it.
+    """Compress pages and JSON for clients that accept gzip.
 
-    With a few random bytes, so that the length tells nothing of a secret on a page. What is
-    streamed is left alone: events would wait for each other.
+    Random padding hides the exact length, which could reveal a secret on the page (BREACH).
+    Streamed responses are not compressed, because compression would delay their parts.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -164,7 +164,7 @@ def gzip_with_padding(get_response: Handler) -> Handler:
         patch_vary_headers(response, ["Accept-Encoding"])
         if (
             response.streaming
-            or len(response.content) < WORTH_COMPRESSING
+            or len(response.content) < MIN_COMPRESSED_BYTES
             or response.has_header("Content-Encoding")
             or "gzip" not in request.headers.get("Accept-Encoding", "")
         ):

@@ -15,7 +15,7 @@ from telemetry_site.operations import logging as log_formatting
 
 
 def probes_and_metrics(get_response: Handler) -> Handler:
-    """Answer probes and Prometheus before anything else is done."""
+    """Respond to probes and Prometheus before any other middleware."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         path = request.path_info
@@ -29,16 +29,16 @@ def probes_and_metrics(get_response: Handler) -> Handler:
 
 
 def request_id_and_timing(get_response: Handler) -> Handler:
-    """Give each request an id that its answer, error page and log lines carry, and time it."""
+    """Set a request id for the response, the error page and the log lines, and measure the time."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
-        known = uuid.uuid4().hex
-        request.request_id = known  # type: ignore[attr-defined]
-        # Until the next request: an answer that is streamed is logged about later than this.
-        log_formatting.request_id.set(known)
+        request_id = uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        # Not reset: a streamed response may log after this middleware has returned.
+        log_formatting.request_id.set(request_id)
         response = get_response(request)
-        response["X-Request-Id"] = known
+        response["X-Request-Id"] = request_id
         request_metrics.record_request(request, response, seconds=time.perf_counter() - started)
         return response
 
@@ -46,7 +46,7 @@ def request_id_and_timing(get_response: Handler) -> Handler:
 
 
 def record_rejections(get_response: Handler) -> Handler:
-    """Let owners see what was refused of their devices."""
+    """Store rejected requests of devices, so that their owners can see them."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -58,13 +58,13 @@ def record_rejections(get_response: Handler) -> Handler:
 
 
 def ingest_fast_path(get_response: Handler) -> Handler:
-    """Let devices pass that have one reading to hand in."""
+    """Store a single reading of a device without the rest of the middleware."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
             return fast_path.try_fast_path(request) or get_response(request)
         except OperationalError:
-            # Of the express lane's own: behind it every error has become an answer.
+            # Raised by the fast path itself: `get_response` turns every error into a response.
             return problems.database_unavailable(request)
 
     return middleware

@@ -1,4 +1,4 @@
-"""Whose request it was that is answered with a refusal, so that its owner sees it."""
+"""Record rejected requests at the device that sent them, so that its owner can see them."""
 
 import logging
 from uuid import UUID
@@ -21,7 +21,7 @@ BEARER = f"Bearer {TOKEN_PREFIX}_"
 
 
 def rejection_reasons(response: HttpResponse) -> list[rejections.RejectionReason]:
-    """What a request, or some of the readings in it, is refused for; nothing if it is our fault."""
+    """Return why the request or some of its readings were rejected; [] for server errors."""
     if isinstance(response, ProblemResponse):
         return response.reasons if response.status_code < 500 else []
     found = outcome.get_outcome(response)
@@ -29,26 +29,27 @@ def rejection_reasons(response: HttpResponse) -> list[rejections.RejectionReason
 
 
 def record_rejection(
-    request: HttpRequest, why: list[rejections.RejectionReason], *, status: int
+    request: HttpRequest, reasons: list[rejections.RejectionReason], *, status: int
 ) -> None:
-    """Count a refusal at the device that sent the request, or whose owner sent it for it.
+    """Record the rejection at the device that sent the request, or for which its owner sent it.
 
-    A token that has been revoked still tells whose it was.
+    A revoked token still identifies its device.
     """
     try:
         device_id = _device_of_token(request) or _device_of_owner(request)
     except Error as error:
-        logger.warning("nobody can tell whose request was refused: %s", error)
+        logger.warning("could not look up the device of a rejected request: %s", error)
         return
     if device_id is not None:
-        known = getattr(request, "request_id", "")
-        rejections.record(device_id, why, status=status, request_id=known, now=timezone.now())
+        request_id = getattr(request, "request_id", "")
+        now = timezone.now()
+        rejections.record(device_id, reasons, status=status, request_id=request_id, now=now)
 
 
 def _device_of_token(request: HttpRequest) -> UUID | None:
-    known = getattr(request, "auth", None)
-    if isinstance(known, DeviceToken):
-        return known.device_id
+    auth = getattr(request, "auth", None)
+    if isinstance(auth, DeviceToken):
+        return auth.device_id
     authorization = request.META.get("HTTP_AUTHORIZATION", "")
     if not authorization.startswith(BEARER):
         return None
@@ -56,16 +57,18 @@ def _device_of_token(request: HttpRequest) -> UUID | None:
         secret = token_format.parse(authorization.removeprefix("Bearer ").strip(), TOKEN_PREFIX)
     except token_format.MalformedToken:
         return None
-    found = DeviceToken.objects.filter(token_hash=secret.digest)
-    return found.values_list("device_id", flat=True).first()
+    tokens = DeviceToken.objects.filter(token_hash=secret.digest)
+    return tokens.values_list("device_id", flat=True).first()
 
 
 def _device_of_owner(request: HttpRequest) -> UUID | None:
-    """Readings that somebody sends for a device; other mistakes of people are no device's."""
+    """Return the device of a request in which its owner sends readings. Other rejected requests of
+    users belong to no device.
+    """
     user, match = getattr(request, "user", None), request.resolver_match
     if request.method != "POST" or match is None or not isinstance(user, User):
         return None
     if not match.route.endswith("<uuid:device_id>/telemetry"):
         return None
-    found = Device.objects.visible_to(user).filter(pk=match.kwargs["device_id"])
-    return found.values_list("pk", flat=True).first()
+    devices = Device.objects.visible_to(user).filter(pk=match.kwargs["device_id"])
+    return devices.values_list("pk", flat=True).first()

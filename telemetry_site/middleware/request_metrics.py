@@ -1,4 +1,4 @@
-"""What is counted and logged of every request: never its body, never a secret."""
+"""Metrics and log lines of requests. They never contain a body or a secret."""
 
 import logging
 
@@ -11,22 +11,22 @@ from telemetry_site.middleware import rejection_log
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("accepted", "duplicate", "rejected")
+OUTCOMES = ("accepted", "duplicate", "rejected")
 
 
 def record_request(request: HttpRequest, response: HttpResponse, *, seconds: float) -> None:
-    """Count a request with the time its answer took, the readings it brought and what was refused
-    of them, and log a line of it where LOG_REQUESTS asks for that.
+    """Count the request, its response time, its readings and the rejection reasons. With
+    LOG_REQUESTS, log a line.
     """
-    door, status = _endpoint_class(request), str(response.status_code)
-    counter.time((door, status), seconds)
-    if brought := outcome.get_outcome(response):
-        for kind, count in zip(KINDS, brought[:3], strict=True):
+    endpoint, status = _endpoint_class(request), str(response.status_code)
+    counter.time((endpoint, status), seconds)
+    if ingested := outcome.get_outcome(response):
+        for kind, count in zip(OUTCOMES, ingested[:3], strict=True):
             if count:
                 counter.add(("readings", kind), count)
     for reason in rejection_log.rejection_reasons(response):
         counter.add(("refused", reason.code), reason.times)
-    if settings.LOG_REQUESTS and door != "static":
+    if settings.LOG_REQUESTS and endpoint != "static":
         _log(request, status, seconds)
 
 
@@ -39,11 +39,11 @@ def _endpoint_class(request: HttpRequest) -> str:
 
 def _log(request: HttpRequest, status: str, seconds: float) -> None:
     milliseconds = round(seconds * 1000, 1)
-    told = {
+    fields = {
         "method": request.method,
         "path": request.path,
         "status": int(status),
         "duration_ms": milliseconds,
     }
-    words = "%(method)s %(path)s %(status)d %(duration_ms).1f ms"
-    logger.info(words, told, extra={"fields": told})
+    line = "%(method)s %(path)s %(status)d %(duration_ms).1f ms"
+    logger.info(line, fields, extra={"fields": fields})

@@ -29,8 +29,8 @@ OPERATOR = [
 
 
 def make(apps, schema_editor):
-    """Two ready-made groups. A group of that name that is there already is left as it is."""
-    # Rights are made once all migrations are through; these are needed now.
+    """Create two groups with permissions. An existing group of the same name is not changed."""
+    # Django creates permissions after all migrations, but they are needed now.
     for label in ("accounts", "devices", "telemetry", "commands", "procrastinate"):
         config = apps.get_app_config(label)
         config.models_module = True

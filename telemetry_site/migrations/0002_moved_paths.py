@@ -1,5 +1,5 @@
-"""Sessions name the path of the backend that signed their user in, and queued jobs that of their
-task. Both have moved.
+"""Update the Python paths of the authentication backend in sessions and of tasks in queued jobs:
+both have moved.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ class SessionStore(SessionBase):
 
 
 def move_backend(apps: Any, schema_editor: Any) -> None:
-    """Name the backend's new path in each session that still has the old one."""
+    """Set the new path of the backend in each session with the old one."""
     store = SessionStore()
     for session in apps.get_model("accounts", "Session").objects.exclude(user=None).iterator():
         content = store.decode(session.data)
@@ -32,7 +32,7 @@ def move_backend(apps: Any, schema_editor: Any) -> None:
 
 
 def move_tasks(apps: Any, schema_editor: Any) -> None:
-    """Name the new path in each job that waits, and in the record of the periodic ones."""
+    """Set the new path of the task in each job and each record of a periodic job."""
     with schema_editor.connection.cursor() as cursor:
         for table in ("procrastinate_jobs", "procrastinate_periodic_defers"):
             for old, new in TASKS.items():

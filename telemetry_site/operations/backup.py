@@ -1,8 +1,8 @@
-"""A backup: one file with the whole database and what only this installation knows.
+"""Backup and restore of an installation: one file with the database and the secrets of DATA_DIR.
 
-A tar archive of `about.json`, `database.dump` (pg_dump's own format) and, where they are kept in
-DATA_DIR, the site's key and the first device's token. Restoring is one transaction: it either
-has replaced everything or nothing.
+The file is a tar archive of `about.json`, `database.dump` (custom format of pg_dump) and, if
+DATA_DIR holds them, the secret key of the site and the token of the first device. A restore is one
+transaction: it replaces everything or nothing.
 """
 
 import json
@@ -29,15 +29,15 @@ EMPTY_FIRST = "DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
 
 
 class BackupFailed(Exception):
-    """Why nothing was backed up, or nothing was changed."""
+    """The backup or the restore failed; nothing was written or changed."""
 
 
 class MadeByNewerCode(BackupFailed):
-    """The backup's tables are newer than this code."""
+    """The backup contains migrations that this code does not have."""
 
     def __init__(self, file: Path, unknown: list[str]) -> None:
         super().__init__(
-            f"{file} was made by a newer version: this one does not know the migrations"
+            f"{file} was made by a newer version. This version does not have the migrations"
             f" {', '.join(unknown)}. Update the code first. Nothing was changed."
         )
 
@@ -45,7 +45,7 @@ class MadeByNewerCode(BackupFailed):
 def create_backup(file: Path, *, now: datetime) -> None:
     """Write a backup to a new file, readable by its owner only. Raises BackupFailed.
 
-    The site may go on meanwhile: it is as the database was at one instant.
+    The site may run during the backup: pg_dump reads a consistent snapshot.
     """
     if file.exists():
         raise BackupFailed(f"{file} exists already, and is not overwritten.")
@@ -69,46 +69,48 @@ def create_backup(file: Path, *, now: datetime) -> None:
                     archive.add(path, path.name)
         _sync(draft)
         try:
-            # Whole or not at all, and never in place of another.
+            # A hard link is atomic, and never overwrites a file.
             os.link(draft, file)
         except FileExistsError:
             raise BackupFailed(f"{file} exists already, and is not overwritten.") from None
 
 
 def restore(file: Path, *, replace: bool = False) -> list[str]:
-    """Put the backup in place of an empty database, or with `replace` of any.
+    """Restore the backup into an empty database, or with `replace` into any database.
 
-    Returns the names of the files put into DATA_DIR; those they replace stay beside them, as
-    `<name>.before`. Raises BackupFailed (MadeByNewerCode too), and then nothing has changed.
+    Return the names of the files written to DATA_DIR; previous ones are renamed to `<name>.before`.
+    Raises BackupFailed or MadeByNewerCode; then nothing has changed.
     """
     with tempfile.TemporaryDirectory(prefix="telemetry-restore-") as folder:
-        place = Path(folder)
-        _unpack(file, place)
+        directory = Path(folder)
+        _unpack(file, directory)
         if others := _other_connections():
-            raise BackupFailed(f"{others} others use the database. Stop the site and the worker.")
+            raise BackupFailed(
+                f"The database has {others} other connections. Stop the site and the worker."
+            )
         if not replace and not _is_empty():
-            raise BackupFailed("The database is not empty; --replace removes what is in it.")
-        _replace_all(place / "database.dump")
-        return [name for name in KEPT_FILES if _restore_file(place / name)]
+            raise BackupFailed("The database is not empty. --replace deletes its content first.")
+        _replace_all(directory / "database.dump")
+        return [name for name in KEPT_FILES if _restore_file(directory / name)]
 
 
-def _unpack(file: Path, place: Path) -> None:
+def _unpack(file: Path, directory: Path) -> None:
     try:
         with tarfile.open(file) as archive:
-            archive.extractall(place, filter="data")
-        about = json.loads((place / "about.json").read_text())
+            archive.extractall(directory, filter="data")
+        about = json.loads((directory / "about.json").read_text())
         known = about["format"]
         if known != FORMAT:
             raise BackupFailed(f"{file} was made by a newer version.")
         migrations = sorted(about["migrations"].items())
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BackupFailed(f"{file} is no backup of ours: {error}") from None
+        raise BackupFailed(f"{file} is no backup of this system: {error}") from None
     if unknown := [f"{app}.{name}" for app, name in migrations if not _is_known(app, name)]:
         raise MadeByNewerCode(file, unknown)
 
 
 def _is_known(app: str, name: str) -> bool:
-    """Whether this code has the migration, itself or in one that replaces it."""
+    """Return whether this code has the migration, or one that replaces it."""
     known = MigrationLoader(None).disk_migrations
     return (app, name) in known or any((app, name) in each.replaces for each in known.values())
 
@@ -142,14 +144,16 @@ def _other_connections() -> int:
 
 
 def _migrations() -> dict[str, str]:
-    """The newest of each app."""
+    """Return the newest migration of each app."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT app, max(name) FROM django_migrations GROUP BY app ORDER BY app")
         return dict(cursor.fetchall())
 
 
 def _replace_all(dump: Path) -> None:
-    """Everything in one transaction, streamed: the dump, unpacked, may be larger than the disk."""
+    """Restore the dump in one transaction. It is streamed, because the unpacked dump may be larger
+    than the free disk space.
+    """
     environment = _environment()
     unpack = [_tool("pg_restore"), "--no-owner", "--no-acl", "--file=-", str(dump)]
     run = [_tool("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"]
@@ -170,7 +174,7 @@ def _replace_all(dump: Path) -> None:
             shutil.copyfileobj(reader.stdout, writer.stdin)
         reader.stdout.close()
         if reader.wait():
-            # An end of its input, and it would commit what it has got so far.
+            # At the end of its input psql would commit the incomplete restore.
             writer.kill()
         with suppress(BrokenPipeError):
             writer.stdin.close()
@@ -192,32 +196,32 @@ def _run(program: str, *arguments: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """How PostgreSQL's programs reach the database."""
-    given = connection.get_connection_params()
-    address = {
-        "PGHOST": given.get("host"),
-        "PGPORT": given.get("port"),
-        "PGUSER": given.get("user"),
-        "PGPASSWORD": given.get("password"),
+    """Return the environment in which PostgreSQL's programs connect to the database."""
+    parameters = connection.get_connection_params()
+    variables = {
+        "PGHOST": parameters.get("host"),
+        "PGPORT": parameters.get("port"),
+        "PGUSER": parameters.get("user"),
+        "PGPASSWORD": parameters.get("password"),
         "PGDATABASE": connection.settings_dict["NAME"],
-        "PGSSLMODE": given.get("sslmode"),
+        "PGSSLMODE": parameters.get("sslmode"),
         "PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=10000",
     }
-    # A connection of ours would count as somebody else's, and hold locks.
+    # Django's own connection would count as another connection, and could hold locks.
     connection.close()
-    return os.environ | {name: str(value) for name, value in address.items() if value}
+    return os.environ | {name: str(value) for name, value in variables.items() if value}
 
 
 def _version() -> int:
-    """Of the server, as PostgreSQL numbers it: 180004."""
+    """Return the version number of the server, such as 180004."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version_num")
         return int(cursor.fetchone()[0])
 
 
 def _tool(program: str) -> str:
-    """The program of the server's own version where it is installed; else the wheel's, which is
-    newer than any server that is supported.
+    """Return the path of a PostgreSQL program: that of the server's version if it is installed,
+    otherwise that of the wheel, which is newer than every supported server.
     """
     own = DEBIAN / str(_version() // 10_000) / "bin" / program
     return str(own if own.exists() else PROGRAMS / program)

@@ -1,4 +1,4 @@
-"""What a new installation finds: its administrator, and the computer it runs on as a device."""
+"""First start of a new installation: create the administrator and this computer as a device."""
 
 import platform
 from datetime import datetime
@@ -16,14 +16,14 @@ ADMINISTRATOR = "admin"
 
 
 def device_token_file(data_dir: Path) -> Path:
-    """Where the token of the computer the site runs on is kept."""
+    """Return the path of the token of this computer."""
     return data_dir / "first_device.token"
 
 
 def bootstrap(*, data_dir: Path, now: datetime) -> None:
-    """Where there is nobody yet: make the administrator, and this computer a device of theirs.
+    """Without any user, create the administrator, and this computer as their device.
 
-    The administrator has no password, so nobody can sign in but with a one-time link.
+    The administrator has no password, so only a one-time link signs them in.
     """
     with transaction.atomic():
         if User.objects.exists():
@@ -33,7 +33,7 @@ def bootstrap(*, data_dir: Path, now: datetime) -> None:
             administrator,
             name=platform.node() or "this computer",
             device_type="computer",
-            # It reports every 5 s, and may be told to do so less often.
+            # It sends a reading every 5 s; a command can set a longer interval.
             expected_interval=30,
             metadata={
                 "program": "examples/this_computer.py",
@@ -41,19 +41,19 @@ def bootstrap(*, data_dir: Path, now: datetime) -> None:
                 "commands": ["ping", "report_now", 'set_interval {"seconds": 10}'],
             },
         )
-        # Before the commit: were the file missing, the device could never speak.
+        # Before the commit: without the file the device could never authenticate.
         write_private(device_token_file(data_dir), secret.text)
 
 
 def admin_without_password() -> User | None:
-    """The first administrator, as long as they have no password to sign in with."""
-    for user in User.objects.filter(is_superuser=True, is_active=True).order_by("created_at"):
+    """Return the first administrator, or None if any administrator has a password."""
+    for user in User.objects.active().filter(is_superuser=True).order_by("created_at"):
         if user.has_usable_password():
             return None
-    return User.objects.filter(is_superuser=True, is_active=True).order_by("created_at").first()
+    return User.objects.active().filter(is_superuser=True).order_by("created_at").first()
 
 
 def sign_in_link(user: User, *, now: datetime) -> str:
-    """A link that signs this user in once, within the hour."""
+    """Return a link that signs this user in once, within an hour."""
     _, secret = tokens.issue(user, scope=tokens.Scope.SIGN_IN, now=now, label="one-time link")
     return f"{settings.PUBLIC_URL}/sign-in/link/{secret.text}"

@@ -1,8 +1,8 @@
-"""`/livez` and `/readyz`: whether this process works, and whether to send it requests.
+"""The probes `/livez` (the process works) and `/readyz` (the process can take requests).
 
-They are answered before anything else is done, to anybody and under any name: a probe knows
-neither a host nor a token. The granian of the Procfile does not even ask for `/livez`, but answers
-from probe/: a probe that waits behind a thousand readings would tell of them, and not of the site.
+They need no token and accept any host name, because probes have neither. With the Procfile,
+granian itself serves `/livez` from probe/: otherwise a probe would wait behind the requests of
+devices, and fail although the site works.
 """
 
 from collections.abc import Callable
@@ -15,48 +15,48 @@ from common import quotas
 from telemetry_site.operations.checks import pending_migration_count
 
 PATHS = {"/livez", "/readyz"}
-NOT_KEPT = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 def probe_response(path: str) -> HttpResponse:
-    """The answer to a probe of one of PATHS."""
+    """Return the response to a probe of one of PATHS."""
     if path == "/livez":
-        return HttpResponse("ok\n", content_type="text/plain", headers=NOT_KEPT)
+        return HttpResponse("ok\n", content_type="text/plain", headers=NO_STORE)
     found = {name: check() for name, check in CHECKS.items()}
-    ready = all(said == "ok" for said in found.values())
-    return JsonResponse(found, status=200 if ready else 503, headers=NOT_KEPT)
+    ready = all(result == "ok" for result in found.values())
+    return JsonResponse(found, status=200 if ready else 503, headers=NO_STORE)
 
 
 def draining() -> str:
-    """Whether the site was told to end, and only finishes what it has begun."""
-    return "the site is ending" if settings.DRAINING_FILE.exists() else "ok"
+    """Return "ok" unless the site is shutting down."""
+    return "the site is shutting down" if settings.DRAINING_FILE.exists() else "ok"
 
 
 def disk() -> str:
-    """Whether there is room below DATA_DIR."""
+    """Return "ok" if the disk of DATA_DIR has enough free space."""
     free = quotas.free_bytes()
     return "ok" if free >= settings.DISK_RESERVE else f"only {free} bytes are free"
 
 
 def database() -> str:
-    """Whether the database answers."""
+    """Return "ok" if the database responds."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except Error:
-        return "the database does not answer"
+        return "the database does not respond"
     return "ok"
 
 
 def migrations() -> str:
-    """Whether the tables are those of this code; once they are, that is not asked again."""
+    """Return "ok" if all migrations are applied. This result is cached."""
     if not _migrations_cache.done:
         try:
-            waiting = pending_migration_count()
+            pending = pending_migration_count()
         except Error:
-            return "the database does not answer"
-        if waiting:
-            return f"{waiting} migrations are to be applied"
+            return "the database does not respond"
+        if pending:
+            return f"{pending} migrations are pending"
         _migrations_cache.done = True
     return "ok"
 

@@ -1,7 +1,7 @@
-"""The table of jobs: retry what a lost worker left behind, remove what is old, count the stalled.
+"""The table of jobs: retry stalled jobs, delete old ones, count stalled ones.
 
 A job is stalled when its status is "doing" and its worker has sent no heartbeat for STALLED_AFTER.
-Such a job would keep its lock for ever: no other job with the same lock would be started.
+Without a retry such a job would hold its lock forever, and no job with the same lock would start.
 """
 
 import logging
@@ -12,9 +12,9 @@ logger = logging.getLogger(__name__)
 
 STALLED_AFTER = 30.0
 """Seconds; a worker sends a heartbeat every ten seconds."""
-ATTEMPTS = 10
-"""After so many attempts a stalled job fails: it may be the job that ends the worker."""
-DAYS_KEPT, FAILED_DAYS_KEPT = 1, 30
+MAX_ATTEMPTS = 10
+"""After this many attempts a stalled job fails: the job itself may crash the worker."""
+RETENTION_DAYS, FAILED_RETENTION_DAYS = 1, 30
 
 STALLED = """
     FROM procrastinate_jobs AS job LEFT JOIN procrastinate_workers AS worker
@@ -22,7 +22,9 @@ STALLED = """
     WHERE job.status = 'doing' AND coalesce(worker.last_heartbeat, '-infinity')
         < now() - make_interval(secs => %s)
 """
-TAKE = f"SELECT job.id, job.task_name {STALLED} ORDER BY job.id FOR UPDATE OF job SKIP LOCKED"
+SELECT_STALLED = (
+    f"SELECT job.id, job.task_name {STALLED} ORDER BY job.id FOR UPDATE OF job SKIP LOCKED"
+)
 RETRY = """
     UPDATE procrastinate_jobs SET
         status = (CASE WHEN attempts + 1 < %s AND NOT abort_requested THEN 'todo' ELSE 'failed' END
@@ -48,17 +50,17 @@ ABORT = """
 def retry_stalled() -> int:
     """Queue every stalled job again, and return how many there were.
 
-    A job of which another one is queued already (the same queueing lock) is aborted instead: the
-    queued one does its work. A worker that lost its heartbeat but still runs may do a step at the
-    same time as the retry: every job tolerates that, and a mail may be sent twice.
+    If another job with the same queueing lock is already queued, abort the stalled one instead: the
+    queued job does the same work. A worker without heartbeat may still run the job at the same time
+    as the retry. Every job tolerates that; a mail may be sent twice.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TAKE, [STALLED_AFTER])
+        cursor.execute(SELECT_STALLED, [STALLED_AFTER])
         stalled = cursor.fetchall()
         for job_id, task_name in stalled:
             try:
                 with transaction.atomic():
-                    cursor.execute(RETRY, [ATTEMPTS, job_id])
+                    cursor.execute(RETRY, [MAX_ATTEMPTS, job_id])
             except IntegrityError:
                 cursor.execute(ABORT, [job_id])
             logger.warning("job %s (%s) lost its worker", job_id, task_name)
@@ -73,7 +75,10 @@ def count_stalled() -> int:
 
 
 def remove_old() -> int:
-    """Remove jobs that ended DAYS_KEPT ago, failed ones FAILED_DAYS_KEPT ago, and count them."""
+    """Delete jobs that ended RETENTION_DAYS ago, and failed ones after FAILED_RETENTION_DAYS.
+
+    Return how many.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(REMOVE_OLD, [FAILED_DAYS_KEPT, DAYS_KEPT])
+        cursor.execute(REMOVE_OLD, [FAILED_RETENTION_DAYS, RETENTION_DAYS])
         return int(cursor.rowcount)

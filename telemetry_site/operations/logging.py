@@ -1,4 +1,4 @@
-"""What the log may say, and how: lines for people or, with LOG_FORMAT=json, for programs."""
+"""Filters and formatters of the log: text lines or, with LOG_FORMAT=json, JSON objects."""
 
 import json
 import logging
@@ -11,11 +11,11 @@ from django.db import OperationalError
 from accounts.tokens import format as token_format
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the request that is being answered; every line that is logged meanwhile carries it."""
+"""The id of the current request; every log line of the request contains it."""
 
 
 class TokenMaskingFilter(logging.Filter):
-    """Leaves of every secret only its beginning, wherever somebody has put it."""
+    """Masks tokens in log messages; only their prefix stays."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = token_format.mask_tokens(record.getMessage()), None
@@ -23,8 +23,8 @@ class TokenMaskingFilter(logging.Filter):
 
 
 class SecurityWarningFilter(logging.Filter):
-    """Leaves of what the framework refuses (a forged Host, say) what was wrong, and not the stack:
-    else anybody can fill the log.
+    """Removes the traceback of requests that Django rejects, such as those with a forged Host.
+    Otherwise any client could fill the log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -34,30 +34,33 @@ class SecurityWarningFilter(logging.Filter):
 
 
 class DatabaseErrorFilter(logging.Filter):
-    """While the database is away a line for each request is enough: of the path, and of why."""
+    """Shortens database outages to one line per request: the path and the reason."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OperationalError):
-            why = (str(error).splitlines() or [""])[0]
-            record.msg, record.args = f"{record.getMessage()}: {why}", None
+            reason = (str(error).splitlines() or [""])[0]
+            record.msg, record.args = f"{record.getMessage()}: {reason}", None
             record.exc_info = None
         return True
 
 
 class JSONFormatter(logging.Formatter):
-    """An object a line: time, level, logger, message, request_id, and `fields` of the record."""
+    """Formats a record as a JSON object on one line: time, level, logger, message, request_id and
+    the `fields` of the record.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if known := request_id.get() or getattr(getattr(record, "request", None), "request_id", ""):
-            told["request_id"] = known
-        told |= getattr(record, "fields", {})
+        request = getattr(record, "request", None)
+        if current := request_id.get() or getattr(request, "request_id", ""):
+            entry["request_id"] = current
+        entry |= getattr(record, "fields", {})
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return token_format.mask_tokens(json.dumps(told, ensure_ascii=False, default=str))
+            entry["exception"] = self.formatException(record.exc_info)
+        return token_format.mask_tokens(json.dumps(entry, ensure_ascii=False, default=str))

@@ -1,7 +1,7 @@
-"""`/metrics`, for Prometheus: what the processes have counted, and how the database is doing.
+"""`/metrics` for Prometheus: the counters of all processes and the state of the database.
 
-For whoever asks on this machine itself, or brings METRICS_TOKEN; for everybody else there is
-nothing here.
+With METRICS_TOKEN, requests need the token; without it, they must come directly from this machine.
+All other requests get 404.
 """
 
 import shutil
@@ -28,21 +28,21 @@ LOCAL_HOSTS = {"127.0.0.1", "::1"}
 PROXIED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_FORWARDED", "HTTP_VIA")
 
 COUNTERS = {
-    "readings": ("Readings by what became of them: accepted, duplicate, rejected.", ["outcome"]),
-    "refused": ("Requests or readings refused, by the code of the fault or problem.", ["code"]),
-    "live_answers": ("Answers of the live process, by door and status.", ["door", "status"]),
+    "readings": ("Readings by outcome: accepted, duplicate, rejected.", ["outcome"]),
+    "refused": ("Rejected requests and readings by error code.", ["code"]),
+    "live_answers": ("Responses of the live process by endpoint and status.", ["door", "status"]),
 }
 PRESENT = {
-    "live_waiting": "Devices that wait for a command at the live process.",
-    "live_streams": "Streams of events that are open.",
+    "live_waiting": "Open long polls of devices at the live process.",
+    "live_streams": "Open event streams.",
 }
 GAUGES = {
-    "commands_pending": "Commands that wait to be fetched or answered.",
-    "command_oldest_seconds": "Age of the oldest of them.",
-    "rollup_lag_seconds": "Since the end of the last hour that is rolled up.",
-    "rollup_queue_rows": "Past hours marked to be rolled up again; counted up to 100,000.",
-    "database_connections_max": "As many as PostgreSQL lets in.",
-    "database_size_bytes": "Of this database on its disk.",
+    "commands_pending": "Pending commands.",
+    "command_oldest_seconds": "Age of the oldest pending command.",
+    "rollup_lag_seconds": "Seconds since the end of the last hour that is rolled up.",
+    "rollup_queue_rows": "Past hours in the queue of rollups; counted up to 100,000.",
+    "database_connections_max": "Maximum connections of PostgreSQL.",
+    "database_size_bytes": "Size of this database on disk.",
 }
 STATE = """
     SELECT
@@ -62,7 +62,7 @@ JOBS = "SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1 ORDER B
 
 
 def metrics_response() -> HttpResponse:
-    """All metrics, in the text format."""
+    """Return all metrics in the text format of Prometheus."""
     registry = CollectorRegistry()
     for collector in (_Counted(), _Database(), _Disk()):
         registry.register(collector)
@@ -70,7 +70,9 @@ def metrics_response() -> HttpResponse:
 
 
 def is_allowed(request: HttpRequest) -> bool:
-    """Whether whoever asks is on this machine and came straight here, or brings METRICS_TOKEN."""
+    """Return whether the request has METRICS_TOKEN or, without one set, comes directly from this
+    machine.
+    """
     if settings.METRICS_TOKEN:
         expected = f"Bearer {settings.METRICS_TOKEN}"
         return constant_time_compare(request.META.get("HTTP_AUTHORIZATION", ""), expected)
@@ -79,7 +81,7 @@ def is_allowed(request: HttpRequest) -> bool:
 
 
 class _Counted(Collector):
-    """What the processes counted since the site was started."""
+    """The counters of all processes since the start of the site."""
 
     def collect(self) -> Iterator[Metric]:
         found = metrics_store.aggregate(settings.METRICS_DIR)
@@ -94,7 +96,7 @@ class _Counted(Collector):
             yield GaugeMetricFamily(f"telemetry_{name}", help, value=present.get((name,), 0))
         durations = HistogramMetricFamily(
             "telemetry_request_seconds",
-            "Time to the answer, by door and status.",
+            "Response time by endpoint and status.",
             labels=["door", "status"],
         )
         for key, buckets in found.durations:
@@ -105,19 +107,19 @@ class _Counted(Collector):
 
 def _cumulative(each: list[float]) -> list[tuple[str, float]]:
     so_far, buckets = 0.0, []
-    for bound, count in zip([*map(str, metrics_store.BOUNDS), "+Inf"], each, strict=True):
+    for bound, count in zip([*map(str, metrics_store.BUCKET_BOUNDS), "+Inf"], each, strict=True):
         so_far += count
         buckets.append((bound, so_far))
     return buckets
 
 
 class _Database(Collector):
-    """What only the database knows; nothing but `database_up 0` while it is away."""
+    """Metrics that need the database; only `database_up 0` without it."""
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("telemetry_database_up", "Whether the database answers.")
+        up = GaugeMetricFamily("telemetry_database_up", "Whether the database responds.")
         try:
-            found = list(self._asked())
+            found = list(self._query())
             up.add_metric([], 1)
         except Error:
             found = []
@@ -125,7 +127,7 @@ class _Database(Collector):
         yield up
         yield from found
 
-    def _asked(self) -> Iterator[Metric]:
+    def _query(self) -> Iterator[Metric]:
         (state,) = _rows(STATE)
         for (name, help), value in zip(GAUGES.items(), state, strict=True):
             yield GaugeMetricFamily(f"telemetry_{name}", help, value=float(value))
@@ -137,14 +139,15 @@ class _Database(Collector):
             for value, count in _rows(sql):
                 family.add_metric([value], count)
             yield family
-        stalled = "Jobs that lost their worker and are not queued again yet."
+        stalled = "Jobs whose worker is lost and that are not queued again yet."
         yield GaugeMetricFamily("telemetry_jobs_stalled", stalled, value=jobs.count_stalled())
 
 
 class _Disk(Collector):
     def collect(self) -> Iterator[Metric]:
         free = shutil.disk_usage(settings.DATA_DIR).free
-        yield GaugeMetricFamily("telemetry_disk_free_bytes", "Below DATA_DIR.", value=free)
+        help = "Free bytes on the disk of DATA_DIR."
+        yield GaugeMetricFamily("telemetry_disk_free_bytes", help, value=free)
 
 
 def _rows(sql: str) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Runs the processes of a Procfile: starts them, shows what they say, restarts what dies."""
+"""Run the processes of a Procfile: start them, print their output, restart those that exit."""
 
 import os
 import signal
@@ -11,18 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-LONGEST_PAUSE = 30.0
-"""Seconds; the pause before a restart doubles up to this."""
-PATIENCE = 10.0
-"""Seconds a process has to end by itself before it is killed."""
-
-
+MAX_RESTART_DELAY = 30.0
+"""Seconds; the delay before a restart doubles up to this."""
+STOP_TIMEOUT = 10.0
+"""Seconds that a process has to exit before it is killed."""
 EXIT_DO_NOT_RESTART = os.EX_CONFIG
-"""The exit status (78, sysexits.h) of a process that another start would not help."""
+"""The exit status (78, sysexits.h) of a process that must not be restarted."""
 
 
 class ProcessThread(threading.Thread):
-    """One process, started again whenever it ends by itself, unless with NOTHING_TO_DO."""
+    """One process. It is restarted when it exits, unless with EXIT_DO_NOT_RESTART."""
 
     def __init__(self, name: str, command: str, environment: Mapping[str, str]) -> None:
         super().__init__(name=name, daemon=True)
@@ -39,20 +37,20 @@ class ProcessThread(threading.Thread):
             status = self._run_once()
             if status == EXIT_DO_NOT_RESTART or self.stopping.is_set():
                 return
-            if time.monotonic() - started > LONGEST_PAUSE:
+            if time.monotonic() - started > MAX_RESTART_DELAY:
                 pause = 1.0
-            log_line(self.name, f"ended with status {status}; starting again in {pause:.0f} s")
+            log_line(self.name, f"exited with status {status}; restarting in {pause:.0f} s")
             self.stopping.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_RESTART_DELAY)
 
     def stop(self) -> None:
-        """Ask it to end, and do not start it again, nor for the first time."""
+        """Send SIGTERM, and do not start the process again, nor for the first time."""
         with self.starting:
             self.stopping.set()
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it, and everything that it started, now."""
+        """Kill the process and all its child processes."""
         self._signal(signal.SIGKILL)
 
     def _run_once(self) -> int:
@@ -63,15 +61,15 @@ class ProcessThread(threading.Thread):
         reader = threading.Thread(target=self._repeat_output, args=[process.stdout], daemon=True)
         reader.start()
         status = process.wait()
-        # Children of one that was killed would hold its port.
+        # Child processes of a killed process could still hold its port.
         self.kill()
-        reader.join(PATIENCE)
-        # Its number may soon be somebody else's.
+        reader.join(STOP_TIMEOUT)
+        # The system may give its process id to another process.
         self.process = None
         return status
 
     def _start(self) -> subprocess.Popen[str]:
-        # A session of its own: Ctrl-C reaches the supervisor alone, which ends all in order.
+        # A new session: Ctrl-C reaches only the supervisor, which stops the processes in order.
         return subprocess.Popen(  # noqa: S602 - the Procfile is ours
             f"exec {self.command}",
             shell=True,
@@ -101,13 +99,13 @@ def supervise(
     *,
     first: int = 1,
     when_stopping: Callable[[], None] = lambda: None,
-    patience: float = PATIENCE,
+    stop_timeout: float = STOP_TIMEOUT,
 ) -> None:
-    """Run everything in the Procfile until SIGINT or SIGTERM, then end it and return.
+    """Run all processes of the Procfile until SIGINT or SIGTERM, then stop them and return.
 
-    The `first` processes are those that the others talk to: they follow `when_started`. Once told
-    to end, `when_stopping` comes before the processes are told. What has not ended `patience`
-    seconds after that is killed.
+    Start the `first` processes, call `when_started`, then start the others, which need the first
+    ones. To stop, call `when_stopping`, then send SIGTERM to all processes. Kill those that have
+    not exited `stop_timeout` seconds later.
     """
     processes = [
         ProcessThread(name.strip(), command.strip(), environment)
@@ -124,32 +122,32 @@ def supervise(
         when_started()
         for process in processes[first:]:
             process.start()
-        # Not signal.pause(): a signal that comes just before it would be waited for once more.
+        # Not signal.pause(): a signal just before it would be missed (race).
         while True:
             time.sleep(1)
     except KeyboardInterrupt:
         log_line("run", "stopping …")
     finally:
-        # A second Ctrl-C must not leave anything running. Not SIG_IGN: what is just being started
-        # would take that over, and not hear that it is to end.
+        # A second Ctrl-C must not interrupt this. Not SIG_IGN: a process that is just being started
+        # would inherit that and ignore SIGTERM.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         when_stopping()
         for process in processes:
             process.stop()
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + stop_timeout
         for process in processes:
             if process.is_alive():
                 process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
-                log_line(process.name, "has not ended by itself: it is killed")
+                log_line(process.name, "has not exited in time: it is killed")
             process.kill()
 
 
 def log_line(name: str, line: str) -> None:
-    """Print a line with its speaker's name; one write, so that lines never mix.
+    """Print a line with the name of its process, in one write, so that lines are never mixed.
 
-    An object of a log for programs is left whole.
+    A JSON object (LOG_FORMAT=json) is printed without the name.
     """
     sys.stdout.write(f"{line}\n" if line.startswith("{") else f"{name:<6} | {line}\n")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""The web server's application: an asynchronous front before Django's threads.
+"""The application of the web server: an asynchronous front for Django's threads.
 
-The event loop reads request bodies, waits and sends files. A thread works on a request only from
-the moment its body is complete until its response is. Requests are divided into pools of threads
-by what they do, so that no kind of request can keep the threads of another one busy.
+The event loop receives request bodies, queues requests and sends files. A request uses a thread
+only from the end of its body until its response is complete. Each kind of request has its own pool
+of threads, so that no kind can use the threads of another.
 """

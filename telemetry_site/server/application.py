@@ -1,4 +1,4 @@
-"""The RSGI application: receives a request, has a thread work on it, sends the response."""
+"""The RSGI application: receives a request, processes it in a thread, sends the response."""
 
 import asyncio
 import time
@@ -8,95 +8,97 @@ from typing import IO
 from django.http import HttpResponseBase
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
-from common.request_pools import note_device
+from common.request_pools import record_device_request
 from telemetry_site.server import django_handler, refusals, routes
 from telemetry_site.server.clients import Clients, TooManyRequests
 from telemetry_site.server.downloads import Downloads, TooManyDownloads
 from telemetry_site.server.environ import Environ, make_environ, set_body
 from telemetry_site.server.request_body import (
+    BodyBudget,
     BodyTooSlow,
-    Receiver,
     TooManyBodies,
-    TooManyPieces,
-    length_of,
+    TooManyChunks,
+    bytes_to_receive,
     receive,
 )
 from telemetry_site.server.thread_pools import Pool, PoolBusy
 
-LOOKED_AT_EVERY = 2.0
-"""Seconds between two looks at which downloads have ended."""
+CHECK_INTERVAL_SECONDS = 2.0
+"""Seconds between two checks for finished downloads."""
 
 
 class Application:
-    """What a process of the web server calls for each request."""
+    """Called by the web server for each request of its process."""
 
     def __init__(self) -> None:
         self.handler = django_handler.Handler()
         self.clients = Clients()
         self.pools = {name: Pool(name, limits) for name, limits in routes.POOLS.items()}
-        self.receivers = {name: Receiver(routes.bodies_of(name)) for name in routes.POOLS}
+        self.body_budgets = {
+            name: BodyBudget(routes.body_budget_bytes(name)) for name in routes.POOLS
+        }
         self.downloads = Downloads()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        """Answer one request."""
+        """Process one request and send its response."""
         started = time.perf_counter()
         environ = make_environ(scope)
         if "unreadable_headers" in environ:
             refusals.send_unreadable(protocol, environ, started=started)
             return
-        client = self.clients.of(environ)
+        client = self.clients.identify(environ)
         try:
             self.clients.count(client)
-            await self._answer(environ, client, protocol)
+            await self._respond(environ, client, protocol)
         except (PoolBusy, TooManyBodies, TooManyDownloads):
             refusals.send_busy(protocol, environ, started=started)
         except TooManyRequests as error:
             refusals.send_too_many(protocol, environ, error.retry_after, started=started)
         except BodyTooSlow:
             refusals.send_too_slow(protocol, environ, started=started)
-        except TooManyPieces:
-            refusals.send_in_pieces(protocol, environ, started=started)
+        except TooManyChunks:
+            refusals.send_too_many_chunks(protocol, environ, started=started)
         except OSError:
             refusals.send_disk_full(protocol, environ, started=started)
         except ProtocolClosed:
             refusals.send_incomplete(protocol, environ, started=started)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to look at which downloads have ended."""
-        loop.call_later(LOOKED_AT_EVERY, self._look_at_downloads, loop)
+        """Start the regular check for finished downloads."""
+        loop.call_later(CHECK_INTERVAL_SECONDS, self._check_downloads, loop)
 
-    def _look_at_downloads(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _check_downloads(self, loop: asyncio.AbstractEventLoop) -> None:
         self.downloads.end_finished()
-        loop.call_later(LOOKED_AT_EVERY, self._look_at_downloads, loop)
+        loop.call_later(CHECK_INTERVAL_SECONDS, self._check_downloads, loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for the threads, at the end of the process."""
+        """Wait for the threads at the end of the process."""
         self.shutdown()
 
     def shutdown(self) -> None:
-        """Return when all threads have ended what they were doing."""
+        """Finish the requests in progress, then end all threads and downloads."""
         for pool in self.pools.values():
             pool.shutdown()
         self.downloads.end_all()
 
-    async def _answer(self, environ: Environ, client: Hashable, protocol: HTTPProtocol) -> None:
+    async def _respond(self, environ: Environ, client: Hashable, protocol: HTTPProtocol) -> None:
         route = routes.find(environ)
         if route.is_write:
             self.clients.count_write(client)
         request = _Request(self, environ, protocol)
-        pool, length = self.pools[route.pool], length_of(environ, route.body_limit)
+        pool, length = self.pools[route.pool], bytes_to_receive(environ, route.body_limit)
         if not length:
-            await pool.run(request.answer, client=client, endpoint=route.endpoint)
+            await pool.run(request.respond, client=client, endpoint=route.endpoint)
             return
-        with self.receivers[route.pool].room(length, client):
+        with self.body_budgets[route.pool].reserve(length, client):
             chunked = "HTTP_TRANSFER_ENCODING" in environ
             with await receive(protocol, length, chunked=chunked) as body:
-                set_body(environ, body, most=length)
-                await pool.run(request.answer, client=client, endpoint=route.endpoint)
+                set_body(environ, body, limit=length)
+                await pool.run(request.respond, client=client, endpoint=route.endpoint)
 
 
 class _Request:
-    """One request, from when its body is there until its response is sent."""
+    """One request with its complete body."""
 
     def __init__(
         self,
@@ -106,11 +108,14 @@ class _Request:
     ) -> None:
         self.application, self.environ, self.protocol = application, environ, protocol
 
-    def answer(self) -> None:
-        """Have Django answer it; in a thread. Raises TooManyDownloads."""
+    def respond(self) -> None:
+        """Process the request with Django and send the response. Called in a thread.
+
+        Raises TooManyDownloads.
+        """
         request, response = self.application.handler.respond(self.environ)
-        if self.application.clients.learn(self.environ, request, response.status_code):
-            note_device()
+        if self.application.clients.remember_client(self.environ, request, response.status_code):
+            record_device_request()
         file = django_handler.large_file(response)
         if request.method == "HEAD":
             django_handler.send_head(self.protocol, response)
@@ -122,12 +127,12 @@ class _Request:
         response.close()
 
     def _send_file(self, response: HttpResponseBase, file: IO[bytes]) -> None:
-        # Whose token it is may have become known only now.
-        client = self.application.clients.of(self.environ)
+        # Identify the client again: the request may have just authenticated its token.
+        client = self.application.clients.identify(self.environ)
         try:
-            self.application.downloads.begin(client, response, file)
+            self.application.downloads.add(client, response, file)
         except TooManyDownloads:
             response.close()
             raise
-        # Its place is given back when the file is seen closed, also if this should fail.
+        # If this raises, the next checks find the file closed and remove the download.
         django_handler.send_file(self.protocol, response, file)

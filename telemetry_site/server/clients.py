@@ -1,4 +1,4 @@
-"""Who sends requests, as far as the front can tell them apart."""
+"""Identification and rate limits of clients before authentication."""
 
 import time
 from collections import Counter
@@ -18,11 +18,11 @@ from telemetry_site.server.environ import Environ
 
 DEVICE_API = "/api/v1/device/"
 Credential = tuple[str, int]
-"""`token` or `session`, and its hash; 0 where there is none."""
+"""`token` or `session`, and its hash; 0 without one."""
 
 
 class TooManyRequests(Exception):
-    """The client has sent more than it may; nothing is done for `retry_after` seconds."""
+    """The client is over its rate limit; its requests are rejected for `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after)
@@ -30,7 +30,9 @@ class TooManyRequests(Exception):
 
 
 class Window:
-    """Counts what each client does within some seconds, of a number and seconds in a setting."""
+    """Counts the requests of each client in a time window. The setting holds the limit and the
+    seconds of the window.
+    """
 
     def __init__(self, setting: str) -> None:
         self.setting = setting
@@ -38,25 +40,26 @@ class Window:
         self.counts: Counter[Hashable] = Counter()
 
     def count(self, client: Hashable) -> None:
-        """Count one more. Raises TooManyRequests."""
-        most, seconds = getattr(settings, self.setting)
+        """Count a request of the client. Raises TooManyRequests."""
+        limit, seconds = getattr(settings, self.setting)
         now = time.monotonic()
         if self.number != now // seconds:
             self.number = int(now // seconds)
             self.counts.clear()
         self.counts[client] += 1
-        if self.counts[client] > most:
+        if self.counts[client] > limit:
             raise TooManyRequests(ceil(seconds - now % seconds) or 1)
 
 
 class Clients:
-    """Tells clients apart: users and devices that an earlier request has shown to be what they say,
-    all others by their address. So a made-up token for each request makes nobody many clients.
+    """Identifies clients: users and devices by credentials that an earlier request has
+    authenticated, all others by their IP address. So a client that sends a new invalid token with
+    each request is still counted as one client.
     """
 
     def __init__(self) -> None:
         self.known: RandomCache[Credential, Hashable] = RandomCache(settings.TOKEN_CACHE_SIZE)
-        """By token or session: a user's id, or of a device the token itself."""
+        """By credential: the id of the user, or, for a device, the credential itself."""
         self.requests = Window("REQUESTS_PER_CLIENT")
         self.writes = [Window("WRITES_PER_USER"), Window("WRITES_PER_USER_AND_DAY")]
 
@@ -65,28 +68,28 @@ class Clients:
         self.requests.count(client)
 
     def count_write(self, client: Hashable) -> None:
-        """Count a request that changes something. Raises TooManyRequests.
+        """Count a request that may change data. Raises TooManyRequests.
 
-        Only users are counted, of whom there are a limited number; the first request with a token
-        or session, which has not told whose it is, is not.
+        Only requests of known users are counted. The first request with a token or session is not
+        counted, because it is not authenticated yet.
         """
         if isinstance(client, UUID):
             for window in self.writes:
                 window.count(client)
 
-    def of(self, environ: Environ) -> Hashable:
-        """Return the client that has sent a request: of several credentials a user's counts."""
+    def identify(self, environ: Environ) -> Hashable:
+        """Return the client of a request. Of several credentials, one of a user has priority."""
         found = [known for one in _credentials(environ) if (known := self.known.get(one))]
         users = [known for known in found if isinstance(known, UUID)]
         return next(iter(users + found), None) or client_network(
             client_ip.client_ip_from_environ(environ)
         )
 
-    def learn(self, environ: Environ, request: WSGIRequest, status: int) -> bool:
-        """Remember whose token or session it is, from a request that has been answered.
+    def remember_client(self, environ: Environ, request: WSGIRequest, status: int) -> bool:
+        """Remember the user or device of a credential, after the response is complete.
 
-        Only what has authenticated the request is remembered: whatever else came with it may be
-        made up. Return whether it came from a device.
+        Remember only the credential that has authenticated the request: another one in the same
+        request may be invalid. Return whether the request came from a device.
         """
         token, session = _credentials(environ)
         auth = getattr(request, "auth", None)
@@ -94,7 +97,7 @@ class Clients:
         if isinstance(auth, Token):
             self._remember(token, auth.user_id)
         elif status < 300 and environ["PATH_INFO"].startswith(DEVICE_API):
-            # Only devices get there. Which one it is has no need to be known.
+            # Only devices have access to these paths. The device itself does not matter here.
             self._remember(token, token)
             return True
         elif isinstance(user, User) and auth is None:
@@ -107,8 +110,8 @@ class Clients:
 
 
 def _credentials(environ: Environ) -> tuple[Credential, Credential]:
-    """Return the token and the session cookie as Django reads them, as hashes: however they are
-    written, they are the same client.
+    """Return hashes of the token and the session cookie, parsed as Django parses them, so that
+    other spellings of a header do not count as other clients.
     """
     words = environ.get("HTTP_AUTHORIZATION", "").split()[-1:]
     cookies = parse_cookie(environ["HTTP_COOKIE"]) if "HTTP_COOKIE" in environ else {}

@@ -1,4 +1,4 @@
-"""Django's part: from an environ to a response, in a thread."""
+"""Get the response to a request from Django, and send it. Called in a thread."""
 
 import os
 from tempfile import TemporaryFile
@@ -13,15 +13,15 @@ from granian.rsgi import HTTPProtocol
 
 from telemetry_site.server.environ import Environ
 
-LARGE_FILE = 1024 * 1024
-"""Bytes from which on a file is sent as a file; a smaller one is read, like a page."""
+LARGE_FILE_BYTES = 1024 * 1024
+"""Files of this size and more are sent by the server; smaller ones are read into memory."""
 
 
 class Handler(WSGIHandler):
-    """Django's handler, which hands out the request beside the response."""
+    """Django's handler, which returns the request together with the response."""
 
     def respond(self, environ: Environ) -> tuple[WSGIRequest, HttpResponseBase]:
-        """Return the request and its response, which the caller closes."""
+        """Return the request and its response. The caller must close the response."""
         set_script_prefix("/")
         signals.request_started.send(sender=type(self), environ=environ)
         request = WSGIRequest(environ)
@@ -29,12 +29,12 @@ class Handler(WSGIHandler):
 
 
 def large_file(response: HttpResponseBase) -> IO[bytes] | None:
-    """Return the open file that the response consists of, if it is a large one.
+    """Return the open file of the response if it is large, otherwise None.
 
-    A large answer of another kind is written to a file: in memory it would stay for as long as a
-    client does not read it.
+    Write other large responses to a temporary file: otherwise they stay in memory until a slow
+    client has read them.
     """
-    if isinstance(response, HttpResponse) and len(response.content) >= LARGE_FILE:
+    if isinstance(response, HttpResponse) and len(response.content) >= LARGE_FILE_BYTES:
         written = TemporaryFile(dir=settings.TRANSFERS)  # noqa: SIM115 - closed with the response
         response._resource_closers.append(written.close)  # type: ignore[attr-defined]
         written.write(response.content)
@@ -43,27 +43,27 @@ def large_file(response: HttpResponseBase) -> IO[bytes] | None:
     file: Any = response.file_to_stream if isinstance(response, FileResponse) else None
     if file is None or not hasattr(file, "fileno"):
         return None
-    return file if os.fstat(file.fileno()).st_size >= LARGE_FILE else None
+    return file if os.fstat(file.fileno()).st_size >= LARGE_FILE_BYTES else None
 
 
 def send(protocol: HTTPProtocol, response: HttpResponseBase) -> None:
     """Send a response from memory.
 
-    What is streamed is put together first: the server would keep it in memory all the same while
-    a slow client reads.
+    Join a streamed response first: the server would hold all of it in memory anyway while a slow
+    client reads.
     """
     content = b"".join(response) if response.streaming else response.content  # type: ignore[attr-defined]
     protocol.response_bytes(response.status_code, _headers(response), content)
 
 
 def send_head(protocol: HTTPProtocol, response: HttpResponseBase) -> None:
-    """Answer HEAD: the content, which may be a large file, is not even read."""
+    """Send the response to HEAD. The content, which may be a large file, is not read."""
     protocol.response_empty(response.status_code, _headers(response))
 
 
 def send_file(protocol: HTTPProtocol, response: HttpResponseBase, file: IO[bytes]) -> None:
-    """Have the server send an open file. It opens it once more by its path in /dev/fd, which a
-    file without a name has, too, so the file must stay open until then.
+    """Send an open file. The server opens it again by its path in /dev/fd, which also works for a
+    file without a name, so the file must stay open until then.
     """
     protocol.response_file(response.status_code, _headers(response), f"/dev/fd/{file.fileno()}")
 

@@ -1,5 +1,5 @@
-"""Files on their way to clients. The server sends them without a thread, however slow a client is;
-what they hold is a connection, open files and room on the disk.
+"""Downloads in progress. The server sends the files without a thread, also to slow clients. Each
+download needs a connection, open files and disk space.
 """
 
 import os
@@ -12,84 +12,84 @@ from typing import IO, NamedTuple
 
 from django.http import HttpResponseBase
 
-AT_ONCE = 64
-"""Files that a process sends at a time."""
-AT_ONCE_PER_CLIENT = 8
-OPENED_WITHIN = 10.0
-"""Seconds in which the server opens a file, however busy it is."""
+MAX_CONCURRENT = 64
+"""Downloads of a process at a time."""
+MAX_CONCURRENT_PER_CLIENT = 8
+OPEN_TIMEOUT_SECONDS = 10.0
+"""Seconds after which the server has opened the file, even under load."""
 
 Inode = tuple[int, int]
 
 
 class TooManyDownloads(Exception):
-    """The client, or all clients together, have not yet fetched enough of their files."""
+    """The client, or the process, has reached its limit of downloads in progress."""
 
 
 class Download(NamedTuple):
-    """A file that is being sent. It stays open until the server has closed it, too."""
+    """A file that is being sent. It stays open here until the server has closed it."""
 
     client: Hashable
     response: HttpResponseBase
     inode: Inode
-    begun: float
+    started: float
 
 
 class Downloads:
     """The downloads of a process.
 
-    granian does not say when it has sent a file: `client_disconnect` never comes after a response
-    has begun. But while it sends one, it has the file open.
+    granian does not report the end of a download: `client_disconnect` never completes after the
+    start of a response. But granian has the file open as long as it sends it.
     """
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.running: list[Download] = []
 
-    def begin(self, client: Hashable, response: HttpResponseBase, file: IO[bytes]) -> None:
-        """Count one more, and close its response when it has ended. Raises TooManyDownloads."""
+    def add(self, client: Hashable, response: HttpResponseBase, file: IO[bytes]) -> None:
+        """Add a download. Its response is closed at its end. Raises TooManyDownloads."""
         with self.lock:
-            mine = sum(one.client == client for one in self.running)
-            if len(self.running) >= AT_ONCE or mine >= AT_ONCE_PER_CLIENT:
+            of_client = sum(download.client == client for download in self.running)
+            if len(self.running) >= MAX_CONCURRENT or of_client >= MAX_CONCURRENT_PER_CLIENT:
                 raise TooManyDownloads
             inode = _inode(file.fileno())
             self.running.append(Download(client, response, inode, time.monotonic()))
 
     def end_finished(self) -> None:
-        """End those whose file the server has closed.
+        """Remove the downloads whose file the server has closed.
 
-        Of several downloads of one file the oldest ones are taken for those that have ended.
+        With several downloads of one file, the oldest ones are removed.
         """
         with self.lock:
             if not self.running:
                 return
             opened = Counter(_open_inodes())
-            for inode, mine in Counter(one.inode for one in self.running).items():
-                # Each of ours has the file open once, and once more while it is being sent.
-                self._end_oldest(inode, number=2 * mine - opened[inode])
+            for inode, count in Counter(download.inode for download in self.running).items():
+                # Each download has the file open once, and granian once more while it sends it.
+                self._end_oldest(inode, number=2 * count - opened[inode])
 
     def end_all(self) -> None:
-        """End all, at the end of the process."""
+        """Close all responses at the end of the process."""
         with self.lock:
-            for one in self.running:
-                one.response.close()
+            for download in self.running:
+                download.response.close()
             self.running.clear()
 
     def _end_oldest(self, inode: Inode, *, number: int) -> None:
-        due = time.monotonic() - OPENED_WITHIN
-        old = [one for one in self.running if one.inode == inode and one.begun <= due]
-        for one in old[: max(0, number)]:
-            self.running.remove(one)
-            one.response.close()
+        latest = time.monotonic() - OPEN_TIMEOUT_SECONDS
+        old = [each for each in self.running if each.inode == inode and each.started <= latest]
+        for download in old[: max(0, number)]:
+            self.running.remove(download)
+            download.response.close()
 
 
 def _open_inodes() -> Iterator[Inode]:
-    """What this process has open."""
+    """Yield the inode of each open file of this process, once per file descriptor."""
     for name in os.listdir("/dev/fd"):
-        # One of them is the folder itself, closed by now.
+        # One descriptor was that of the directory itself; it is closed by now.
         with suppress(OSError):
             yield _inode(int(name))
 
 
 def _inode(descriptor: int) -> Inode:
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

@@ -22,9 +22,9 @@ _COMMON: Environ = {
 def make_environ(scope: Scope) -> Environ:
     """Return the environ without its body (`wsgi.input` is empty).
 
-    `unreadable_headers` names those whose value is not ASCII, which the server leaves out, cookies
-    apart. Headers with an underscore in their name are dropped: in the environ they would look like
-    those with a hyphen, and X_Forwarded_For would pass for X-Forwarded-For.
+    `unreadable_headers` lists the headers with a value that is not ASCII, which granian leaves out;
+    cookies are not listed. Drop headers with an underscore in their name: in the environ,
+    X_Forwarded_For and X-Forwarded-For have the same key.
     """
     server, _, port = scope.server.rpartition(":")
     environ: Environ = {
@@ -40,7 +40,8 @@ def make_environ(scope: Scope) -> Environ:
         "wsgi.input": BytesIO(),
     }
     items = scope.headers.items()
-    # Other sites of the same host may set such cookies; a proxy's header must not get lost.
+    # Ignore cookies: other sites of the same host may set unreadable ones. Other headers, such as
+    # those of a proxy, must not be lost.
     unread = set(scope.headers.keys()).difference(name for name, _ in items) - {"cookie"}
     if unread:
         environ["unreadable_headers"] = sorted(unread)
@@ -60,19 +61,19 @@ def make_environ(scope: Scope) -> Environ:
     return environ
 
 
-def set_body(environ: Environ, body: IO[bytes], *, most: int) -> None:
-    """Let Django read this body.
+def set_body(environ: Environ, body: IO[bytes], *, limit: int) -> None:
+    """Set the body that Django reads.
 
-    Django takes a body without Content-Length, a chunked one, for an empty one. It is given the
-    `most` bytes that the body may have, and the views measure what they read.
+    Django treats a body without Content-Length, such as a chunked one, as empty. So the length is
+    set to `limit`, the maximum, and the views count the bytes that they read.
     """
     environ["wsgi.input"] = body
     if "HTTP_TRANSFER_ENCODING" in environ:
-        environ["CONTENT_LENGTH"] = str(most)
+        environ["CONTENT_LENGTH"] = str(limit)
 
 
 def _readable_content_type(text: str) -> str:
-    """Return the Content-Type, or that of unknown bytes where Django fails to parse it."""
+    """Return the Content-Type, or application/octet-stream if Django cannot parse it."""
     try:
         parse_header_parameters(text)
     except (ValueError, LookupError):

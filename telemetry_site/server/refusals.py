@@ -1,4 +1,4 @@
-"""Responses to requests that no thread works on."""
+"""Responses to requests that are rejected before a thread processes them."""
 
 import time
 from functools import cache
@@ -19,50 +19,50 @@ from telemetry_site.server.django_handler import send
 from telemetry_site.server.environ import Environ
 
 BUSY = _noop("The site is busy. Try again in a moment.")
-UNREADABLE = _noop("A header of the request is not ASCII.")
-IN_PIECES = _noop("The chunks of the body are too small.")
-INCOMPLETE = _noop("The body ended before its length.")
-TOO_SLOW = _noop("The request took too long to arrive.")
+UNREADABLE = _noop("A request header is not ASCII.")
+TOO_MANY_CHUNKS = _noop("The chunks of the body are too small.")
+INCOMPLETE = _noop("The body is shorter than its Content-Length.")
+TOO_SLOW = _noop("The request timed out.")
 RETRY_AFTER = "2"
 """Seconds."""
 
 
 def send_busy(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
-    """Answer 503 with Retry-After: there was no thread or no room for the request."""
+    """Send 503 with Retry-After: no thread or no memory was free for the request."""
     _send(protocol, environ, 503, BUSY, {"Retry-After": RETRY_AFTER}, started)
 
 
 def send_too_many(
     protocol: HTTPProtocol, environ: Environ, retry_after: int, *, started: float
 ) -> None:
-    """Answer 429: the client sends more than it may."""
+    """Send 429: the client is over its rate limit."""
     headers = {"Retry-After": str(retry_after)}
     _send(protocol, environ, 429, problems.DETAILS[429], headers, started)
 
 
 def send_disk_full(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
-    """Answer 507: there was no room on the disk for the body."""
+    """Send 507: the disk has no space for the body."""
     headers = {"Connection": "close", "Retry-After": "60"}
     _send(protocol, environ, 507, "The disk is full. Nothing was stored.", headers, started)
 
 
 def send_too_slow(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
-    """Answer 408 and end the connection: the body did not arrive in time."""
+    """Send 408 and close the connection: the body did not arrive in time."""
     _send(protocol, environ, 408, TOO_SLOW, {"Connection": "close"}, started)
 
 
 def send_unreadable(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
-    """Answer 400: a header is not ASCII."""
+    """Send 400: a header is not ASCII."""
     _send(protocol, environ, 400, UNREADABLE, {"Connection": "close"}, started)
 
 
-def send_in_pieces(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
-    """Answer 400: the chunks of the body are too small."""
-    _send(protocol, environ, 400, IN_PIECES, {"Connection": "close"}, started)
+def send_too_many_chunks(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
+    """Send 400: the chunks of the body are too small."""
+    _send(protocol, environ, 400, TOO_MANY_CHUNKS, {"Connection": "close"}, started)
 
 
 def send_incomplete(protocol: HTTPProtocol, environ: Environ, *, started: float) -> None:
-    """Answer 400: the client has ended the connection, or its half, before the body was whole."""
+    """Send 400: the client closed the connection, or its half, before the end of the body."""
     _send(protocol, environ, 400, INCOMPLETE, {"Connection": "close"}, started)
 
 
@@ -76,7 +76,7 @@ def _send(
 ) -> None:
     request = WSGIRequest(environ)
     request.request_id = uuid4().hex  # type: ignore[attr-defined]
-    # Nothing is asked of the database: who sent the request stays unknown.
+    # Rejecting must not query the database, so the user is not looked up.
     request.user = AnonymousUser()
     response = _response(request, status, detail)
     headers = {**HEADERS, "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", **headers}
@@ -98,7 +98,9 @@ def _response(request: WSGIRequest, status: int, detail: str) -> HttpResponse:
 
 @cache
 def _page(language: str, status: int, detail: str) -> bytes:
-    """A page, made once: to make one takes the event loop longer than many requests."""
+    """Return an error page. Cached, because to render a page blocks the event loop for longer than
+    many requests do.
+    """
     request = WSGIRequest(
         {"REQUEST_METHOD": "GET", "HTTP_HOST": "localhost", "wsgi.input": BytesIO()}
     )

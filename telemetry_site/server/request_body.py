@@ -1,4 +1,4 @@
-"""Request bodies, received on the event loop before a thread works on the request."""
+"""Request bodies, received on the event loop before a thread processes the request."""
 
 import asyncio
 from collections import Counter
@@ -13,37 +13,34 @@ from granian.rsgi import HTTPProtocol
 
 from telemetry_site.server.environ import Environ
 
-IN_MEMORY = 1024 * 1024
-"""Bytes of one body that are kept in memory; more go to a temporary file."""
-PART, PART_OF_UNKNOWN = 2, 8
-"""A user or device may have half of the room; an address, whoever sends from there, an eighth, and
-one body.
-"""
+MAX_IN_MEMORY_BYTES = 1024 * 1024
+"""Bytes of one body that are held in memory; a larger one goes to a temporary file."""
+CLIENT_DIVISOR, UNKNOWN_CLIENT_DIVISOR = 2, 8
+"""A user or device may use 1/2 of the budget, an IP address 1/8. Each may always send one body."""
 SECONDS = 10.0
-"""Seconds that a body may take, beside those of its length."""
+"""Seconds that a body may take, in addition to those for its length."""
 BYTES_PER_SECOND = 16 * 1024
-"""A body that arrives more slowly than this, after SECONDS, is given up."""
-
-
-PIECES, BYTES_PER_PIECE = 1000, 16
-"""Pieces that a chunked body may come in, beside one for so many bytes. Each of them costs the
-event loop as much as a whole request does."""
+"""Minimum speed of a body after SECONDS; a slower one is rejected."""
+MAX_CHUNKS, BYTES_PER_CHUNK = 1000, 16
+"""Chunks that a body may have: MAX_CHUNKS, and one more per BYTES_PER_CHUNK. Each chunk costs the
+event loop as much as a whole request.
+"""
 
 
 class BodyTooSlow(Exception):
     """The body did not arrive in time."""
 
 
-class TooManyPieces(Exception):
-    """The body comes in chunks of a few bytes."""
+class TooManyChunks(Exception):
+    """The chunks of the body have only a few bytes."""
 
 
 class TooManyBodies(Exception):
-    """More bodies are being received than the process has room for."""
+    """The bodies in progress use all of the budget, or all of the client's part."""
 
 
-class Receiver:
-    """Counts the bytes of the bodies that are being received, for which there is so much room."""
+class BodyBudget:
+    """Limits the bytes of the bodies that are received at a time."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -51,14 +48,14 @@ class Receiver:
         self.reserved_by: Counter[Hashable] = Counter()
 
     @contextmanager
-    def room(self, length: int, client: Hashable) -> Iterator[None]:
-        """Reserve room for a body while it is received and its request is answered.
+    def reserve(self, length: int, client: Hashable) -> Iterator[None]:
+        """Reserve the bytes of a body until the response to its request is complete.
 
         Raises TooManyBodies.
         """
-        held = self.reserved_by[client]
-        part = self.size // (PART_OF_UNKNOWN if isinstance(client, str) else PART)
-        if self.reserved + length > self.size or (held and held + length > part):
+        used = self.reserved_by[client]
+        part = self.size // (UNKNOWN_CLIENT_DIVISOR if isinstance(client, str) else CLIENT_DIVISOR)
+        if self.reserved + length > self.size or (used and used + length > part):
             raise TooManyBodies
         self.reserved += length
         self.reserved_by[client] += length
@@ -71,12 +68,12 @@ class Receiver:
                 del self.reserved_by[client]
 
 
-def length_of(environ: Environ, limit: int) -> int:
-    """Return how many bytes to receive: 0 where there is no body, or none that may be received.
+def bytes_to_receive(environ: Environ, limit: int) -> int:
+    """Return how many bytes to receive: 0 without a body, or if the body must not be received.
 
-    Of a chunked body this is the limit and one byte more, so that the view sees that it is too
-    long. What the middleware rejects without its body is left to it: chunks outside the API, other
-    encodings, a Content-Length that is no number or over the limit.
+    For a chunked body this is the limit and one more byte, so that the view detects a body that is
+    too long. The middleware rejects these without their body: chunks outside the API, other
+    encodings, and a Content-Length that is no number or over the limit.
     """
     if "HTTP_TRANSFER_ENCODING" in environ:
         return limit + 1 if takes_chunks(environ) else 0
@@ -88,7 +85,7 @@ def length_of(environ: Environ, limit: int) -> int:
 
 
 def takes_chunks(environ: Mapping[str, Any]) -> bool:
-    """Return whether a body that comes with a Transfer-Encoding is read."""
+    """Return whether a body with a Transfer-Encoding is received for this request."""
     encoding: str = environ["HTTP_TRANSFER_ENCODING"]
     path: str = environ["PATH_INFO"]
     return encoding.lower() == "chunked" and path.startswith("/api/")
@@ -97,30 +94,28 @@ def takes_chunks(environ: Mapping[str, Any]) -> bool:
 async def receive(protocol: HTTPProtocol, length: int, *, chunked: bool) -> IO[bytes]:
     """Return the body, at most `length` bytes of it.
 
-    Raises BodyTooSlow, TooManyPieces, and ProtocolClosed if the client leaves before its end.
+    Raises BodyTooSlow or TooManyChunks, or ProtocolClosed if the client disconnects before its end.
     """
     try:
-        if not chunked and length <= IN_MEMORY:
+        if not chunked and length <= MAX_IN_MEMORY_BYTES:
             async with asyncio.timeout(SECONDS + length / BYTES_PER_SECOND):
                 return BytesIO(await protocol())
         async with asyncio.timeout(SECONDS) as limit:
-            return await _receive_in_pieces(protocol, length, limit)
+            return await _receive_chunks(protocol, length, limit)
     except TimeoutError:
         raise BodyTooSlow from None
 
 
-async def _receive_in_pieces(
-    protocol: HTTPProtocol, length: int, limit: asyncio.Timeout
-) -> IO[bytes]:
+async def _receive_chunks(protocol: HTTPProtocol, length: int, limit: asyncio.Timeout) -> IO[bytes]:
     first = limit.when() or 0.0
-    file = SpooledTemporaryFile(IN_MEMORY, dir=str(settings.TRANSFERS))  # noqa: SIM115 - returned open
+    file = SpooledTemporaryFile(MAX_IN_MEMORY_BYTES, dir=str(settings.TRANSFERS))  # noqa: SIM115 - returned open
     try:
-        pieces = 0
-        async for piece in protocol:
-            pieces += 1
-            if pieces > PIECES + file.tell() / BYTES_PER_PIECE:
-                raise TooManyPieces
-            file.write(piece[: length - file.tell()])
+        chunks = 0
+        async for chunk in protocol:
+            chunks += 1
+            if chunks > MAX_CHUNKS + file.tell() / BYTES_PER_CHUNK:
+                raise TooManyChunks
+            file.write(chunk[: length - file.tell()])
             limit.reschedule(first + file.tell() / BYTES_PER_SECOND)
             if file.tell() >= length:
                 break

@@ -1,8 +1,8 @@
-"""Pools of threads, each for one kind of request.
+"""Thread pools, each for one kind of request.
 
-A pool starts requests in turn: of the clients whose requests wait, each has one started before any
-has a second one started. Neither a client nor an endpoint has all threads of a pool, so that
-whatever takes long leaves a thread to the others.
+A pool starts pending requests round robin by client: one request of each client before the second
+one of any client. Neither a client nor an endpoint can use all threads of a pool, so that slow
+requests leave a thread for the others.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from threading import Thread
 
 from django.db import connections
 
-from common.request_pools import REST, are_devices_sending
+from common.request_pools import PAUSE_FACTOR, are_devices_sending
 
 Work = Callable[[], object]
 
 
 class PoolBusy(Exception):
-    """The pool does not start the request in time. Nothing was done."""
+    """The pool could not start the request in time; the request was not processed."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Limits:
     """Threads that the requests of one client may use."""
     per_endpoint: int
     """Threads that the requests to one endpoint may use."""
-    patience: float
-    """Seconds that a request may wait for a thread."""
-    waiting: int = 1000
-    """Requests that may wait."""
-    waiting_per_client: int = 100
-    """Requests of one client that may wait."""
-    gives_way: bool = True
-    """Whether a thread rests after its work while many devices send."""
-    longest_rest: float = 4.0
-    """Seconds."""
+    timeout: float
+    """Seconds that a request may be pending."""
+    max_pending: int = 1000
+    """Pending requests."""
+    max_pending_per_client: int = 100
+    """Pending requests of one client."""
+    rests: bool = True
+    """Whether a thread pauses after each request while many devices send."""
+    max_rest: float = 4.0
+    """Maximum seconds of such a pause."""
 
 
 @dataclass(eq=False)
@@ -56,24 +56,24 @@ class _Job:
 
 @dataclass
 class Pool:
-    """Threads and the requests that wait for them. All methods are called on the event loop."""
+    """Threads and pending requests. All methods are called on the event loop."""
 
     name: str
     limits: Limits
-    waiting: OrderedDict[Hashable, deque[_Job]] = field(default_factory=OrderedDict)
-    """By client, the one that has waited longest for its turn first."""
+    pending: OrderedDict[Hashable, deque[_Job]] = field(default_factory=OrderedDict)
+    """Pending requests by client; the client whose turn is next comes first."""
     clients: Counter[Hashable] = field(default_factory=Counter)
     endpoints: Counter[Hashable] = field(default_factory=Counter)
     running: int = 0
-    number_waiting: int = 0
+    pending_count: int = 0
     started: "SimpleQueue[Work | None]" = field(default_factory=SimpleQueue)
-    """What the threads take; None ends one."""
+    """The queue that the threads read; None ends a thread."""
     threads: list[Thread] = field(default_factory=list)
 
     async def run(self, work: Work, *, client: Hashable, endpoint: Hashable) -> None:
         """Run `work` in a thread and return when it has ended.
 
-        Raises PoolBusy, and what `work` raises.
+        Raises PoolBusy, or what `work` raises.
         """
         job = _Job(client, endpoint, work, asyncio.get_running_loop().create_future())
         if self._may_start(job):
@@ -83,7 +83,7 @@ class Pool:
         await job.ended
 
     def shutdown(self) -> None:
-        """Return when all threads have ended what they were doing."""
+        """Finish the requests in progress, then end all threads."""
         for _ in self.threads:
             self.started.put(None)
         for thread in self.threads:
@@ -119,7 +119,7 @@ class Pool:
         self.started.put(work)
 
     def _work(self) -> None:
-        """What a thread does: it keeps its connection to the database from request to request."""
+        """Run requests until None comes. The thread keeps its database connection open."""
         while work := self.started.get():
             work()
         connections.close_all()
@@ -130,14 +130,14 @@ class Pool:
                 job.ended.set_result(None)
             else:
                 job.ended.set_exception(error)
-        if self.limits.gives_way and are_devices_sending():
-            rest = min(REST * (time.monotonic() - begun), self.limits.longest_rest)
+        if self.limits.rests and are_devices_sending():
+            rest = min(PAUSE_FACTOR * (time.monotonic() - begun), self.limits.max_rest)
             job.ended.get_loop().call_later(rest, self._release, job)
         else:
             self._release(job)
 
     def _release(self, job: _Job) -> None:
-        """Let another request have the thread."""
+        """Free the thread and start pending requests."""
         self.running -= 1
         for counter, key in ((self.clients, job.client), (self.endpoints, job.endpoint)):
             counter[key] -= 1
@@ -146,56 +146,56 @@ class Pool:
         self._start_next()
 
     def _enqueue(self, job: _Job) -> None:
-        jobs = self.waiting.get(job.client)
-        if jobs is not None and len(jobs) >= self.limits.waiting_per_client:
+        jobs = self.pending.get(job.client)
+        if jobs is not None and len(jobs) >= self.limits.max_pending_per_client:
             raise PoolBusy
-        if self.number_waiting >= self.limits.waiting:
+        if self.pending_count >= self.limits.max_pending:
             self._make_room(len(jobs or ()) + 1)
-        self.waiting.setdefault(job.client, deque()).append(job)
-        self.number_waiting += 1
-        job.timer = job.ended.get_loop().call_later(self.limits.patience, self._give_up, job)
+        self.pending.setdefault(job.client, deque()).append(job)
+        self.pending_count += 1
+        job.timer = job.ended.get_loop().call_later(self.limits.timeout, self._reject, job)
 
-    def _make_room(self, wanted: int) -> None:
-        """Give up the last request of the client that has most waiting, for one that has fewer.
+    def _make_room(self, pending_of_client: int) -> None:
+        """Reject the newest request of the client with the most pending requests.
 
-        Raises PoolBusy if none has more than the client would have now.
+        Raises PoolBusy if no client has more than `pending_of_client` requests.
         """
-        jobs = max(self.waiting.values(), key=len)
-        if len(jobs) <= wanted:
+        jobs = max(self.pending.values(), key=len)
+        if len(jobs) <= pending_of_client:
             raise PoolBusy
         job = jobs[-1]
         if job.timer is not None:
             job.timer.cancel()
-        self._give_up(job)
+        self._reject(job)
 
-    def _give_up(self, job: _Job) -> None:
+    def _reject(self, job: _Job) -> None:
         self._dequeue(job)
         if not job.ended.done():
             job.ended.set_exception(PoolBusy())
 
     def _dequeue(self, job: _Job) -> None:
-        jobs = self.waiting[job.client]
+        jobs = self.pending[job.client]
         jobs.remove(job)
-        self.number_waiting -= 1
+        self.pending_count -= 1
         if not jobs:
-            del self.waiting[job.client]
+            del self.pending[job.client]
 
     def _start_next(self) -> None:
-        """Start waiting requests while there are threads that may be used for them."""
+        """Start pending requests as long as the limits allow it."""
         while self.running < self.limits.threads:
-            job = next((job for jobs in self.waiting.values() if (job := self._first(jobs))), None)
+            job = next((job for jobs in self.pending.values() if (job := self._first(jobs))), None)
             if job is None:
                 return
             self._dequeue(job)
             if job.timer is not None:
                 job.timer.cancel()
-            if job.client in self.waiting:
-                self.waiting.move_to_end(job.client)
+            if job.client in self.pending:
+                self.pending.move_to_end(job.client)
             if not job.ended.done():
                 self._start(job)
 
     def _first(self, jobs: deque[_Job]) -> _Job | None:
-        """The first request of a client that may be started now."""
+        """Return the first request of a client that may be started now, or None."""
         if self.clients[jobs[0].client] >= self.limits.per_client:
             return None
         return next((job for job in jobs if self._may_start(job)), None)

@@ -1,5 +1,5 @@
-"""How numbers, times and JSON look to people, in their language. `live.js` and `history.js` say
-them the same way.
+"""Filters that format numbers, times and JSON in the user's language. `live.js` and `history.js`
+use the same formats.
 """
 
 import json
@@ -18,16 +18,16 @@ from telemetry.keys.registry import DisplayFormat
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
-LONGEST_AGE = 30 * DAY
-"""Seconds; what is older is told by its date."""
-ONE_LINE = 100
-"""Characters of JSON that are read at a glance."""
+MAX_AGE_SECONDS = 30 * DAY
+"""Older times are displayed as a date."""
+MAX_INLINE_LENGTH = 100
+"""Characters of JSON on one line."""
 
 
 @register.filter
 def value(measured: Any, decimals: int | None = None) -> str:
-    """A value as a device sent it: a number with these decimals, or at most four; texts as they
-    are.
+    """Return a value of a reading as text: a number with `decimals`, or with at most four; a string
+    unchanged.
     """
     if isinstance(measured, bool) or measured is None:
         return {True: "true", False: "false", None: "null"}[measured]
@@ -37,10 +37,10 @@ def value(measured: Any, decimals: int | None = None) -> str:
 
 
 @register.filter
-def with_unit(found: Any, how: DisplayFormat) -> SafeString:
-    """A value with its decimals and its unit: degrees at once, any other after a narrow space."""
-    _, unit, decimals = how.of(found)
-    text = value(found, decimals)
+def with_unit(measured: Any, display: DisplayFormat) -> SafeString:
+    """Return a value with its decimals and unit, with a narrow space before the unit except °."""
+    _, unit, decimals = display.for_value(measured)
+    text = value(measured, decimals)
     if unit in ("", "°"):
         return format_html("{}{}", text, unit)
     return format_html('{}<span class="unit">\N{NARROW NO-BREAK SPACE}{}</span>', text, unit)
@@ -48,26 +48,26 @@ def with_unit(found: Any, how: DisplayFormat) -> SafeString:
 
 @register.filter
 def json_inline(anything: Any) -> str:
-    """JSON on one line."""
+    """Return JSON on one line."""
     return json.dumps(anything, ensure_ascii=False)
 
 
 @register.filter
 def json_pretty(anything: Any) -> str:
-    """JSON over several lines."""
+    """Return JSON on several lines."""
     return json.dumps(anything, ensure_ascii=False, indent=2)
 
 
 @register.filter
 def json_auto(anything: Any) -> str:
-    """JSON on one line where it is short, else over several."""
+    """Return JSON on one line if it is short, otherwise on several."""
     line = json_inline(anything)
-    return line if len(line) <= ONE_LINE else json_pretty(anything)
+    return line if len(line) <= MAX_INLINE_LENGTH else json_pretty(anything)
 
 
 @register.filter
 def time_ago(time: datetime) -> SafeString:
-    """A `<time>` with how long ago it was; the instant itself is in its title."""
+    """Return a `<time>` element with the age of the time; its title is the exact time."""
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>',
         time.isoformat(),
@@ -78,7 +78,7 @@ def time_ago(time: datetime) -> SafeString:
 
 @register.simple_tag
 def js_messages() -> str:
-    """What scripts say on any page, as JSON; `{…}` are blanks that they fill."""
+    """Return the texts of the scripts of all pages, as JSON; the scripts fill the placeholders."""
     return json.dumps(
         {
             "now": _("now"),
@@ -95,10 +95,10 @@ def js_messages() -> str:
 
 
 def ago(time: datetime, now: datetime) -> str:
-    """How long before `now`, or how long until then, in one unit."""
+    """Return how long ago the time was, or how long until then, in one unit."""
     seconds = (now - time).total_seconds()
     size = abs(seconds)
-    if size >= LONGEST_AGE:
+    if size >= MAX_AGE_SECONDS:
         return date_format(timezone.localtime(time), "DATE_FORMAT")
     if size < 1:
         return _("now")
@@ -115,7 +115,7 @@ def ago(time: datetime, now: datetime) -> str:
 def _number(number: float, decimals: int | None) -> str:
     size = abs(number)
     if size >= 1e15 or (decimals is None and 0 < size < 0.00005):
-        return _written(f"{number:.3g}")
+        return _localized(f"{number:.3g}")
     if decimals is not None:
         return _grouped(number, decimals)
     text = _grouped(number, 4 if size < 1 else 3 if size < 10 else 2 if size < 1000 else 1)
@@ -124,10 +124,10 @@ def _number(number: float, decimals: int | None) -> str:
 
 
 def _grouped(number: float, decimals: int) -> str:
-    return _written(f"{number:z,.{decimals}f}")
+    return _localized(f"{number:z,.{decimals}f}")
 
 
-def _written(number: str) -> str:
-    """A number as the language writes it; thousands are apart in all of them."""
+def _localized(number: str) -> str:
+    """Return the number with the separators of the language; thousands are always separated."""
     narrow, sign = "\N{NARROW NO-BREAK SPACE}", get_format("DECIMAL_SEPARATOR")
     return number.translate({ord(","): narrow, ord("."): sign})

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes."""
+"""Constraints of the accounts tables and defaults of new users."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from accounts.models import Token, User, alive
+from accounts.models import Token, User, active_tokens
 from tests.factories import NOW, UserFactory
 
 
@@ -17,7 +17,7 @@ from tests.factories import NOW, UserFactory
         ({"email": "a@x.org"}, {"email": "A@X.org"}, "users_email_confirmed_once"),
     ],
 )
-def test_no_two_users_share_a_name_or_an_address_in_any_case(db, first, second, constraint):
+def test_username_and_email_are_unique_in_any_case(db, first, second, constraint):
     UserFactory.create(**first)
     with pytest.raises(IntegrityError, match=constraint):
         UserFactory.create(**second)
@@ -30,18 +30,18 @@ def test_no_two_users_share_a_name_or_an_address_in_any_case(db, first, second, 
         ("username", "", "users_username_not_empty"),
     ],
 )
-def test_the_database_refuses_a_bad_username(owner, field, value, constraint):
+def test_the_database_rejects_an_invalid_username(owner, field, value, constraint):
     with pytest.raises(IntegrityError, match=constraint):
         User.objects.filter(pk=owner.pk).update(**{field: value})
 
 
 @pytest.mark.parametrize("length", [0, 31, 33, 64])
-def test_the_database_refuses_a_hash_of_another_length(owner, length):
+def test_the_database_rejects_a_hash_of_another_length(owner, length):
     with pytest.raises(IntegrityError, match="token_token_hash_is_sha256"):
         Token.objects.create(user=owner, scope="auth", token_hash=b"x" * length)
 
 
-def test_the_database_refuses_the_same_hash_twice(owner, stranger):
+def test_the_database_rejects_a_duplicate_hash(owner, stranger):
     Token.objects.create(user=owner, scope="auth", token_hash=b"x" * 32)
     with pytest.raises(IntegrityError, match="token_hash"):
         Token.objects.create(user=stranger, scope="auth", token_hash=b"x" * 32)
@@ -62,7 +62,7 @@ def test_the_database_refuses_the_same_hash_twice(owner, stranger):
         {"time_zone": "../../etc/passwd"},
     ],
 )
-def test_a_user_with_a_bad_field_is_not_made(db, fields):
+def test_a_user_with_an_invalid_field_is_not_created(db, fields):
     given = {"username": "ada", "email": "ada@example.org", **fields}
     with pytest.raises(ValidationError) as caught:
         User.objects.create_user(given.pop("username"), given.pop("email"), "secret", **given)
@@ -70,7 +70,7 @@ def test_a_user_with_a_bad_field_is_not_made(db, fields):
     assert not User.objects.exists()
 
 
-def test_a_user_is_made_with_a_hashed_password(db):
+def test_a_user_is_created_with_a_hashed_password(db):
     user = User.objects.create_user("ada", "ada@EXAMPLE.org", "a long enough secret")
     user.refresh_from_db()
     assert user.email == "ada@example.org"
@@ -80,31 +80,31 @@ def test_a_user_is_made_with_a_hashed_password(db):
     assert not user.is_superuser
 
 
-def test_a_user_without_a_password_has_none_that_works(db):
+def test_a_user_without_a_password_has_no_usable_password(db):
     assert not User.objects.create_user("ada", "ada@example.org").has_usable_password()
 
 
-def test_an_administrator_may_everything_and_has_a_verified_address(db):
+def test_a_superuser_is_staff_and_has_a_verified_email(db):
     admin = User.objects.create_superuser("root", "root@example.org", "a long enough secret")
     assert admin.is_staff
     assert admin.is_superuser
     assert admin.email_verified_at
 
 
-def test_a_token_is_alive_until_it_expires_or_is_revoked(owner):
+def test_a_token_is_active_until_it_expires_or_is_revoked(owner):
     def token(number, **fields):
         return Token.objects.create(
             user=owner, scope="auth", token_hash=bytes([number]) * 32, **fields
         )
 
-    for_ever = token(1)
-    until_soon = token(2, expires_at=NOW + timedelta(microseconds=1))
+    without_expiry = token(1)
+    not_yet_expired = token(2, expires_at=NOW + timedelta(microseconds=1))
     token(3, expires_at=NOW)
     token(4, revoked=True)
-    assert set(Token.objects.filter(alive(NOW))) == {for_ever, until_soon}
+    assert set(Token.objects.filter(active_tokens(NOW))) == {without_expiry, not_yet_expired}
 
 
-def test_people_are_shown_by_their_name_and_tokens_by_their_beginning(owner):
+def test_users_are_displayed_by_username_and_tokens_by_prefix(owner):
     assert str(owner) == owner.get_short_name() == "owner"
     assert str(Token(prefix="tsu_0123")) == "tsu_0123…"
     assert str(Token(prefix="tsu_0123", label="cron")) == "tsu_0123… (cron)"

@@ -28,7 +28,7 @@ def month(device: UUID, fleet: list[UUID]) -> dataset.Month:
     )
 
 
-def test_readings_come_in_order_and_each_device_at_its_interval() -> None:
+def test_readings_are_sorted_and_each_device_sends_at_its_interval() -> None:
     one, fleet = UUID(int=1), [UUID(int=2), UUID(int=3)]
     arrivals = list(dataset._arrivals(month(one, fleet)))
     assert [time for _, time, _ in arrivals] == sorted(time for _, time, _ in arrivals)
@@ -43,7 +43,7 @@ def test_readings_come_in_order_and_each_device_at_its_interval() -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_loaded_is_what_ingest_would_store(device: Device) -> None:
+def test_loaded_rows_are_the_same_as_stored_by_ingest(device: Device) -> None:
     partitions.ensure([partitions.month_of(START)], now=START)
     other = DeviceFactory.create()
     with connection.cursor() as cursor, cursor.copy(raw_copy.COPY) as sink:

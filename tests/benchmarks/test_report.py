@@ -20,7 +20,7 @@ from benchmarks.work import MEASUREMENTS
         (None, None, None, "not measured"),
     ],
 )
-def test_a_goal_is_met_or_missed_or_not_measured(
+def test_a_goal_is_reported_as_met_missed_or_not_measured(
     goal: Goal | None, figure: float | None, peer_figure: float | None, verdict: str
 ) -> None:
     row = Row("work", "unit", figure, "peer", peer_figure, goal)
@@ -28,7 +28,7 @@ def test_a_goal_is_met_or_missed_or_not_measured(
     assert row.as_json()["verdict"] == verdict
 
 
-def test_the_table_shows_figures_ratio_goal_and_why() -> None:
+def test_the_table_has_figures_ratio_goal_and_reason() -> None:
     rows = [
         Row("single POST", "requests/s", 2_412.3, "Go", 5_000.0, ratio_of(0.5), "p50 1 ms"),
         Row("chart", "ms", goal=at_most(30), note="it was not there"),
@@ -41,7 +41,7 @@ def test_the_table_shows_figures_ratio_goal_and_why() -> None:
     ]
 
 
-def test_the_last_full_run_replaces_the_one_before_and_nothing_else() -> None:
+def test_a_full_run_replaces_only_the_previous_full_run() -> None:
     page = f"before\n{report.BEGIN}\nold\n{report.END}after\n"
     new = report.with_table(page, "new\n")
     assert new == f"before\n{report.BEGIN}\nnew\n\n{report.END}after\n"
@@ -50,14 +50,14 @@ def test_the_last_full_run_replaces_the_one_before_and_nothing_else() -> None:
     )
 
 
-def test_medians_and_percentiles_are_values_that_were_measured() -> None:
+def test_medians_and_percentiles_are_measured_values() -> None:
     assert median([3.0, 1.0, 2.0]) == 2
     assert median([4.0, 1.0, 3.0, 2.0]) == 2
     assert percentile([float(number) for number in range(1, 101)], 95) == 95
     assert percentile([1.0], 95) == 1
 
 
-def test_what_wrk_tells_is_read() -> None:
+def test_the_output_of_wrk_is_parsed() -> None:
     output = (
         "Running 5s test\n"
         'RESULT {"requests": 5000, "microseconds": 2500000, "refused": 0, "broken": 0, '
@@ -66,5 +66,5 @@ def test_what_wrk_tells_is_read() -> None:
     assert wrk.parse(output).per_second == 2_000
 
 
-def test_every_measurement_says_what_it_measures() -> None:
+def test_every_measurement_has_a_description() -> None:
     assert all(measure.__doc__ for measure in MEASUREMENTS.values())

@@ -1,7 +1,7 @@
-"""Where commands are found over the API: by their device, and for whoever owns it."""
+"""API paths of commands: for the device and for its owner."""
 
 CLAIM = "/api/v1/device/commands"
 
 
-def of(device, rest=""):
+def commands_path(device, rest=""):
     return f"/api/v1/devices/{device.pk}/commands{rest}"

@@ -1,4 +1,4 @@
-"""Single steps in the life of a command, at NOW where nothing else is said."""
+"""Single steps in the lifecycle of a command, at NOW by default."""
 
 from datetime import timedelta
 
@@ -10,15 +10,15 @@ MICROSECOND = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
 
 
-def issue(device, now=NOW, **given):
-    asked = {"command_name": "reboot", "payload": {}, "issued_by": None, **given}
-    return command_services.create_command(device, now=now, **asked)
+def issue(device, now=NOW, **fields):
+    kwargs = {"command_name": "reboot", "payload": {}, "issued_by": None, **fields}
+    return command_services.create_command(device, now=now, **kwargs)
 
 
-def claim(device, now=NOW, **given):
-    return command_services.claim(device, now=now, **given)
+def claim(device, now=NOW, **fields):
+    return command_services.claim(device, now=now, **fields)
 
 
-def ending(command):
+def status_and_reason(command):
     command.refresh_from_db()
     return command.status, command.reason

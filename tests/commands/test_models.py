@@ -1,4 +1,4 @@
-"""What the database itself refuses of a command, whoever writes."""
+"""Constraints of the commands table."""
 
 import pytest
 from django.db import IntegrityError
@@ -25,7 +25,7 @@ from tests.factories import NOW
         ({"attempts": 11}, "commands_attempts_bounded"),
     ],
 )
-def test_the_database_refuses_an_impossible_command(device, fields, constraint):
+def test_the_database_rejects_an_inconsistent_command(device, fields, constraint):
     command = issue(device)
     with pytest.raises(IntegrityError, match=constraint):
         Command.objects.filter(pk=command.pk).update(**fields)

@@ -1,4 +1,4 @@
-"""A form made of a schema: what is typed, what comes of it, where a fault is told."""
+"""Forms built from a payload schema: fields, payloads and errors."""
 
 import json
 from typing import Any
@@ -39,29 +39,29 @@ THERMOSTAT = {
 GOOD = {"payload/target": "21.5", "payload/mode": '"auto"'}
 
 
-def form_of(schema: Any, typed: dict[str, str]) -> PayloadForm:
+def bind_form(schema: Any, form_data: dict[str, str]) -> PayloadForm:
     data = QueryDict(mutable=True)
-    data.update(typed)
+    data.update(form_data)
     return PayloadForm(schema, data)
 
 
-def payload(typed: dict[str, str], schema: Any = THERMOSTAT) -> Any:
-    form = form_of(schema, typed)
+def payload(form_data: dict[str, str], schema: Any = THERMOSTAT) -> Any:
+    form = bind_form(schema, form_data)
     assert form.is_valid(), form.errors
     assert payload_schema.validation_errors(schema, form.payload) == []
     return form.payload
 
 
-def errors(typed: dict[str, str], schema: Any = THERMOSTAT) -> dict[str, list[str]]:
-    return {name: list(found) for name, found in form_of(schema, typed).errors.items()}
+def errors(form_data: dict[str, str], schema: Any = THERMOSTAT) -> dict[str, list[str]]:
+    return {name: list(found) for name, found in bind_form(schema, form_data).errors.items()}
 
 
-def test_what_is_left_empty_is_not_given_and_a_box_without_a_tick_is_no() -> None:
+def test_an_empty_field_is_omitted_and_an_unchecked_box_is_false() -> None:
     assert payload(GOOD) == {"target": 21.5, "mode": "auto", "heat": False}
 
 
 @pytest.mark.parametrize(
-    ("name", "typed", "key", "value"),
+    ("name", "form_data", "key", "value"),
     [
         ("target", " 30 ", "target", 30),
         ("mode", "null", "mode", None),
@@ -76,70 +76,72 @@ def test_what_is_left_empty_is_not_given_and_a_box_without_a_tick_is_no() -> Non
         ("place/x", "3", "place", {"x": 3}),
     ],
 )
-def test_each_kind_of_field_gives_its_kind_of_value(
-    name: str, typed: str, key: str, value: object
+def test_each_field_type_returns_a_value_of_its_type(
+    name: str, form_data: str, key: str, value: object
 ) -> None:
-    found = payload({**GOOD, f"payload/{name}": typed})[key]
+    found = payload({**GOOD, f"payload/{name}": form_data})[key]
     assert (type(found), found) == (type(value), value)
 
 
-def test_a_moment_is_typed_in_ones_own_time_zone() -> None:
+def test_a_date_time_is_read_in_the_users_time_zone() -> None:
     with timezone.override("Europe/Berlin"):
         found = payload({**GOOD, "payload/until": "2026-07-01T12:00"})
     assert found["until"] == "2026-07-01T12:00:00+02:00"
 
 
-def test_keys_with_every_character_find_their_fields() -> None:
-    typed = {**GOOD, "payload/place/x": "1", "payload/place/y~1z": "2"}
-    assert payload(typed)["place"] == {"x": 1, "y/z": 2}
+def test_keys_with_special_characters_have_fields() -> None:
+    form_data = {**GOOD, "payload/place/x": "1", "payload/place/y~1z": "2"}
+    assert payload(form_data)["place"] == {"x": 1, "y/z": 2}
     schema = {"properties": {'a b"<é': {"type": "integer"}}}
-    (leaf,) = build_tree(schema).items  # type: ignore[union-attr]
-    assert isinstance(leaf, FieldNode)
-    assert leaf.name == "payload/a%20b%22%3C%C3%A9"
-    assert payload({leaf.name: "1"}, schema) == {'a b"<é': 1}
+    (field,) = build_tree(schema).items  # type: ignore[union-attr]
+    assert isinstance(field, FieldNode)
+    assert field.name == "payload/a%20b%22%3C%C3%A9"
+    assert payload({field.name: "1"}, schema) == {'a b"<é': 1}
 
 
 @pytest.mark.parametrize(
-    ("name", "typed", "words"),
+    ("name", "form_data", "message"),
     [
-        ("target", "", "This is needed."),
-        ("target", "31", "At most 30."),
-        ("target", "20.3", "A multiple of 0.5."),
+        ("target", "", "This field is required."),
+        ("target", "31", "Must be at most 30."),
+        ("target", "20.3", "Must be a multiple of 0.5."),
         ("target", "warm", "Enter a number."),
         ("target", "1" * 60, "Enter a number."),
         ("target", "1e999", "NaN, Infinity"),
         ("target", "\u0663", "Enter a number."),
         ("mode", '"made up"', "Choose one of these."),
-        ("mode", "", "This is needed."),
+        ("mode", "", "This field is required."),
         ("fan", "1", "Choose one of these."),
         ("label", "a", "At least 2 characters."),
-        ("label", "ABC", "It does not match"),
+        ("label", "ABC", "Does not match"),
         ("label", "a\0b", "A NUL character"),
-        ("day", "2026-02-30", "This is no date."),
+        ("day", "2026-02-30", "Not a valid date."),
         ("until", "soon", "Enter a date and a time"),
-        ("until", "9999-12-31T23:59:59+00:00:01", "This is no date-time."),
-        ("rooms", '["attic"]', "At /0: One of"),
-        ("rooms", "north", "Not JSON"),
+        ("until", "9999-12-31T23:59:59+00:00:01", "Not a valid date-time."),
+        ("rooms", '["attic"]', "At /0: Must be one of"),
+        ("rooms", "north", "Invalid JSON"),
         ("rooms", "[1e400]", "At /0: NaN"),
         ("place/y~1z", "2", None),
     ],
 )
-def test_what_does_not_fit_is_told_at_its_field(name: str, typed: str, words: str | None) -> None:
-    found = errors({**GOOD, f"payload/{name}": typed})
-    if words is None:
-        assert found == {"payload/place/x": ["This is needed."]}
+def test_an_invalid_value_is_reported_at_its_field(
+    name: str, form_data: str, message: str | None
+) -> None:
+    found = errors({**GOOD, f"payload/{name}": form_data})
+    if message is None:
+        assert found == {"payload/place/x": ["This field is required."]}
     else:
         assert list(found) == [f"payload/{name}"]
-        assert found[f"payload/{name}"][0].startswith(words)
+        assert found[f"payload/{name}"][0].startswith(message)
 
 
-def test_what_is_wrong_with_an_object_is_told_at_the_top() -> None:
+def test_an_error_of_the_whole_object_is_a_form_error() -> None:
     schema = {"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
               "dependentRequired": {"a": ["b"]}}  # fmt: skip
     assert list(errors({"payload/a": "1"}, schema)) == ["__all__"]
 
 
-def test_fields_tell_browsers_their_bounds() -> None:
+def test_fields_have_html_attributes_for_their_limits() -> None:
     form = PayloadForm(THERMOSTAT)
     shown = str(form["payload/target"])
     for attribute in ('type="number"', 'min="5"', 'max="30"', 'step="0.5"', 'value="20"'):
@@ -155,7 +157,7 @@ def test_fields_tell_browsers_their_bounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "bounds"),
+    ("schema", "attributes"),
     [
         ({"type": "integer"}, 'step="1"'),
         ({"type": "number"}, 'step="any"'),
@@ -164,8 +166,8 @@ def test_fields_tell_browsers_their_bounds() -> None:
         ({"type": "integer", "multipleOf": 5, "minimum": 3}, 'min="5" step="5"'),
     ],
 )
-def test_bounds_are_those_that_a_browser_counts_from(schema: Any, bounds: str) -> None:
-    assert bounds in str(PayloadForm({"properties": {"n": schema}})["payload/n"])
+def test_the_limits_of_numbers_are_html_attributes(schema: Any, attributes: str) -> None:
+    assert attributes in str(PayloadForm({"properties": {"n": schema}})["payload/n"])
 
 
 @pytest.mark.parametrize(
@@ -173,17 +175,17 @@ def test_bounds_are_those_that_a_browser_counts_from(schema: Any, bounds: str) -
     [{}, True, {"type": "object"}, {"oneOf": [{"required": ["a"]}]}, {"properties": {}},
      {"properties": {"a": {}}, "required": ["b"]}],
 )  # fmt: skip
-def test_what_no_fields_can_be_made_of_is_json(schema: Any) -> None:
+def test_a_schema_without_fields_has_one_json_field(schema: Any) -> None:
     assert list(PayloadForm(schema).fields) == ["payload"]
 
 
-def test_a_command_without_anything_to_fill_in_has_no_fields() -> None:
+def test_a_schema_without_properties_has_no_fields() -> None:
     schema = {"type": "object", "additionalProperties": False}
     assert list(PayloadForm(schema).fields) == []
     assert payload({}, schema) == {}
 
 
-def test_an_only_choice_that_is_needed_is_made_already() -> None:
+def test_the_only_option_of_a_required_field_is_selected() -> None:
     schema = {"required": ["a"], "properties": {"a": {"const": "x"}}}
     assert '<option value="&quot;x&quot;" selected>x</option>' in str(
         PayloadForm(schema)["payload/a"]
@@ -224,20 +226,20 @@ TYPED = st.sampled_from(
 
 
 @given(SCHEMAS, st.data())
-def test_whatever_is_typed_becomes_a_payload_that_fits_or_a_fault_at_its_field(
+def test_any_input_is_a_valid_payload_or_an_error_at_a_field(
     schema: Any, data: st.DataObject
 ) -> None:
     schema = {**schema, "$defs": {"size": {"enum": ["s", "m"]}}}
     payload_schema.check_schema(schema)
     names = list(PayloadForm(schema).fields)
     assume(names)
-    typed = {name: data.draw(TYPED, label=name) for name in names}
-    form = form_of(schema, typed)
+    form_data = {name: data.draw(TYPED, label=name) for name in names}
+    form = bind_form(schema, form_data)
     if form.is_valid():
         json.dumps(form.payload, allow_nan=False)
         assert payload_schema.validation_errors(schema, form.payload) == []
         return
     for name, found in form.errors.items():
-        # Only what concerns a whole object has no field to be told at.
+        # Only an error of a whole object has no field.
         assert name in names or any(of in str(found) for of in ("At /payload", "type object"))
     str(form)

@@ -9,14 +9,14 @@ from commands import payload_schema
 from tests.commands.test_catalogue import SCHEMA
 
 
-def found(schema, payload):
+def find_errors(schema, payload):
     return [
         (fault.pointer, fault.code) for fault in payload_schema.validation_errors(schema, payload)
     ]
 
 
 @pytest.mark.parametrize("schema", [{}, True, SCHEMA, {"enum": ["$ref"]}])
-def test_a_schema_that_stands_by_itself_is_taken(schema):
+def test_a_schema_without_external_references_is_accepted(schema):
     payload_schema.check_schema(schema)
 
 
@@ -35,7 +35,7 @@ def test_a_schema_that_stands_by_itself_is_taken(schema):
         {"$ref": "#/$defs/none"},
     ],
 )
-def test_what_is_no_schema_is_refused(schema):
+def test_an_invalid_schema_is_rejected(schema):
     with pytest.raises(payload_schema.InvalidSchema):
         payload_schema.check_schema(schema)
 
@@ -45,54 +45,54 @@ def test_what_is_no_schema_is_refused(schema):
 )
 @pytest.mark.parametrize("word", ["$ref", "$dynamicRef"])
 @pytest.mark.parametrize(
-    "around",
+    "wrap",
     [
         lambda inner: inner,
         lambda inner: {"properties": {"a": inner}},
         lambda inner: {"allOf": [{}, {"not": inner}]},
     ],
 )
-def test_a_reference_to_anywhere_else_is_refused(target, word, around):
+def test_an_external_reference_is_rejected(target, word, wrap):
     with pytest.raises(payload_schema.InvalidSchema):
-        payload_schema.check_schema(around({word: target}))
+        payload_schema.check_schema(wrap({word: target}))
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "message"),
     [
         ({"$schema": "http://json-schema.org/draft-07/schema#"}, "dialect"),
-        ({"properties": {"a": {"$id": "https://example.org/"}}}, r"\$id is not taken"),
-        ({"properties": {"a": {"$anchor": "a"}}}, r"\$anchor is not taken"),
-        ({"unevaluatedProperties": False}, "unevaluatedProperties is not taken"),
-        ({"pattern": "a(?=b)"}, "cannot be used"),
-        ({"pattern": r"(a)\1"}, "cannot be used"),
-        ({"pattern": "["}, "cannot be used"),
-        ({"pattern": "(?:a{999}){999}"}, "cannot be used"),
-        ({"patternProperties": {"(": True}}, "cannot be used"),
-        ({"properties": {"a": {"$ref": "#"}}}, "in a circle"),
-        ({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "in a circle"),
+        ({"properties": {"a": {"$id": "https://example.org/"}}}, r"\$id is not supported"),
+        ({"properties": {"a": {"$anchor": "a"}}}, r"\$anchor is not supported"),
+        ({"unevaluatedProperties": False}, "unevaluatedProperties is not supported"),
+        ({"pattern": "a(?=b)"}, "is not valid"),
+        ({"pattern": r"(a)\1"}, "is not valid"),
+        ({"pattern": "["}, "is not valid"),
+        ({"pattern": "(?:a{999}){999}"}, "is not valid"),
+        ({"patternProperties": {"(": True}}, "is not valid"),
+        ({"properties": {"a": {"$ref": "#"}}}, "is circular"),
+        ({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}, "is circular"),
         ({"$ref": "#/x", "x": {"minimum": "5"}}, "not of type"),
-        ({"$ref": "#/required/0", "required": ["a"]}, "leads nowhere"),
+        ({"$ref": "#/required/0", "required": ["a"]}, "points to nothing"),
         ({"description": "x" * 33_000}, "Larger than"),
         ({"title": "\0"}, "NUL"),
-        ({"default": float("nan")}, "not JSON"),
+        ({"default": float("nan")}, "not valid JSON"),
         ({"enum": list(range(2001))}, "More than 2000 values"),
-        ({"anyOf": [{"type": "string"}] * 300}, "More than 300 schemas"),
+        ({"anyOf": [{"type": "string"}] * 300}, "More than 300 subschemas"),
     ],
 )
-def test_what_could_cost_too_much_or_means_nothing_here_is_refused(schema, words):
-    with pytest.raises(payload_schema.InvalidSchema, match=words):
+def test_an_unsupported_or_too_expensive_schema_is_rejected(schema, message):
+    with pytest.raises(payload_schema.InvalidSchema, match=message):
         payload_schema.check_schema(schema)
 
 
-def test_references_that_double_at_each_step_are_counted_and_not_followed_to_the_end():
+def test_references_that_double_at_each_step_are_rejected_early():
     doubling = {f"s{n}": {"allOf": [{"$ref": f"#/$defs/s{n + 1}"}] * 2} for n in range(60)}
     schema = {"$ref": "#/$defs/s0", "$defs": {**doubling, "s60": True}}
-    with pytest.raises(payload_schema.InvalidSchema, match="More than 300 schemas"):
+    with pytest.raises(payload_schema.InvalidSchema, match="More than 300 subschemas"):
         payload_schema.check_schema(schema)
 
 
-def test_deep_nesting_is_refused_and_breaks_nothing():
+def test_a_deeply_nested_schema_is_rejected_without_a_recursion_error():
     schema = {}
     for _ in range(5000):
         schema = {"not": schema}
@@ -109,24 +109,24 @@ def test_deep_nesting_is_refused_and_breaks_nothing():
         {"$defs": {"a/b": {"type": "string"}}, "properties": {"x": {"$ref": "#/$defs/a~1b"}}},
     ],
 )
-def test_what_only_looks_like_it_is_taken(schema):
+def test_keywords_in_names_and_constants_are_accepted(schema):
     payload_schema.check_schema(schema)
 
 
-def test_a_pattern_that_ruins_a_backtracking_engine_costs_nothing():
-    # Python's own engine would need hours for this.
+def test_a_pattern_with_catastrophic_backtracking_is_checked_in_linear_time():
+    # The re module of Python would need hours for this (catastrophic backtracking).
     payload = {"a": "a" * 5000 + "!"}
-    assert found({"properties": {"a": {"pattern": "^(a+)+$"}}}, payload) == [
+    assert find_errors({"properties": {"a": {"pattern": "^(a+)+$"}}}, payload) == [
         ("/payload/a", "pattern")
     ]
-    assert found({"patternProperties": {"^(a+)+$": False}}, {"a" * 100 + "!": 1}) == []
+    assert find_errors({"patternProperties": {"^(a+)+$": False}}, {"a" * 100 + "!": 1}) == []
     closed = {"additionalProperties": False, "patternProperties": {"^(a+)+$": True}}
     key = "a" * 100 + "!"
-    assert found(closed, {key: 1}) == [(f"/payload/{key}", "additionalProperties")]
+    assert find_errors(closed, {key: 1}) == [(f"/payload/{key}", "additionalProperties")]
 
 
 @pytest.mark.parametrize(
-    ("schema", "value", "fits"),
+    ("schema", "value", "valid"),
     [
         ({"multipleOf": 0.1}, 0.3, True),
         ({"multipleOf": 0.1}, 0.35, False),
@@ -144,17 +144,17 @@ def test_a_pattern_that_ruins_a_backtracking_engine_costs_nothing():
         ({"format": "made-up"}, "anything", True),
     ],
 )
-def test_what_fits(schema, value, fits):
-    assert (found({"properties": {"v": schema}}, {"v": value}) == []) is fits
+def test_a_value_is_validated_against_its_schema(schema, value, valid):
+    assert (find_errors({"properties": {"v": schema}}, {"v": value}) == []) is valid
 
 
-def test_everything_that_is_missing_is_pointed_at_once():
+def test_every_missing_property_is_reported_once():
     schema = {"required": ["a", "b", "c"], "properties": {"c": {"required": ["d/e"]}}}
-    assert found(schema, {"b": 1}) == [("/payload/a", "required"), ("/payload/c", "required")]
-    assert found(schema, {"a": 1, "b": 1, "c": {}}) == [("/payload/c/d~1e", "required")]
+    assert find_errors(schema, {"b": 1}) == [("/payload/a", "required"), ("/payload/c", "required")]
+    assert find_errors(schema, {"a": 1, "b": 1, "c": {}}) == [("/payload/c/d~1e", "required")]
 
 
-def test_each_fault_is_told_in_words():
+def test_each_error_has_a_message():
     schema = {
         "properties": {
             "a": {"maximum": 3}, "b": {"exclusiveMinimum": 3}, "c": {"enum": ["x", 1]},
@@ -167,13 +167,13 @@ def test_each_fault_is_told_in_words():
         fault.pointer[9:]: fault.detail
         for fault in payload_schema.validation_errors(schema, payload)
     } == {
-        "a": "At most 3.",
-        "b": "More than 3.",
-        "c": 'One of "x", 1.',
-        "d": "It must be of type string, null.",
+        "a": "Must be at most 3.",
+        "b": "Must be greater than 3.",
+        "c": 'Must be one of "x", 1.',
+        "d": "Must be of type string, null.",
         "e": "At least 2 characters.",
-        "f": "It does not match the pattern ^x.",
-        "g": "This is not known here.",
+        "f": "Does not match the pattern ^x.",
+        "g": "Unknown field.",
     }
 
 
@@ -205,7 +205,7 @@ SCHEMAS = st.recursive(
 
 
 @given(SCHEMAS, JSON)
-def test_no_schema_that_is_taken_fails_on_any_payload(schema, payload):
+def test_no_accepted_schema_raises_on_any_payload(schema, payload):
     try:
         payload_schema.check_schema(schema)
     except payload_schema.InvalidSchema:

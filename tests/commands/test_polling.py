@@ -1,6 +1,6 @@
-"""Many programs that fetch at once, and one that is killed while it holds a command.
+"""Concurrent polls, and a process that is killed after it has claimed a command.
 
-POLLER_REPEATS says how often the first of them happens.
+POLLER_REPEATS sets how often the first test runs.
 """
 
 import os
@@ -16,7 +16,7 @@ from commands import services as command_services
 from commands.models import Command
 from commands.services import LEASE, MAX_ATTEMPTS
 from devices.models import Device
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, CommandFactory, DeviceFactory
 
 REPEATS = int(os.environ.get("POLLER_REPEATS", "1"))
@@ -53,17 +53,17 @@ def test_twenty_pollers_get_each_of_a_thousand_commands_once_within_its_lease(re
     )
 
     def poll(first: int) -> list[Command]:
-        """Until nothing is left, each beginning with another device."""
+        """Claim until no command is left, starting with another device each."""
         got: list[Command] = []
         for number in range(4):
             device = devices[(first + number) % 4]
-            while some := command_services.claim(device, now=NOW, limit=9):
-                got += some
+            while claimed := command_services.claim(device, now=NOW, limit=9):
+                got += claimed
         return got
 
-    outcomes = at_once(*[lambda first=first: poll(first) for first in range(20)])
+    outcomes = run_concurrently(*[lambda first=first: poll(first) for first in range(20)])
     handed_out = [command.pk for outcome in outcomes for command in outcome]
-    # A poller passes over what another one holds for the moment; nothing is lost by it.
+    # A poll skips rows that another poll has locked. The next poll gets them.
     handed_out += [
         command.pk for device in devices for command in command_services.claim(device, now=NOW)
     ]
@@ -73,44 +73,44 @@ def test_twenty_pollers_get_each_of_a_thousand_commands_once_within_its_lease(re
     assert sum(bool(outcome) for outcome in outcomes) > 1
 
 
-def killed_poller(device: Device, now: datetime, *, how: str) -> None:
-    """A process of its own that fetches the device's command and is killed before it answers."""
+def run_and_kill_poller(device: Device, now: datetime, *, mode: str) -> None:
+    """Run a process that claims the device's command, and kill it before it sends a result."""
     name = connection.settings_dict["NAME"]
     process = subprocess.Popen(
-        [sys.executable, "-c", POLLER, str(name), str(device.pk), now.isoformat(), how],
+        [sys.executable, "-c", POLLER, str(name), str(device.pk), now.isoformat(), mode],
         cwd=settings.BASE_DIR,
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "telemetry_site.settings"},
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout
-    with process.stdout as said:
-        assert said.readline() == "1\n"
-        if how == "uncommitted":
+    with process.stdout as output:
+        assert output.readline() == "1\n"
+        if mode == "uncommitted":
             assert command_services.claim(device, now=now) == []
         process.kill()
     process.wait()
 
 
-def test_a_poller_that_is_killed_leaves_its_command_to_the_next_after_the_lease() -> None:
+def test_the_command_of_a_killed_poller_is_claimed_again_after_the_lease() -> None:
     command = CommandFactory.create(created_at=NOW)
-    killed_poller(command.device, NOW, how="committed")
+    run_and_kill_poller(command.device, NOW, mode="committed")
     assert command_services.claim(command.device, now=NOW + LEASE - timedelta(microseconds=1)) == []
     (again,) = command_services.claim(command.device, now=NOW + LEASE)
     assert (again, again.attempts) == (command, 2)
 
 
-def test_one_that_is_killed_before_it_has_committed_leaves_it_at_once() -> None:
+def test_the_command_of_a_poller_killed_before_its_commit_is_claimed_again_at_once() -> None:
     command = CommandFactory.create(created_at=NOW)
-    killed_poller(command.device, NOW, how="uncommitted")
+    run_and_kill_poller(command.device, NOW, mode="uncommitted")
     with transaction.atomic():
-        # Waits until PostgreSQL has noticed.
+        # Waits until PostgreSQL has ended the transaction of the killed process.
         Command.objects.select_for_update().get(pk=command.pk)
     (again,) = command_services.claim(command.device, now=NOW)
     assert (again, again.attempts) == (command, 1)
 
 
-def test_attempts_end_at_ten_though_each_poller_is_lost() -> None:
+def test_a_command_without_results_fails_after_ten_attempts() -> None:
     command = CommandFactory.create(created_at=NOW, expires_at=NOW + timedelta(days=1))
     for number in range(MAX_ATTEMPTS):
         assert command_services.claim(command.device, now=NOW + number * LEASE) == [command]

@@ -6,7 +6,7 @@ PROXIES = ["192.0.2.1", "10.0.0.0/8", "::1"]
 
 
 @pytest.mark.parametrize(
-    ("proxies", "told", "address"),
+    ("proxies", "forwarded_for", "ip_address"),
     [
         ([], None, "192.0.2.1"),
         ([], "203.0.113.9", "192.0.2.1"),
@@ -22,12 +22,12 @@ PROXIES = ["192.0.2.1", "10.0.0.0/8", "::1"]
         (PROXIES, "203.0.113.9,, ", "203.0.113.9"),
     ],
 )
-def test_only_what_trusted_proxies_have_written_is_believed(rf, settings, proxies, told, address):
+def test_only_entries_of_trusted_proxies_are_used(rf, settings, proxies, forwarded_for, ip_address):
     settings.TRUSTED_PROXIES = proxies
-    headers = {} if told is None else {"X-Forwarded-For": told}
+    headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
     request = rf.get("/", headers=headers, REMOTE_ADDR="192.0.2.1")
-    assert client_ip.get_client_ip(request) == address
+    assert client_ip.get_client_ip(request) == ip_address
 
 
-def test_where_there_is_none_there_is_none(rf):
+def test_a_request_without_remote_addr_has_no_ip_address(rf):
     assert client_ip.get_client_ip(rf.get("/", REMOTE_ADDR="")) is None

@@ -1,4 +1,4 @@
-"""The cache of tokens and keys."""
+"""The cache of tokens and keys, with random eviction."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from common.random_cache import RandomCache
 
 
 @pytest.mark.parametrize(("clients", "found"), [(1000, 1.0), (1100, 0.7), (2000, 0.15)])
-def test_clients_that_come_in_turn_are_found_though_there_are_more_than_places(clients, found):
+def test_the_hit_rate_with_more_keys_than_the_size_is_proportional(clients, found):
     cache: RandomCache[int, int] = RandomCache(1000)
     hits = 0
     for round in range(20):
@@ -25,7 +25,7 @@ def test_clients_that_come_in_turn_are_found_though_there_are_more_than_places(c
 
 
 @given(st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), st.integers())))
-def test_it_holds_at_most_its_size_and_never_another_value(size: int, stored: Any) -> None:
+def test_the_cache_never_exceeds_its_size_or_returns_a_wrong_value(size: int, stored: Any) -> None:
     cache: RandomCache[int, int] = RandomCache(size)
     newest: dict[int, int] = {}
     for key, value in stored:
@@ -40,25 +40,25 @@ def test_it_holds_at_most_its_size_and_never_another_value(size: int, stored: An
 
 
 @pytest.mark.parametrize("size", [0, -1])
-def test_with_no_place_nothing_is_stored(size: int) -> None:
+def test_a_cache_of_size_zero_stores_nothing(size: int) -> None:
     cache: RandomCache[int, int] = RandomCache(size)
     cache.set(1, 1)
     assert cache.get(1) is None
     assert len(cache) == 0
 
 
-def test_threads_at_once_leave_it_whole() -> None:
+def test_concurrent_threads_leave_the_cache_consistent() -> None:
     cache: RandomCache[int, int] = RandomCache(50)
 
-    def use(seed: int) -> None:
-        chance = random.Random(seed)
+    def set_and_get(seed: int) -> None:
+        random_numbers = random.Random(seed)
         for _ in range(5000):
-            key = chance.randrange(100)
+            key = random_numbers.randrange(100)
             cache.set(key, key)
-            found = cache.get(chance.randrange(100))
+            found = cache.get(random_numbers.randrange(100))
             assert found is None or found < 100
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(use, range(8)))
+        list(threads.map(set_and_get, range(8)))
     assert len(cache) == 50
     assert sum(cache.get(key) == key for key in range(100)) == 50

@@ -62,7 +62,7 @@ def nested(depth):
          [("/a", "not-a-number"), ("/b/0", "number-too-large"), ("/b/1", "nul-character")]),
     ],
 )  # fmt: skip
-def test_what_may_not_be_stored_is_pointed_at(raw, found):
+def test_a_value_that_cannot_be_stored_is_reported_with_its_pointer(raw, found):
     assert codes(raw) == found
 
 
@@ -85,12 +85,12 @@ def test_what_may_not_be_stored_is_pointed_at(raw, found):
         json.dumps(list(range(256))).encode(),
     ],
 )
-def test_everything_else_may(raw):
+def test_a_storable_value_has_no_errors(raw):
     assert codes(raw) == []
 
 
 @pytest.mark.parametrize(
-    ("raw", "where"),
+    ("raw", "message"),
     [
         (b"", "at byte 0"),
         (b"   ", "at byte"),
@@ -106,26 +106,26 @@ def test_everything_else_may(raw):
         (b"nul", "at byte 0"),
         (b"\xef\xbb\xbf{}", "at byte 0"),
         ('{"äöü": x}'.encode(), "at byte 11"),
-        (b'{"a":"\xff"}', "Not UTF-8 at byte 6"),
-        (b'{"a":"\xc3\x28"}', "Not UTF-8 at byte 6"),
-        (b'{"\xc3\xa4":"\xed\xa0\x80"}', "Not UTF-8 at byte 7"),
-        (b"\xff\xfe{\x00}\x00", "Not UTF-8 at byte 0"),
-        (b'{"a":"\xf0\x9f\x98', "Not UTF-8 at byte 6"),
+        (b'{"a":"\xff"}', "Invalid UTF-8 at byte 6"),
+        (b'{"a":"\xc3\x28"}', "Invalid UTF-8 at byte 6"),
+        (b'{"\xc3\xa4":"\xed\xa0\x80"}', "Invalid UTF-8 at byte 7"),
+        (b"\xff\xfe{\x00}\x00", "Invalid UTF-8 at byte 0"),
+        (b'{"a":"\xf0\x9f\x98', "Invalid UTF-8 at byte 6"),
     ],
 )
-def test_what_cannot_be_parsed_is_refused_with_the_place(raw, where):
-    with pytest.raises(JSONSyntaxError, match=where):
+def test_invalid_json_is_rejected_with_the_byte_position(raw, message):
+    with pytest.raises(JSONSyntaxError, match=message):
         decode(raw)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_no_depth_is_too_much_to_be_refused(opening, closing):
-    # Somewhere below a thousand lies the depth that one reader can still read and another cannot.
+def test_any_nesting_depth_over_the_limit_is_rejected(opening, closing):
+    # The two parsers have different depth limits below one thousand.
     for depth in [17, 100, *range(700, 1010), 5000, 100_000]:
         assert codes(opening * depth + b"1" + closing * depth) == [("", "too-deep")], depth
 
 
-def test_an_opening_without_end_is_refused_too():
+def test_deep_nesting_without_end_is_rejected():
     assert codes(b"[" * 100_000) == [("", "too-deep")]
 
 
@@ -145,7 +145,7 @@ values = st.recursive(
 
 
 def exact(value):
-    """A form in which 1, 1.0, True and -0.0 are all different."""
+    """Return the value in a form in which 1, 1.0, True and -0.0 are all different."""
     if isinstance(value, dict):
         return {key: exact(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -155,7 +155,7 @@ def exact(value):
 
 @given(values, st.booleans(), st.sampled_from([None, 1, "\t"]))
 @example({"a": [1, 1.0, -0.0, True]}, False, None)
-def test_the_fast_and_the_slow_reader_agree(value, ascii_only, indent):
+def test_the_fast_and_the_strict_parser_return_the_same_value(value, ascii_only, indent):
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     try:
         raw = text.encode()
@@ -175,7 +175,7 @@ def test_the_fast_and_the_slow_reader_agree(value, ascii_only, indent):
 @example("1E5")
 @example("-0")
 @example("0e0")
-def test_the_two_readers_take_and_refuse_the_same_bytes(text):
+def test_the_parser_accepts_the_same_bytes_as_the_json_module(text):
     raw = text.encode()
     try:
         expected = json.loads(raw.decode())
@@ -189,7 +189,7 @@ def test_the_two_readers_take_and_refuse_the_same_bytes(text):
 
 
 @given(values)
-def test_what_is_accepted_comes_back_as_it_went(value):
+def test_an_accepted_value_is_unchanged_after_encoding_and_decoding(value):
     raw = json.dumps(value).encode()
     read = decode(raw)
     if validate(read):
@@ -201,19 +201,19 @@ def test_what_is_accepted_comes_back_as_it_went(value):
 
 
 @given(values, values)
-def test_a_key_given_twice_is_always_found(one, other):
+def test_a_duplicate_key_is_always_reported(one, other):
     raw = f'{{"k":{json.dumps(one)},"x":0,"k":{json.dumps(other)}}}'.encode()
     assert ("", "duplicate-key") in codes(raw)
 
 
 @pytest.mark.parametrize("value", [None, 1, "a", [], [{}], True])
-def test_an_object_is_asked_for(value):
+def test_a_value_that_is_not_an_object_is_reported(value):
     assert validate_object(value, limit=100, at="/payload") == [
         JSONError("/payload", "not-an-object", "Must be a JSON object.")
     ]
 
 
-def test_the_size_of_an_object_is_that_of_its_utf_8():
+def test_the_size_of_an_object_is_measured_in_utf_8_bytes():
     value = {"a": "ä" * 10}
     size = len(msgspec.json.encode(value))
     assert size == 28
@@ -221,18 +221,18 @@ def test_the_size_of_an_object_is_that_of_its_utf_8():
     assert [fault.code for fault in validate_object(value, limit=size - 1)] == ["too-large"]
 
 
-def test_faults_point_below_the_place_they_were_asked_about():
+def test_pointers_start_with_the_given_prefix():
     assert [fault.pointer for fault in validate({"a": math.nan}, at="/3/payload")] == [
         "/3/payload/a"
     ]
 
 
-def test_a_pointer_can_be_sent_whatever_the_key():
+def test_a_pointer_escapes_and_truncates_keys():
     assert json_pointer("a/b", "c~d", 0, "\0", "\ud800") == "/a~1b/c~0d/0/\\u0000/\\ud800"
     assert len(json_pointer("x" * 10_000)) == strict_json.KEY_LIMIT + 1
 
 
-def test_an_error_tells_its_faults():
+def test_the_message_of_an_exception_lists_its_errors():
     error = InvalidJSONValue(
         [JSONError("/a", "nul-character", "No."), JSONError("/b", "too-large", "Never.")]
     )
@@ -240,7 +240,7 @@ def test_an_error_tells_its_faults():
 
 
 @pytest.mark.parametrize("item", [0, None, "", {}, []])
-def test_what_is_empty_counts_as_a_value(item):
-    most = {"a": [item] * strict_json.LEAF_LIMIT}
-    assert validate(most) == []
-    assert [fault.code for fault in validate({**most, "b": item})] == ["too-many-values"]
+def test_empty_values_count_for_the_limit_of_values(item):
+    full = {"a": [item] * strict_json.LEAF_LIMIT}
+    assert validate(full) == []
+    assert [fault.code for fault in validate({**full, "b": item})] == ["too-many-values"]

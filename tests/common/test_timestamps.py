@@ -32,7 +32,7 @@ NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
         ("9999-12-31T23:59:59.999999Z", datetime.max.replace(tzinfo=UTC)),
     ],
 )
-def test_a_time_with_an_offset_is_read(text, instant):
+def test_a_timestamp_with_an_offset_is_parsed_to_utc(text, instant):
     read = timestamps.parse(text)
     assert read == instant
     assert read.tzinfo is UTC
@@ -88,25 +88,25 @@ def test_a_time_with_an_offset_is_read(text, instant):
         {},
     ],
 )
-def test_what_is_no_such_time_is_refused(text):
+def test_an_invalid_timestamp_is_rejected(text):
     with pytest.raises(timestamps.InvalidTimestamp):
         timestamps.parse(text)
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_what_is_shown_can_be_read_again(instant):
+def test_a_formatted_timestamp_is_parsed_to_the_same_value(instant):
     assert timestamps.parse(timestamps.format_timestamp(instant)) == instant
 
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"))
-def test_whatever_is_sent_is_a_time_or_refused(text):
+def test_any_text_is_parsed_or_rejected(text):
     with suppress(timestamps.InvalidTimestamp):
         assert timestamps.parse(text).tzinfo is UTC
 
 
-def test_times_are_shown_in_utc_with_microseconds():
-    there = datetime(2026, 1, 31, 13, 0, tzinfo=timezone(timedelta(hours=1)))
-    assert timestamps.format_timestamp(there) == "2026-01-31T12:00:00.000000Z"
+def test_timestamps_are_formatted_in_utc_with_microseconds():
+    local_time = datetime(2026, 1, 31, 13, 0, tzinfo=timezone(timedelta(hours=1)))
+    assert timestamps.format_timestamp(local_time) == "2026-01-31T12:00:00.000000Z"
 
 
 def test_years_before_1000_keep_four_digits():

@@ -1,4 +1,4 @@
-"""What is shipped for running it: as far as it can be tried without systemd or an engine."""
+"""The files in deploy/: systemd units, Dockerfile and compose file, without running them."""
 
 import configparser
 import re
@@ -15,7 +15,7 @@ from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-ANYWHERE = "0.0.0.0"  # noqa: S104 - within its container
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - within its container
 UNITS = sorted((DEPLOY / "systemd").glob("*"))
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 PROCFILE = dict(
@@ -33,9 +33,9 @@ def compose() -> dict[str, Any]:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
+def test_systemd_analyze_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
-        # Its programs are not installed where they will be.
+        # The programs of the units are not installed here.
         text = re.sub(r"/opt/telemetry/\.venv/bin/\w+", sys.executable, unit.read_text())
         (tmp_path / unit.name).write_text(text)
     found = subprocess.run(
@@ -49,7 +49,7 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_a_service_is_nobody_special_and_writes_nowhere_else(unit: Path) -> None:
+def test_a_service_has_an_unprivileged_user_and_limited_write_access(unit: Path) -> None:
     service = configparser.ConfigParser(strict=False, interpolation=None)
     service.optionxform = str  # type: ignore[assignment, method-assign]
     service.read(unit)
@@ -69,14 +69,14 @@ def test_the_services_run_what_the_procfile_runs() -> None:
         assert f"/opt/telemetry/.venv/bin/{run}" in commands(service), name
 
 
-def test_every_command_of_a_service_is_there() -> None:
+def test_every_command_of_a_service_exists() -> None:
     for unit in SERVICES:
         for command in commands(unit):
             if match := re.search(r"manage\.py (\w+)", command):
                 assert match[1] in get_commands(), command
 
 
-def test_no_container_is_root_or_writes_to_its_image() -> None:
+def test_containers_run_without_root_on_a_read_only_image() -> None:
     for name, service in compose()["services"].items():
         assert service["read_only"] is True, name
         assert service["user"] not in ("root", "0", "0:0"), name
@@ -92,32 +92,32 @@ def test_the_image_runs_what_the_procfile_runs() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     (words,) = re.findall(r"^CMD \[(\".*)\]$", text, re.MULTILINE)
     run = " ".join(re.findall(r'"([^"]*)"', words))
-    assert run == PROCFILE["site"].replace("$BIND", ANYWHERE).replace("$PORT", "8000")
+    assert run == PROCFILE["site"].replace("$BIND", ALL_INTERFACES).replace("$PORT", "8000")
     assert text.index("USER telemetry") < text.index("\nCMD")
     copied = re.findall(r"^COPY (?!--)(\S+)", text, re.MULTILINE)
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_as_many_processes_serve_wherever_it_runs() -> None:
+def test_the_number_of_web_workers_is_the_same_in_every_deployment() -> None:
     for name in ("systemd/telemetry-site.service", "Dockerfile"):
         assert re.findall(r"\bGRANIAN_WORKERS=(\d+)", (DEPLOY / name).read_text()) == ["2"]
     assert settings.WEB_WORKERS == 2
 
 
-def test_a_crash_does_not_migrate_and_a_database_away_at_boot_is_waited_for() -> None:
+def test_services_restart_without_migrations_and_preparation_is_retried_at_boot() -> None:
     prepare = (DEPLOY / "systemd" / "telemetry-prepare.service").read_text()
     assert "RemainAfterExit=yes" in prepare
     assert "Restart=on-failure" in prepare
     for name in ("site", "live", "worker"):
         unit = (DEPLOY / "systemd" / f"telemetry-{name}.service").read_text()
-        # What requires another unit fails with it, and Restart= does not try that again.
+        # With Requires= a unit fails together with the other one, and Restart= does not apply.
         assert "Requires=" not in unit
         assert "Wants=telemetry-prepare.service" in unit
         assert "After=telemetry-prepare.service" in unit
         assert "StartLimitIntervalSec=0" in unit
 
 
-def test_containers_believe_the_proxy_of_their_own_network_and_have_limits() -> None:
+def test_containers_trust_only_the_proxy_of_their_network_and_have_limits() -> None:
     read = compose()
     (network,) = read["networks"]["default"]["ipam"]["config"]
     for name, service in read["services"].items():
@@ -129,13 +129,13 @@ def test_containers_believe_the_proxy_of_their_own_network_and_have_limits() -> 
         assert read["services"][name]["healthcheck"]["test"], name
 
 
-def test_a_container_makes_backups_that_its_user_may_write() -> None:
+def test_the_user_of_a_container_may_write_backups() -> None:
     service = compose()["services"]["backup"]
     shell, option, script = service["command"]
     assert subprocess.run([shell, "-n", option, script], check=False).returncode == 0
     assert re.findall(r"manage\.py (\w+) (/\w+)/", script) == [("backup", "/backups")]
     assert "backups:/backups" in service["volumes"]
-    # A new volume is owned as the folder of the image is.
+    # A new volume gets the owner of the folder in the image.
     (made,) = re.findall(r"install .*--owner=telemetry.*", (DEPLOY / "Dockerfile").read_text())
     assert "/backups" in made.split()
     assert service["init"] is True

@@ -1,12 +1,14 @@
-"""What happens to devices, and who is told of it."""
+"""Events of devices: their text, their publication, and the users who watch them."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from queue import Queue
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from accounts.models import User
@@ -14,8 +16,8 @@ from devices import events
 from devices import services as device_services
 from devices.events import Event
 from devices.models import Device, Watch
-from tests.factories import DeviceFactory, UserFactory, many_devices
-from tests.telemetry_site.plans import reads
+from tests.factories import DeviceFactory, UserFactory, create_devices
+from tests.telemetry_site.plans import count_reads
 
 # The same in every process of the tests.
 DEVICE, COMMAND, USER = (UUID(int=number) for number in (1, 2, 3))
@@ -26,7 +28,7 @@ DEVICE, COMMAND, USER = (UUID(int=number) for number in (1, 2, 3))
     [
         (f"reading {DEVICE} - {USER}", Event("reading", DEVICE, None, USER)),
         (f"command {DEVICE} {COMMAND} {USER}", Event("command", DEVICE, COMMAND, USER)),
-        # A new command of a device that nobody watches.
+        # A new command of a device without watchers.
         (f"command {DEVICE} {COMMAND}", Event("command", DEVICE, COMMAND)),
     ],
 )
@@ -46,21 +48,89 @@ def test_what_is_no_event_is_refused(text) -> None:
         Event.parse(text)
 
 
-def test_nobody_is_told_by_a_process_that_serves_no_requests(monkeypatch) -> None:
+def test_a_process_that_serves_no_requests_publishes_nothing(monkeypatch) -> None:
     monkeypatch.setattr(events, "_publisher", lambda: pytest.fail("a thread was started"))
     events.publish_later("reading", device_id=uuid4())
 
 
-def test_a_teller_outlives_what_it_cannot_tell(monkeypatch, transactional_db, caplog) -> None:
-    teller = events.EventPublisher()
+@pytest.fixture
+def publisher(monkeypatch, transactional_db) -> Iterator[events.EventPublisher]:
     monkeypatch.setattr(events, "PUBLISH_INTERVAL", 0)
-    monkeypatch.setattr(events, "NOTIFY_SQL", "SELECT 1 / 0")
-    teller.start()
-    teller.note(Event("reading", uuid4()))
-    while not caplog.records:
-        assert teller.is_alive()
-    teller.stop()
-    assert "nobody was told of 1 events" in caplog.text
+    publisher = events.EventPublisher()
+    publisher.start()
+    yield publisher
+    publisher.stop()
+
+
+def published_after(publisher: events.EventPublisher, published: Queue[set[Event]]) -> set[Event]:
+    """The events of the first transaction that succeeds, of one event that is queued now."""
+    publisher.enqueue(Event("reading", DEVICE))
+    return published.get(timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("failure", "level"),
+    [
+        (OperationalError("the database is not available"), "WARNING"),
+        (RuntimeError("a mistake in the code"), "ERROR"),
+    ],
+)
+def test_the_publisher_logs_any_error_and_publishes_later_events(
+    failure, level, publisher, monkeypatch, caplog
+) -> None:
+    failed, published = threading.Event(), Queue[set[Event]]()
+
+    def fail(batch: set[Event]) -> None:
+        failed.set()
+        raise failure
+
+    monkeypatch.setattr(events, "publish", fail)
+    publisher.enqueue(Event("status", DEVICE))
+    assert failed.wait(120)
+    monkeypatch.setattr(events, "publish", published.put)
+    assert published_after(publisher, published) == {Event("reading", DEVICE)}
+    (record,) = caplog.records
+    assert (record.levelname, bool(record.exc_info)) == (level, level == "ERROR")
+    assert record.getMessage().startswith("1 events were not published")
+
+
+def test_a_failed_statement_leaves_a_connection_that_publishes_again(
+    publisher, monkeypatch, caplog
+) -> None:
+    published = Queue[set[Event]]()
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "NOTIFY_SQL", "SELECT 1 / 0")
+        publisher.enqueue(Event("status", DEVICE))
+        while not caplog.records:
+            assert publisher.is_alive()
+    monkeypatch.setattr(events, "publish", published.put)
+    assert published_after(publisher, published) == {Event("reading", DEVICE)}
+
+
+def test_events_of_a_moment_are_published_together_and_once(publisher, monkeypatch) -> None:
+    begun, may_end, published = threading.Event(), threading.Event(), Queue[set[Event]]()
+
+    def publish(batch: set[Event]) -> None:
+        begun.set()
+        assert may_end.wait(120)
+        published.put(batch)
+
+    monkeypatch.setattr(events, "publish", publish)
+    publisher.enqueue(Event("status", COMMAND))
+    assert begun.wait(120)
+    for kind in ("reading", "status", "reading"):
+        publisher.enqueue(Event(kind, DEVICE))
+    may_end.set()
+    assert published.get(timeout=120) == {Event("status", COMMAND)}
+    assert published.get(timeout=120) == {Event("reading", DEVICE), Event("status", DEVICE)}
+
+
+def test_a_full_queue_drops_events_and_blocks_no_request(monkeypatch) -> None:
+    monkeypatch.setattr(events, "MAX_QUEUED", 1)
+    publisher = events.EventPublisher()
+    for _ in range(3):
+        publisher.enqueue(Event("reading", uuid4()))
+    assert publisher._queue.qsize() == 1
 
 
 def watchers(*devices: Device) -> set[tuple[UUID, UUID]]:
@@ -108,10 +178,10 @@ class TestWatching:
         assert Watch.objects.get().until >= first
 
     def test_an_event_reads_its_device_and_not_all_of_its_owner(self, owner: User) -> None:
-        many_devices(owner, 20_000)
+        create_devices(owner, 20_000)
         events.mark_watched(owner.pk)
         some = Device.objects.order_by("pk")[:3]
-        with reads() as read:
+        with count_reads() as read:
             events.publish([Event("reading", device.pk) for device in some])
         assert read.rows["devices"] <= 6
 

@@ -1,4 +1,4 @@
-"""What people paste to make a device speak: every line of it is run here, or compiled."""
+"""Code examples of the connect page: each one is run or compiled."""
 
 import json
 import shutil
@@ -28,37 +28,37 @@ def sender(transactional_db: None) -> Device:
 
 
 @pytest.fixture
-def pasted(sender: Device, live_server: LiveServer, settings: Any) -> dict[str, str]:
-    """By language, what the page shows to the owner of a device."""
+def examples(sender: Device, live_server: LiveServer, settings: Any) -> dict[str, str]:
+    """The examples of the page, by language."""
     settings.PUBLIC_URL = live_server.url
     _token, secret = device_services.issue_token(sender)
     return {snippet.name: snippet.text for snippet in snippets.render_snippets(sender, secret.text)}
 
 
-def arrived(device: Device) -> list[dict[str, Any]]:
+def stored_payloads(device: Device) -> list[dict[str, Any]]:
     return [reading.payload for reading in Telemetry.objects.filter(device=device)]
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
-def test_curl_sends_a_reading(pasted: dict[str, str], sender: Device) -> None:
-    told = subprocess.run(pasted["curl"], shell=True, check=True, stdout=subprocess.PIPE)  # noqa: S602
-    assert json.loads(told.stdout)["payload"] == {"temperature": 21.4}
-    assert arrived(sender) == [{"temperature": 21.4}]
+def test_curl_sends_a_reading(examples: dict[str, str], sender: Device) -> None:
+    result = subprocess.run(examples["curl"], shell=True, check=True, stdout=subprocess.PIPE)  # noqa: S602
+    assert json.loads(result.stdout)["payload"] == {"temperature": 21.4}
+    assert stored_payloads(sender) == [{"temperature": 21.4}]
 
 
-def test_python_sends_a_reading(pasted: dict[str, str], sender: Device) -> None:
-    program = [sys.executable, "-c", pasted["python"]]
-    told = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True)
-    assert "'temperature': 21.4" in told.stdout
-    assert arrived(sender) == [{"temperature": 21.4}]
+def test_python_sends_a_reading(examples: dict[str, str], sender: Device) -> None:
+    program = [sys.executable, "-c", examples["python"]]
+    result = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True)
+    assert "'temperature': 21.4" in result.stdout
+    assert stored_payloads(sender) == [{"temperature": 21.4}]
 
 
 class Stopped(Exception):
-    """The power was cut."""
+    """Ends the endless loop of the example."""
 
 
-def test_micropython_sends_one_reading_after_the_other(
-    pasted: dict[str, str], sender: Device, monkeypatch: pytest.MonkeyPatch
+def test_micropython_sends_a_reading_every_minute(
+    examples: dict[str, str], sender: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[int] = []
 
@@ -71,40 +71,42 @@ def test_micropython_sends_one_reading_after_the_other(
         monkeypatch.setitem(sys.modules, board.__name__, board)
     monkeypatch.setattr(time, "sleep", sleep)
     with pytest.raises(Stopped):
-        exec(compile(pasted["micropython"], "main.py", "exec"), {})  # noqa: S102
+        exec(compile(examples["micropython"], "main.py", "exec"), {})  # noqa: S102
     assert slept == [1, 60, 60]
-    assert arrived(sender) == [{"temperature": 21.4}] * 2
+    assert stored_payloads(sender) == [{"temperature": 21.4}] * 2
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
-def test_arduino_compiles(pasted: dict[str, str]) -> None:
+def test_arduino_compiles(examples: dict[str, str]) -> None:
     check = ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", "-x", "c++"]
     check += ["-I", str(ESP32), "-include", "Arduino.h", "-"]
-    told = subprocess.run(
-        check, input=pasted["arduino"], stderr=subprocess.PIPE, text=True, check=False
+    result = subprocess.run(
+        check, input=examples["arduino"], stderr=subprocess.PIPE, text=True, check=False
     )
-    assert told.stderr == ""
-    assert told.returncode == 0
+    assert result.stderr == ""
+    assert result.returncode == 0
 
 
-def test_every_language_names_the_site_and_the_token(pasted: dict[str, str], settings: Any) -> None:
-    assert set(pasted) == set(snippets.LANGUAGES)
-    for text in pasted.values():
+def test_every_example_contains_the_url_and_the_token(
+    examples: dict[str, str], settings: Any
+) -> None:
+    assert set(examples) == set(snippets.LANGUAGES)
+    for text in examples.values():
         assert settings.PUBLIC_URL in text
         assert "tsd_" in text
         assert "&" not in text
 
 
-def test_a_qr_code_is_a_drawing_without_a_style_of_its_own() -> None:
-    drawn = snippets.token_qr_svg("tsd_" + "a" * 49)
-    assert drawn.startswith("<svg ")
-    assert "style" not in drawn
-    assert "<script" not in drawn
+def test_a_qr_code_is_an_svg_without_style_or_script() -> None:
+    svg = snippets.token_qr_svg("tsd_" + "a" * 49)
+    assert svg.startswith("<svg ")
+    assert "style" not in svg
+    assert "<script" not in svg
 
 
 def _network() -> ModuleType:
-    """A network that is there on the second look."""
-    looks: list[bool] = []
+    """The network module of MicroPython, with a connection at the second check."""
+    checks: list[bool] = []
 
     class WLAN:
         def __init__(self, interface: int) -> None:
@@ -118,8 +120,8 @@ def _network() -> ModuleType:
             assert password
 
         def isconnected(self) -> bool:
-            looks.append(True)
-            return len(looks) > 1
+            checks.append(True)
+            return len(checks) > 1
 
     board = ModuleType("network")
     board.WLAN, board.STA_IF = WLAN, 0  # type: ignore[attr-defined]
@@ -127,7 +129,7 @@ def _network() -> ModuleType:
 
 
 def _requests() -> ModuleType:
-    """`requests` of MicroPython, as far as it goes."""
+    """The part of the requests module of MicroPython that the example uses."""
 
     class Answer:
         def __init__(self, status_code: int, text: str) -> None:
@@ -136,11 +138,11 @@ def _requests() -> ModuleType:
         def close(self) -> None:
             pass
 
-    def post(address: str, json: Any, headers: dict[str, str]) -> Answer:
+    def post(url: str, json: Any, headers: dict[str, str]) -> Answer:
         body = __import__("json").dumps(json).encode()
         sent = {**headers, "Content-Type": "application/json"}
-        with urlopen(Request(address, body, sent)) as answer:  # noqa: S310
-            return Answer(answer.status, answer.read().decode())
+        with urlopen(Request(url, body, sent)) as response:  # noqa: S310
+            return Answer(response.status, response.read().decode())
 
     board = ModuleType("requests")
     board.post = post  # type: ignore[attr-defined]

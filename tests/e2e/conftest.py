@@ -1,4 +1,4 @@
-"""The real thing: `manage.py run` in a folder of its own, and a Chromium in front of it."""
+"""Fixtures of the end-to-end tests: a site started by `manage.py run`, and a Chromium."""
 
 import os
 import tempfile
@@ -9,17 +9,19 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import browser
-from tests.e2e.sites import PATIENCE, House, Site, opened_house
+from tests.e2e.sites import TIMEOUT_SECONDS, DemoSite, Site, open_demo_site
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """For a module and no longer: beside its event loop Django refuses to use the database."""
+    """Start Chromium for one module only: Django refuses database access while its event loop
+    runs.
+    """
     path = browser.find()
     if path is None:
         if os.environ.get("CI"):
-            pytest.fail("In CI there must be a Chromium.")
-        pytest.skip("No Chromium on this machine: `python -m tests.browser` says more.")
+            pytest.fail("Chromium is missing; it is required in CI.")
+        pytest.skip("No Chromium on this machine. Run `python -m tests.browser` for details.")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
             executable_path=path,
@@ -31,23 +33,23 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def locale() -> str:
-    """What the browser is set to."""
+    """Return the language that the browser is set to."""
     return "en-US"
 
 
 @pytest.fixture
 def window(chromium: Browser, locale: str) -> Iterator[BrowserContext]:
-    """A browser with nothing in it yet."""
+    """Open a browser context without cookies."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale=locale)
-    context.set_default_timeout(PATIENCE * 1000)
-    expect.set_options(timeout=PATIENCE * 1000)
+    context.set_default_timeout(TIMEOUT_SECONDS * 1000)
+    expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(window: BrowserContext) -> Iterator[Page]:
-    """A tab. Whatever its console complains of is a failure, the CSP above all."""
+    """Open a tab. The test fails if its console shows an error, such as a violation of the CSP."""
     complaints: list[str] = []
     tab = window.new_page()
     tab.on(
@@ -61,23 +63,22 @@ def page(window: BrowserContext) -> Iterator[Page]:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    # Not below pytest's own folder: that is closed to the user PostgreSQL runs as under root.
+    # Not below pytest's own folder: PostgreSQL's user (another one if the tests run as root) cannot
+    # open it.
     with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
-        running = Site(Path(folder) / "data")
-        yield running
-        if running.process.poll() is None:
-            running.stop()
+        with Site(Path(folder) / "data") as running:
+            yield running
         print("".join(running.said))  # noqa: T201 - pytest shows it when the test failed
 
 
 @pytest.fixture(scope="session")
-def house() -> Iterator[House]:
-    with opened_house() as found:
+def demo_site() -> Iterator[DemoSite]:
+    with open_demo_site() as found:
         yield found
 
 
 @pytest.fixture
-def guest(page: Page, house: House) -> Page:
-    """A tab of somebody who is signed in at the house."""
-    page.context.add_cookies(house.state)
+def owner_page(page: Page, demo_site: DemoSite) -> Page:
+    """Return a tab in which the owner of the demo site is signed in."""
+    page.context.add_cookies(demo_site.state)
     return page

@@ -1,7 +1,7 @@
-"""Many devices of one type, for staff to look after: `python -m tests.e2e.fleet`.
+"""Create many devices of one type for staff: `python -m tests.e2e.fleet`.
 
-Run beside a site, with its DATA_DIR and PORT. Prints, as JSON, the token of one device, its name,
-and the cookie of the administrator, who is signed in.
+Run it next to a running site, with the site's DATA_DIR and PORT. It prints as JSON the token and
+the name of one device, and the session cookie of the administrator.
 """
 
 import json
@@ -25,7 +25,7 @@ def main() -> None:
     from devices import services as device_services
     from telemetry.ingest import storage
     from telemetry.ingest.validation import build_reading
-    from tests.e2e.seed import session_of
+    from tests.e2e.seed import create_session
 
     owner, now = User.objects.get(username="admin"), timezone.now()
     CommandType.objects.create(
@@ -54,7 +54,7 @@ def main() -> None:
         for number, payload in enumerate(payloads)
     ]
     storage.store(device, readings, now=now)
-    cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session_of(owner)}
+    cookie = {"name": settings.SESSION_COOKIE_NAME, "value": create_session(owner)}
     told = {"token": secret.text, "name": device.name, "cookie": cookie}
     sys.stdout.write(json.dumps(told))
 

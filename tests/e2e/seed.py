@@ -1,7 +1,8 @@
-"""A house full of devices, as pages are looked at with: `python -m tests.e2e.seed`.
+"""Create a demo site full of devices: `python -m tests.e2e.seed`.
 
-Run beside a site, with its DATA_DIR and PORT. Prints, as JSON, the ids of the devices by name and
-the cookie of their owner, who is signed in. Nobody of OTHERS is, nor has a device.
+Run it next to a running site, with the site's DATA_DIR and PORT. It prints as JSON the ids of the
+devices by name and the session cookie of their owner. The users in OTHERS have no session and no
+device.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 HOSTILE = "</script><img src=x onerror=alert(1)> \N{RIGHT-TO-LEFT OVERRIDE}مرحبا 🌡️ "
 HOSTILE_NAME = HOSTILE + "x" * (200 - len(HOSTILE))
-"""As long as a name may be."""
+"""The longest name that is valid."""
 KINDS = {
     "Greenhouse, north end": ("climate", 21.5, timedelta(seconds=20)),
     "Cold store": ("climate", 4.2, timedelta(seconds=50)),
@@ -23,14 +24,14 @@ KINDS = {
     "Workshop": ("climate", 18.0, timedelta(seconds=5)),
     HOSTILE_NAME: ("</script><b>", 19.0, timedelta(minutes=1)),
 }
-"""What type each is of, how warm it is there, and since when it is silent."""
+"""By device name: the telemetry type, the temperature, and the time since the last reading."""
 STEP = timedelta(minutes=2)
 OTHERS = ("nora", "otto")
 PASSWORD = "correct horse battery staple"
 
 
 def climate(moment: datetime, chance: Random, *, warm: float) -> dict[str, Any]:
-    """What a room measures at some time of the day."""
+    """Return the values that a room measures at a time of the day."""
     day = sin(2 * pi * (moment.hour * 60 + moment.minute - 540) / 1440)
     return {
         "temperature": round(warm + 3.5 * day + chance.gauss(0, 0.15), 2),
@@ -41,7 +42,7 @@ def climate(moment: datetime, chance: Random, *, warm: float) -> dict[str, Any]:
 
 
 def fill(device: Any, *, days: float, until: datetime, warm: float = 21.0) -> None:
-    """Readings every STEP over so many days, with a silence of some hours in between."""
+    """Store a reading every STEP over `days` days, with a gap of some hours."""
     from django.utils import timezone
 
     from telemetry.ingest import storage
@@ -67,8 +68,8 @@ def fill(device: Any, *, days: float, until: datetime, warm: float = 21.0) -> No
     rollups.rebuild(device, rollups.floor(start, rollups.HOUR), closed)
 
 
-def session_of(user: Any) -> str:
-    """The key of a new session of the user."""
+def create_session(user: Any) -> str:
+    """Create a session of the user and return its key."""
     from django.conf import settings
     from django.contrib import auth
 
@@ -82,8 +83,8 @@ def session_of(user: Any) -> str:
     return str(session.session_key)
 
 
-def make_people(now: datetime) -> Any:
-    """The owner of all devices, who is returned, and OTHERS."""
+def create_users(now: datetime) -> Any:
+    """Create the users in OTHERS and return the owner of all devices."""
     from accounts.models import User
 
     owner = User.objects.get(username="admin")
@@ -96,8 +97,8 @@ def make_people(now: datetime) -> Any:
     return owner
 
 
-def make_devices(owner: Any, now: datetime) -> dict[str, str]:
-    """Their ids by name."""
+def create_devices(owner: Any, now: datetime) -> dict[str, str]:
+    """Create the devices and return their ids by name."""
     from devices import services as device_services
     from devices.models import Device
 
@@ -129,8 +130,8 @@ def main() -> None:
     from devices.models import Device
 
     now = timezone.now().replace(microsecond=0)
-    owner = make_people(now)
-    found = make_devices(owner, now)
+    owner = create_users(now)
+    found = create_devices(owner, now)
     greenhouse = Device.objects.get(pk=found["Greenhouse, north end"])
     for command in ("open_vents", "set_target"):
         command_services.create_command(
@@ -140,7 +141,7 @@ def main() -> None:
             issued_by=owner,
             now=now,
         )
-    cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session_of(owner)}
+    cookie = {"name": settings.SESSION_COOKIE_NAME, "value": create_session(owner)}
     sys.stdout.write(json.dumps({"devices": found, "cookie": cookie}))
 
 

@@ -13,13 +13,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30
-"""Seconds; long enough for a busy machine, and only a failure ever waits for it."""
+TIMEOUT_SECONDS = 120
+"""The time limit of every wait, in seconds. Only a failing test waits this long."""
 
 
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"}
@@ -37,7 +38,7 @@ class Site:
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "run"],
             cwd=ROOT,
-            env=surroundings(measured=measured)
+            env=process_environment(measured=measured)
             | {
                 "DATA_DIR": str(data_dir),
                 "PORT": str(self.port),
@@ -54,6 +55,14 @@ class Site:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the site if it is still running, so that no process is left after the test."""
+        if self.process.poll() is None:
+            self.stop()
+
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
@@ -61,7 +70,10 @@ class Site:
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line from now on that matches."""
         while True:
-            line = self.lines.get(timeout=PATIENCE)
+            try:
+                line = self.lines.get(timeout=TIMEOUT_SECONDS)
+            except queue.Empty:
+                pytest.fail(f"the site printed no line like {pattern!r}:\n" + "".join(self.said))
             assert line is not None, "the site ended:\n" + "".join(self.said)
             if match := re.search(pattern, line):
                 return match
@@ -74,9 +86,16 @@ class Site:
 
     def stop(self) -> int:
         """Ctrl-C, and the exit status. All processes hear of it and end by themselves."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(timeout=PATIENCE)
-        self.reader.join(PATIENCE)
+        try:
+            status = self.process.wait(timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            for process in [self.process, *filter(psutil.Process.is_running, children)]:
+                process.kill()
+            self.process.wait(timeout=TIMEOUT_SECONDS)
+            pytest.fail("the site did not stop after SIGINT:\n" + "".join(self.said))
+        self.reader.join(TIMEOUT_SECONDS)
         assert not [line for line in self.said if "it is killed" in line]
         return status
 
@@ -89,7 +108,7 @@ class Site:
         self.lines.put(None)
 
 
-class House:
+class DemoSite:
     """A site full of devices (see `seed`), and who is signed in there."""
 
     def __init__(self, site: Site, devices: dict[str, str], state: Any) -> None:
@@ -102,25 +121,26 @@ class House:
 
 
 @contextmanager
-def opened_house() -> Iterator[House]:
+def open_demo_site() -> Iterator[DemoSite]:
     """A new one, closed at the end."""
     with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
-        running = Site(Path(folder) / "data")
-        running.wait_for(r"Telemetry runs at")
-        environment = surroundings() | {
-            "DATA_DIR": str(running.data_dir),
-            "DATABASE_URL": "",
-            "PORT": str(running.port),
-        }
-        seed = [sys.executable, "-m", "tests.e2e.seed"]
-        told = subprocess.run(seed, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
-        made = json.loads(told.stdout)
-        cookies = [{**made["cookie"], "url": running.url}]
-        yield House(running, made["devices"], cookies)
-        running.stop()
+        with Site(Path(folder) / "data") as running:
+            running.wait_for(r"Telemetry runs at")
+            environment = process_environment() | {
+                "DATA_DIR": str(running.data_dir),
+                "DATABASE_URL": "",
+                "PORT": str(running.port),
+            }
+            seed = [sys.executable, "-m", "tests.e2e.seed"]
+            told = subprocess.run(
+                seed, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE
+            )
+            made = json.loads(told.stdout)
+            cookies = [{**made["cookie"], "url": running.url}]
+            yield DemoSite(running, made["devices"], cookies)
 
 
-def surroundings(*, measured: bool = False) -> dict[str, str]:
+def process_environment(*, measured: bool = False) -> dict[str, str]:
     """The environment for a process of its own."""
     return {name: value for name, value in os.environ.items() if measured or name not in UNMEASURED}
 

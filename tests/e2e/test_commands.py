@@ -1,11 +1,13 @@
-"""Commands in a browser: forms of the catalogue, the question, one that waits, many at once."""
+"""Commands in a browser: forms from the catalogue, confirmation, offline devices, several
+devices.
+"""
 
 import json
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.sites import House
+from tests.e2e.sites import DemoSite
 
 pytestmark = pytest.mark.browser
 
@@ -20,17 +22,17 @@ NOTHING = {"type": "object", "additionalProperties": False}
 
 
 @pytest.fixture
-def tab(guest: Page) -> Page:
-    """Another tab: browsers complain of the answer to a form with faults, as they should not."""
-    return guest.context.new_page()
+def tab(owner_page: Page) -> Page:
+    """Return a second tab: browsers log an error for the 422 response to an invalid form."""
+    return owner_page.context.new_page()
 
 
-def describe(tab: Page, house: House, name: str, title: str, schema: object) -> None:
-    """Put a command of weather stations into the catalogue, as staff do."""
-    tab.goto(f"{house.url}/admin/commands/commandtype/?q={name}")
+def add_command_type(tab: Page, demo_site: DemoSite, name: str, title: str, schema: object) -> None:
+    """Add a command of weather stations to the catalogue in the admin."""
+    tab.goto(f"{demo_site.url}/admin/commands/commandtype/?q={name}")
     if tab.locator("#result_list").count():
         return
-    tab.goto(f"{house.url}/admin/commands/commandtype/add/")
+    tab.goto(f"{demo_site.url}/admin/commands/commandtype/add/")
     tab.locator("[name=device_type]").fill("weather")
     tab.locator("[name=command_name]").fill(name)
     tab.locator("[name=title]").fill(title)
@@ -40,25 +42,25 @@ def describe(tab: Page, house: House, name: str, title: str, schema: object) -> 
     tab.wait_for_url("**/commandtype/")
 
 
-def test_a_fault_is_told_at_its_field_and_a_command_waits_for_a_device_that_is_away(
-    tab: Page, house: House
+def test_an_invalid_payload_shows_its_error_at_the_field_and_a_command_waits_for_an_offline_device(
+    tab: Page, demo_site: DemoSite
 ) -> None:
-    describe(tab, house, "set", "Set the target", SCHEMA)
-    tab.goto(house.device("Mast", "/commands?command=set"))
+    add_command_type(tab, demo_site, "set", "Set the target", SCHEMA)
+    tab.goto(demo_site.device("Mast", "/commands?command=set"))
     target = tab.get_by_role("spinbutton", name="Target")
     target.fill("77")
     tab.get_by_role("spinbutton", name="Floor").fill("3")
     tab.locator("#send").click()
-    expect(tab.locator(".field", has=target).locator(".errors")).to_have_text("At most 30.")
+    expect(tab.locator(".field", has=target).locator(".errors")).to_have_text("Must be at most 30.")
     expect(target).to_be_focused()
     expect(tab.get_by_role("spinbutton", name="Floor")).to_have_value("3")
 
     target.fill("21.5")
-    tab.get_by_label("Waits for the device at most").select_option("1 day")
+    tab.get_by_label("Give up after").select_option("1 day")
     tab.locator("#send").click()
     sent = tab.locator("#command-list .commands > li").first
     expect(sent).to_contain_text('"target": 21.5')
-    expect(sent).to_contain_text("Offline")
+    expect(sent).to_contain_text("Device offline")
 
     sent.get_by_role("link", name="set").click()
     story = tab.locator("#timeline")
@@ -67,39 +69,45 @@ def test_a_fault_is_told_at_its_field_and_a_command_waits_for_a_device_that_is_a
     story.get_by_role("button", name="Cancel").click()
     expect(story).to_contain_text("It was cancelled.")
     story.get_by_role("button", name="Send again").click()
-    expect(story.locator(".state")).to_have_text("Waiting")
-    expect(story).to_contain_text("Sent again after an earlier one")
+    expect(story.locator(".state")).to_have_text("Pending")
+    expect(story).to_contain_text("Sent again (earlier command)")
 
 
-def test_what_the_catalogue_wants_confirmed_is_asked_first(tab: Page, house: House) -> None:
-    describe(tab, house, "reset", "Reset to factory settings", NOTHING)
-    tab.goto(house.device("Mast", "/commands?command=reset"))
+def test_a_command_with_required_confirmation_opens_a_dialog_first(
+    tab: Page, demo_site: DemoSite
+) -> None:
+    add_command_type(tab, demo_site, "reset", "Reset to factory settings", NOTHING)
+    tab.goto(demo_site.device("Mast", "/commands?command=reset"))
     question = tab.get_by_role("dialog", name="Send “Reset to factory settings” to Mast?")
     tab.locator("#send").click()
     expect(question).to_be_visible()
     question.get_by_role("button", name="Back").click()
     expect(question).to_be_hidden()
     tab.locator("#send").click()
-    question.get_by_role("button", name="Send").click()
+    question.get_by_role("button", name="Send command").click()
     expect(tab.get_by_role("status").filter(has_text="Sent reset.")).to_be_visible()
     expect(tab.locator("#command-list .name").first).to_have_text("reset")
 
 
-def test_without_scripts_it_is_asked_on_a_page(tab: Page, house: House, chromium: Browser) -> None:
-    describe(tab, house, "reset", "Reset to factory settings", NOTHING)
+def test_without_javascript_the_confirmation_is_a_page(
+    tab: Page, demo_site: DemoSite, chromium: Browser
+) -> None:
+    add_command_type(tab, demo_site, "reset", "Reset to factory settings", NOTHING)
     plain = chromium.new_context(java_script_enabled=False)
-    plain.add_cookies(house.state)
+    plain.add_cookies(demo_site.state)
     page = plain.new_page()
-    page.goto(house.device("Mast", "/commands?command=reset"))
+    page.goto(demo_site.device("Mast", "/commands?command=reset"))
     page.locator("#send").click()
-    expect(page.get_by_role("heading", name="Are you sure?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confirm command")).to_be_visible()
     page.locator("#confirmed").click()
     page.wait_for_url("**/devices/*#commands")
     plain.close()
 
 
-def test_one_command_goes_to_many_and_is_cancelled_as_one(tab: Page, house: House) -> None:
-    tab.goto(f"{house.url}/commands/many?device_type=climate")
+def test_a_command_sent_to_several_devices_is_cancelled_at_once(
+    tab: Page, demo_site: DemoSite
+) -> None:
+    tab.goto(f"{demo_site.url}/commands/many?device_type=climate")
     expect(tab.locator("[name=devices]")).to_have_count(5)
     tab.get_by_label("All").uncheck()
     for name in ("Attic", "Cold store"):
@@ -110,6 +118,6 @@ def test_one_command_goes_to_many_and_is_cancelled_as_one(tab: Page, house: Hous
     tab.locator("#confirmed").click()
     tab.wait_for_url("**/commands/batches/*")
     assert tab.locator("#batch .counts dd").all_inner_texts() == ["0", "2", "0", "0"]
-    tab.get_by_role("button", name="Cancel the 2 that are pending").click()
+    tab.get_by_role("button", name="Cancel 2 pending commands").click()
     expect(tab.locator("#batch .counts dd").nth(2)).to_have_text("2")
     assert tab.locator("#batch .counts dd").all_inner_texts() == ["0", "0", "2", "0"]

@@ -1,12 +1,14 @@
-"""What holds on every page: for every eye, at every width, whatever it is called."""
+"""Checks that hold for every page: accessibility, width, escaped names, size and origin of
+files.
+"""
 
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.axe import keeps_nobody_out
+from tests.e2e.axe import assert_accessible
+from tests.e2e.conditions import NO_HORIZONTAL_SCROLL, wait_until, wait_until_loaded
 from tests.e2e.seed import HOSTILE_NAME
-from tests.e2e.sites import House
-from tests.e2e.waiting import FITS, settle, until
+from tests.e2e.sites import DemoSite
 
 pytestmark = pytest.mark.browser
 
@@ -47,7 +49,7 @@ PAGES = {
     "limits": "/help/limits",
     "not found": "/nothing-here",
 }
-OUTSIDE = {
+PUBLIC_PAGES = {
     "sign in": "/sign-in",
     "sign up": "/sign-up",
     "check your inbox": "/check-your-inbox",
@@ -55,77 +57,87 @@ OUTSIDE = {
     "forgotten password": "/password-reset",
     "goodbye": "/goodbye",
 }
-"""Pages for who is not signed in."""
+"""Pages for users who are not signed in."""
 WIDTHS = [360, 768, 1440, 3840]
 
 
-def address(house: House, path: str) -> str:
+def address(demo_site: DemoSite, path: str) -> str:
     names = {"greenhouse": GREENHOUSE, "mast": "Mast", "hostile": HOSTILE_NAME}
-    return house.url + path.format_map({key: house.devices[name] for key, name in names.items()})
+    return demo_site.url + path.format_map(
+        {key: demo_site.devices[name] for key, name in names.items()}
+    )
 
 
-def look_for_what_is_cut(page: Page) -> None:
-    """Or has to be scrolled for sideways, at any width."""
+def assert_no_horizontal_scroll(page: Page) -> None:
+    """Check at every width that nothing is cut off and that the page does not scroll sideways."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        # Charts follow a moment later.
-        until(page, FITS)
+        # Charts are resized a moment later.
+        wait_until(page, NO_HORIZONTAL_SCROLL)
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
-def test_nobody_is_kept_out_and_nothing_is_cut(guest: Page, house: House, path: str) -> None:
+def test_every_page_is_accessible_and_fits_every_width(
+    owner_page: Page, demo_site: DemoSite, path: str
+) -> None:
     if path == PAGES["not found"]:
-        # The browser itself tells of the status.
-        guest = guest.context.new_page()
-    guest.goto(address(house, path))
-    keeps_nobody_out(guest)
-    look_for_what_is_cut(guest)
+        # The browser logs an error for the 404 itself.
+        owner_page = owner_page.context.new_page()
+    owner_page.goto(address(demo_site, path))
+    assert_accessible(owner_page)
+    assert_no_horizontal_scroll(owner_page)
 
 
-@pytest.mark.parametrize("path", OUTSIDE.values(), ids=OUTSIDE)
-def test_nobody_is_kept_from_coming_in(page: Page, house: House, path: str) -> None:
-    page.goto(house.url + path)
-    keeps_nobody_out(page)
-    look_for_what_is_cut(page)
+@pytest.mark.parametrize("path", PUBLIC_PAGES.values(), ids=PUBLIC_PAGES)
+def test_every_public_page_is_accessible_and_fits_every_width(
+    page: Page, demo_site: DemoSite, path: str
+) -> None:
+    page.goto(demo_site.url + path)
+    assert_accessible(page)
+    assert_no_horizontal_scroll(page)
 
 
 @pytest.mark.parametrize("path", ["", "/history", "/connect", "/settings", "/keys"])
-def test_a_hostile_name_is_shown_as_text(guest: Page, house: House, path: str) -> None:
-    guest.goto(house.device(HOSTILE_NAME, path))
-    settle(guest)
-    shown = guest.locator("main").inner_text() + str(
-        guest.locator("main input").evaluate_all("all => all.map(one => one.value)")
+def test_a_device_name_with_markup_is_shown_as_text(
+    owner_page: Page, demo_site: DemoSite, path: str
+) -> None:
+    owner_page.goto(demo_site.device(HOSTILE_NAME, path))
+    wait_until_loaded(owner_page)
+    shown = owner_page.locator("main").inner_text() + str(
+        owner_page.locator("main input").evaluate_all("all => all.map(one => one.value)")
     )
     assert "<img src=x onerror=alert(1)>" in shown
-    assert guest.locator("img").count() == 0
+    assert owner_page.locator("img").count() == 0
 
 
 @pytest.mark.parametrize(
     ("path", "most"), [("/", 60), (PAGES["device"], 90), (PAGES["history"], 90)]
 )
-def test_a_first_visit_is_light(guest: Page, house: House, path: str, most: int) -> None:
-    """All that goes over the wire, heads included, in KB."""
+def test_a_first_visit_loads_few_kilobytes(
+    owner_page: Page, demo_site: DemoSite, path: str, most: int
+) -> None:
+    """Count all bytes on the network in KB, headers included."""
     received: list[float] = []
-    network = guest.context.new_cdp_session(guest)
+    network = owner_page.context.new_cdp_session(owner_page)
     network.send("Network.enable")
     network.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
-    guest.goto(address(house, path))
-    settle(guest)
+    owner_page.goto(address(demo_site, path))
+    wait_until_loaded(owner_page)
     assert len(received) > 4
     assert sum(received) <= most * 1000
 
 
-def test_nothing_comes_from_elsewhere(guest: Page, house: House) -> None:
+def test_pages_load_files_only_from_the_site(owner_page: Page, demo_site: DemoSite) -> None:
     asked: list[str] = []
-    guest.on("request", lambda request: asked.append(request.url))
+    owner_page.on("request", lambda request: asked.append(request.url))
     for path in ("/", PAGES["device"], PAGES["history"]):
-        guest.goto(address(house, path))
-        settle(guest)
-    ours = (house.url, house.live_url, "data:")
+        owner_page.goto(address(demo_site, path))
+        wait_until_loaded(owner_page)
+    ours = (demo_site.url, demo_site.live_url, "data:")
     assert [url for url in asked if not url.startswith(ours)] == []
 
 
-def test_the_admin_complains_of_nothing(guest: Page, house: House) -> None:
+def test_pages_of_the_admin_log_no_error(owner_page: Page, demo_site: DemoSite) -> None:
     for path in ("/admin/", "/admin/devices/device/", "/admin/telemetry/telemetry/"):
-        guest.goto(house.url + path)
-        settle(guest)
+        owner_page.goto(demo_site.url + path)
+        wait_until_loaded(owner_page)

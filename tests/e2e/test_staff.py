@@ -1,4 +1,4 @@
-"""A day of staff in the admin: find, look, send, watch, shut out, purge."""
+"""The work of staff in the admin: find, inspect, send commands, deactivate, purge."""
 
 import json
 import subprocess
@@ -10,14 +10,14 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.axe import keeps_nobody_out
-from tests.e2e.sites import ROOT, Site, surroundings
+from tests.e2e.axe import assert_accessible
+from tests.e2e.sites import ROOT, Site, process_environment
 
 pytestmark = pytest.mark.browser
 
 
 def call(site: Site, token: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """As the device with this token."""
+    """Send a request as the device with this token."""
     request = Request(
         f"http://127.0.0.1:{site.port}/api/v1{path}",
         method=method,
@@ -25,21 +25,21 @@ def call(site: Site, token: str, method: str, path: str, body: Any = None) -> tu
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     try:
-        with urlopen(request) as answer:  # noqa: S310 - the site of this test
+        with urlopen(request) as answer:  # noqa: S310 - the URL is the site of this test
             return answer.status, json.loads(answer.read() or b"null")
     except HTTPError as refused:
         return refused.code, None
 
 
 def act(page: Page, action: str) -> None:
-    """Take one of the actions on what is ticked."""
+    """Run an action on the selected rows."""
     page.get_by_label("Action:").select_option(label=action)
     page.get_by_role("button", name="Go").click()
 
 
-def made_fleet(site: Site) -> dict[str, Any]:
-    """What tests.e2e.fleet tells of the devices that it has made on the site."""
-    environment = surroundings() | {
+def create_fleet(site: Site) -> dict[str, Any]:
+    """Create the devices of tests.e2e.fleet on the site and return what it prints."""
+    environment = process_environment() | {
         "DATA_DIR": str(site.data_dir),
         "DATABASE_URL": "",
         "PORT": str(site.port),
@@ -56,82 +56,82 @@ def made_fleet(site: Site) -> dict[str, Any]:
 
 
 def find(site: Site, page: Page, name: str) -> None:
-    """From the first page of the admin, by a serial number in the metadata."""
+    """Find a device from the admin's index, by a serial number in the metadata."""
     page.goto(f"{site.url}/admin/")
     expect(page.locator("#figure-devices")).to_be_visible()
-    keeps_nobody_out(page)
+    assert_accessible(page)
     page.get_by_role("link", name="Devices").first.click()
     page.get_by_role("searchbox", name="Search", exact=True).fill("BX-1007")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
-    keeps_nobody_out(page)
+    assert_accessible(page)
     page.get_by_role("link", name=name).click()
 
 
-def look(page: Page) -> None:
-    """At the charts and the readings of the device that is open."""
+def inspect(page: Page) -> None:
+    """Check the charts and the readings of the open device."""
     expect(page.locator("figure[data-key='drive.rpm'] canvas")).to_be_visible()
     expect(page.locator("#panel-values + .of")).to_contain_text("drive")
-    keeps_nobody_out(page)
+    assert_accessible(page)
     page.get_by_role("link", name="All readings").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
-    keeps_nobody_out(page)
+    assert_accessible(page)
 
 
-def tick_all(site: Site, page: Page, query: str) -> None:
-    """Every device of the list that the query leaves."""
+def select_all(site: Site, page: Page, query: str) -> None:
+    """Select every device of the list with this query."""
     page.goto(f"{site.url}/admin/devices/device/?{query}")
     page.locator("#action-toggle").check()
 
 
 def send_to_all(site: Site, page: Page) -> None:
-    tick_all(site, page, "type=pump")
+    select_all(site, page, "type=pump")
     act(page, "Send a command …")
     page.get_by_label("Speed").fill("1200")
-    keeps_nobody_out(page)
+    assert_accessible(page)
     page.get_by_role("button", name="Send to 50 devices").click()
-    expect(page.locator("#results [role=status]")).to_contain_text("50 waiting")
-    keeps_nobody_out(page)
+    expect(page.locator("#results [role=status]")).to_contain_text("50 pending")
+    assert_accessible(page)
 
 
-def watch_the_answer(site: Site, page: Page, token: str) -> None:
-    """Of the device with this token, as it comes in."""
+def watch_result(site: Site, page: Page, token: str) -> None:
+    """Execute a command as the device with this token and see the result arrive on the page."""
     _, waiting = call(site, token, "GET", "/device/commands")
     command = waiting["results"][0]
     assert command["payload"] == {"rpm": 1200}
     answer = {"status": "executed", "result": {"rpm": 1200}}
     call(site, token, "PATCH", f"/device/commands/{command['id']}", answer)
-    # Nobody reloads: the page looks by itself.
+    # The page is not reloaded: it polls.
     expect(page.locator("#results [role=status]")).to_contain_text("1 executed")
     expect(page.locator(f"#result-{command['id']}")).to_contain_text('{"rpm": 1200}')
 
 
-def shut_out(site: Site, page: Page, token: str) -> None:
-    tick_all(site, page, "q=BX-1007")
+def deactivate(site: Site, page: Page, token: str) -> None:
+    select_all(site, page, "q=BX-1007")
     act(page, "Deactivate …")
-    keeps_nobody_out(page)
+    assert_accessible(page)
     page.get_by_role("button", name="Deactivate").click()
     expect(page.locator("#result_list .state").first).to_have_text("Deactivated")
     assert call(site, token, "GET", "/device")[0] == 401
 
 
 def purge_all(site: Site, page: Page) -> None:
-    tick_all(site, page, "type=pump")
-    act(page, "Purge …")
-    page.get_by_role("button", name="Purge for good").click()
+    select_all(site, page, "type=pump")
+    act(page, "Delete permanently …")
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(5)
-    page.get_by_role("link", name="Being purged").click()
-    expect(page.locator("#purging")).to_contain_text("Nothing is left to be removed.")
-    keeps_nobody_out(page)
+    page.get_by_role("link", name="Deletion queue").click()
+    expect(page.locator("#purging")).to_contain_text("The deletion queue is empty.")
+    assert_accessible(page)
 
 
-def test_a_device_is_found_told_shut_out_and_purged(site: Site, page: Page) -> None:
+def test_staff_find_inspect_command_deactivate_and_purge_devices(site: Site, page: Page) -> None:
     site.wait_for(r"Telemetry runs at")
-    fleet = made_fleet(site)
+    fleet = create_fleet(site)
     page.context.add_cookies([{**fleet["cookie"], "url": site.url}])
     find(site, page, fleet["name"])
-    look(page)
+    inspect(page)
     send_to_all(site, page)
-    watch_the_answer(site, page, fleet["token"])
-    shut_out(site, page, fleet["token"])
+    watch_result(site, page, fleet["token"])
+    deactivate(site, page, fleet["token"])
     purge_all(site, page)

@@ -1,4 +1,4 @@
-"""The example device as a module, what it sends and what it keeps."""
+"""The example device as a module, with helpers to make readings and to read its spool."""
 
 import importlib.util
 import json
@@ -20,9 +20,9 @@ def reading(number: int, telemetry_type: str = "load") -> dict[str, Any]:
     return {"telemetry_type": telemetry_type, "payload": {"one": number}, "recorded_at": at}
 
 
-def kept(spool_file: Path) -> list[Any]:
+def read_spool(spool_file: Path) -> list[Any]:
     return [json.loads(line) for line in spool_file.read_bytes().split()]
 
 
 class Crash(BaseException):
-    """The power is gone."""
+    """Simulates a power failure."""

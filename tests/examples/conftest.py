@@ -1,4 +1,4 @@
-"""A small real HTTP server that speaks just enough of the API, and a device that speaks to it."""
+"""A small HTTP server with the parts of the API that the examples use, and the example device."""
 
 import json
 import threading
@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.examples.computer import TOKEN, this_computer
+
+TIMEOUT_SECONDS = 120
+"""The time limit of every wait. Only a failing test waits this long."""
 
 
 class Request(NamedTuple):
@@ -25,7 +28,7 @@ class Request(NamedTuple):
 
 
 class Site:
-    """The peer. Its port outlives a stop, so that the device finds it where it was."""
+    """The server. It keeps its port over a stop, so that the device reconnects to it."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -33,11 +36,11 @@ class Site:
         self.commands: list[dict[str, Any]] = []
         self.numbers = count()
         self.results: dict[str, dict[str, Any]] = {}
-        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}  # by method, these instead
-        self.asked, self.may_answer = threading.Event(), threading.Event()
-        self.waiting, self.ordered = threading.Event(), threading.Event()
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}  # fixed responses by method
+        self.requested, self.may_answer = threading.Event(), threading.Event()
+        self.waiting, self.command_issued = threading.Event(), threading.Event()
         self.may_answer.set()
-        self.live = False  # whether there is a place to wait, and anybody waits there
+        self.live = False  # whether the site has a live URL and long polls wait
         self.port = 0
         self.start()
 
@@ -56,20 +59,22 @@ class Site:
 
     def answer(self, request: Request) -> tuple[int, Any]:
         path, _, query = request.path.partition("?")
-        asked = {name: value for name, _, value in (one.partition("=") for one in query.split("&"))}
+        parameters = {
+            name: value for name, _, value in (one.partition("=") for one in query.split("&"))
+        }
         route = (request.method, path)
         if route == ("GET", "/api/v1/device"):
             return 200, {"live_url": self.url if self.live else None}
-        if "wait" in asked and self.live and not self.commands:
+        if "wait" in parameters and self.live and not self.commands:
             self.waiting.set()
-            self.ordered.wait(float(asked["wait"]))
+            self.command_issued.wait(float(parameters["wait"]))
         if route == ("POST", "/api/v1/device/telemetry"):
             sent = request.json
-            return self.take(sent if isinstance(sent, list) else sent["readings"])
+            return self.accept(sent if isinstance(sent, list) else sent["readings"])
         if route == ("GET", "/api/v1/device/commands"):
-            limit = int(asked.get("limit", 50))
+            limit = int(parameters.get("limit", 50))
             claimed, self.commands = self.commands[:limit], self.commands[limit:]
-            self.ordered.clear()
+            self.command_issued.clear()
             return (200, {"results": claimed}) if claimed else (204, None)
         if request.method == "PATCH":
             path, _, command = request.path.rpartition("/")
@@ -80,7 +85,7 @@ class Site:
                 return 200, request.json
         return 404, {"status": 404, "detail": "no such page"}
 
-    def take(self, readings: list[dict[str, Any]]) -> tuple[int, Any]:
+    def accept(self, readings: list[dict[str, Any]]) -> tuple[int, Any]:
         faults = [
             {"index": index, "code": code, "detail": "one of two faults"}
             for index, reading in enumerate(readings)
@@ -99,7 +104,7 @@ class Site:
             "pending_commands": len(self.commands),
         }
 
-    def order(self, name: str, payload: Any = None) -> str:
+    def issue_command(self, name: str, payload: Any = None) -> str:
         identity = f"command-{next(self.numbers)}"
         self.commands.append(
             {
@@ -109,10 +114,10 @@ class Site:
                 "status": "pending",
             }
         )
-        self.ordered.set()
+        self.command_issued.set()
         return identity
 
-    def asked_for(self, method: str) -> list[Request]:
+    def requests_of(self, method: str) -> list[Request]:
         return [request for request in self.requests if request.method == method]
 
 
@@ -120,7 +125,7 @@ class Server(ThreadingHTTPServer):
     site: Site
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A device that is stopped amid a request is what some of these tests are about."""
+        """Ignore errors: some tests stop the device during a request."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -131,8 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = Request(self.command, self.path, dict(self.headers), body)
         site.requests.append(request)
-        site.asked.set()
-        site.may_answer.wait(10)
+        site.requested.set()
+        site.may_answer.wait(TIMEOUT_SECONDS)
         if self.command in site.answers:
             status, headers, text = site.answers[self.command]
         else:
@@ -147,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = handle_any
 
     def log_message(self, *args: Any) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -165,7 +170,7 @@ def spool_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(site: Site, spool_file: Path) -> Callable[[], Any]:
-    """Starts the device; again, as after a crash: all that it remembers is the spool file."""
+    """Starts the device, or restarts it after a crash: its only state is the spool file."""
     return lambda: this_computer.Device(site.url, TOKEN, this_computer.Spool(spool_file))
 
 

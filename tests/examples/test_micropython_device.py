@@ -1,4 +1,4 @@
-"""The example for microcontrollers, in MicroPython with the memory of one, and in CPython."""
+"""The example for microcontrollers, in MicroPython with a small heap and in CPython."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.examples.conftest import Site
+from tests.examples.conftest import TIMEOUT_SECONDS, Site
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "examples" / "micropython_device.py"
@@ -20,21 +20,20 @@ BOARD = Path(__file__).resolve().parent / "board"
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 INTERPRETERS = {
     "CPython": [sys.executable],
-    # An ESP32 leaves a program 100 to 160 KB; pointers here are twice as long.
+    # An ESP32 has 100 to 160 KB for a program; pointers on this machine are twice as long.
     "MicroPython": [str(MICROPYTHON), "-X", "heapsize=160k"],
 }
 PATHS = {"PYTHONPATH": str(BOARD), "MICROPYPATH": f"{BOARD}:.frozen"}
-PATIENCE = 20
 
 
-def command_of(interpreter: str) -> list[str]:
+def interpreter_command(interpreter: str) -> list[str]:
     if interpreter == "MicroPython" and MICROPYTHON is None:
         pytest.skip("There is no MicroPython for this machine.")
     return INTERPRETERS[interpreter]
 
 
 class Board:
-    """A board that runs the program, with a folder as its flash."""
+    """A process that runs the program, with a folder as the flash of the board."""
 
     def __init__(self, command: list[str], site: Site, flash: Path) -> None:
         self.command, self.flash = [*command, str(PROGRAM)], flash
@@ -43,56 +42,57 @@ class Board:
         self.power_on()
 
     def power_on(self) -> None:
-        self.output = (self.flash / "output").open("ab")
+        self.log_file = (self.flash / "log_file").open("ab")
         self.process = subprocess.Popen(
             self.command,
             cwd=self.flash,
             env=os.environ | PATHS | {"PYTHONUNBUFFERED": "1"},
-            stdout=self.output,
+            stdout=self.log_file,
             stderr=subprocess.STDOUT,
         )
 
     def power_off(self) -> None:
         self.process.kill()
-        self.process.wait(PATIENCE)
-        self.output.close()
+        self.process.wait(TIMEOUT_SECONDS)
+        self.log_file.close()
 
-    def said(self) -> str:
-        return (self.flash / "output").read_text()
+    def output(self) -> str:
+        return (self.flash / "log_file").read_text()
 
-    def until(self, true: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not true():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
+    def until(self, condition: Callable[[], Any], expected: str) -> None:
+        """Wait until the condition is true; `expected` says what it waits for."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not condition():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, f"not {expected}:\n{self.output()}"
             time.sleep(0.02)
 
 
 @pytest.fixture(params=INTERPRETERS)
 def board(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Board]:
     site.live = True
-    board = Board(command_of(request.param), site, tmp_path)
+    board = Board(interpreter_command(request.param), site, tmp_path)
     yield board
     board.power_off()
 
 
-def test_it_measures_does_what_it_is_told_and_keeps_what_it_cannot_send(
+def test_the_board_sends_readings_executes_commands_and_keeps_unsent_readings(
     board: Board, site: Site
 ) -> None:
-    board.until(lambda: site.readings)
-    assert board.said().startswith("the clock is set")
+    board.until(lambda: site.readings, "a reading is sent")
+    assert board.output().startswith("the clock is set")
     assert site.readings[0]["payload"]["rssi_dbm"] == -60
     assert site.requests[0].headers["Authorization"] == "Bearer tsd_x"
 
-    assert site.waiting.wait(PATIENCE)
-    led, tea = site.order("led", {"on": True}), site.order("make_tea")
-    board.until(lambda: {led, tea} <= site.results.keys())
+    assert site.waiting.wait(TIMEOUT_SECONDS), "the board does not poll for commands"
+    led, tea = site.issue_command("led", {"on": True}), site.issue_command("make_tea")
+    board.until(lambda: {led, tea} <= site.results.keys(), "both results are sent")
     assert site.results[led] == {"status": "executed", "result": {"on": True}}
     assert site.results[tea]["status"] == "failed"
-    assert "pin 2 True" in board.said()
+    assert "pin 2 True" in board.output()
 
     site.stop()
-    board.until(lambda: board.said().count("kept in the flash") >= 2)
+    board.until(lambda: board.output().count("kept in the flash") >= 2, "two readings are kept")
     board.power_off()
     kept = [
         json.loads(line) for line in (board.flash / "spool.new").read_bytes().splitlines() if line
@@ -101,37 +101,35 @@ def test_it_measures_does_what_it_is_told_and_keeps_what_it_cannot_send(
         spool.write(b'\n{"telemetry_type": "torn')
     site.start()
     board.power_on()
-    board.until(lambda: all(reading in site.readings for reading in kept))
-    board.until(lambda: not list(board.flash.glob("spool.*")))
+    board.until(lambda: all(reading in site.readings for reading in kept), "kept readings are sent")
+    board.until(lambda: not list(board.flash.glob("spool.*")), "the spool is removed")
     assert len(kept) >= 2
 
 
-def test_a_token_that_is_refused_ends_it(board: Board, site: Site) -> None:
+def test_a_rejected_token_ends_the_program(board: Board, site: Site) -> None:
     site.answers["POST"] = (401, {}, b"{}")
-    assert board.process.wait(PATIENCE) == 0
-    assert "the site refused the token" in board.said()
+    assert board.process.wait(TIMEOUT_SECONDS) == 0
+    assert "the site refused the token" in board.output()
 
 
-def test_while_the_disk_of_the_site_is_full_readings_are_kept_and_sent_later(
-    board: Board, site: Site
-) -> None:
+def test_readings_rejected_with_507_are_kept_and_sent_later(board: Board, site: Site) -> None:
     site.answers["POST"] = (507, {"Retry-After": "60"}, b'{"status": 507}')
-    board.until(lambda: board.said().count("kept in the flash") >= 2)
+    board.until(lambda: board.output().count("kept in the flash") >= 2, "two readings are kept")
     kept = [
         json.loads(line) for line in (board.flash / "spool.new").read_bytes().splitlines() if line
     ]
     assert len(kept) >= 2
     del site.answers["POST"]
-    board.until(lambda: all(reading in site.readings for reading in kept))
+    board.until(lambda: all(reading in site.readings for reading in kept), "kept readings are sent")
 
 
-def test_a_reading_that_is_refused_for_good_blocks_nothing(board: Board, site: Site) -> None:
+def test_a_reading_rejected_with_422_is_dropped(board: Board, site: Site) -> None:
     site.answers["POST"] = (422, {}, b'{"status": 422, "errors": []}')
-    board.until(lambda: board.said().count("refused for good") >= 2)
+    board.until(lambda: board.output().count("refused for good") >= 2, "two readings are rejected")
     assert not list(board.flash.glob("spool.*"))
 
 
-PROGRAM_OF_THE_SPOOL = f"""
+SPOOL_PROGRAM = f"""
 import sys
 sys.path[:0] = [{str(PROGRAM.parent)!r}, {str(BOARD)!r}]
 from micropython_device import Spool
@@ -150,12 +148,12 @@ while True:
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
-def test_the_flash_holds_the_newest_in_two_files_of_bounded_size(
+def test_the_spool_keeps_the_newest_readings_in_two_files_of_limited_size(
     interpreter: str, tmp_path: Path
 ) -> None:
-    command = command_of(interpreter)
+    command = interpreter_command(interpreter)
     size, *lines = subprocess.run(
-        [*command, "-c", PROGRAM_OF_THE_SPOOL],
+        [*command, "-c", SPOOL_PROGRAM],
         cwd=tmp_path,
         env=os.environ | PATHS,
         check=True,

@@ -1,4 +1,4 @@
-"""The example device as it runs: what it measures and sends, how it starts and how it ends."""
+"""The example device: its readings, its start and its end."""
 
 import math
 import os
@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.examples.computer import PROGRAM, TOKEN, kept, reading, this_computer
-from tests.examples.conftest import Site
+from tests.examples.computer import PROGRAM, TOKEN, read_spool, reading, this_computer
+from tests.examples.conftest import TIMEOUT_SECONDS, Site
 
 
 class TestReadings:
-    def test_reach_the_site_as_the_api_wants_them(self, device: Any, site: Site) -> None:
+    def test_readings_are_sent_in_the_format_of_the_api(self, device: Any, site: Site) -> None:
         device.meter.counted_at -= 10  # so that there is a rate
         count = device.sample()
         device.talk()
@@ -39,30 +39,30 @@ class TestReadings:
             assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", key) for key in payload)
             assert all(type(n) in (int, float) and math.isfinite(n) for n in payload.values())
 
-    def test_of_one_sample_share_their_instant(self, device: Any, site: Site) -> None:
+    def test_readings_of_one_sample_have_the_same_time(self, device: Any, site: Site) -> None:
         device.sample()
         device.talk()
         (instant,) = {sent["recorded_at"] for sent in site.readings}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", instant)
 
-    def test_have_no_rates_before_there_are_two_counts(self, device: Any) -> None:
+    def test_the_first_sample_has_no_rates(self, device: Any) -> None:
         first = device.meter.measure()
         assert "network" not in first
         assert "percent" not in first.get("cpu", {})
         assert first["disk"].keys() == {"used_percent", "free_gb"}
 
-    def test_keep_their_rates_when_taken_again_at_once(self, device: Any) -> None:
+    def test_rates_are_kept_for_a_sample_taken_immediately_after(self, device: Any) -> None:
         device.meter.counted_at -= 10
         first, second = device.meter.measure(), device.meter.measure()
         assert second["network"] == first["network"]
         assert second["cpu"]["percent"] == first["cpu"]["percent"]
 
-    def test_have_no_rate_for_a_count_that_went_backwards(self, device: Any) -> None:
+    def test_a_counter_that_went_backwards_has_no_rate(self, device: Any) -> None:
         device.meter.counted_at -= 10
         device.meter.counts["sent_kb_s"] = 1e15
         assert device.meter.measure()["network"].keys() == {"received_kb_s"}
 
-    def test_have_a_valid_key_for_every_sensor(
+    def test_every_sensor_has_a_valid_key(
         self, device: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sensors = [
@@ -77,7 +77,7 @@ class TestReadings:
         assert "a_chip_0_Core_0" in temperature
         assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", key) for key in temperature)
 
-    def test_do_without_a_sensor_that_fails(
+    def test_a_failing_sensor_is_left_out(
         self, device: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail() -> None:
@@ -92,13 +92,17 @@ class TestReadings:
         assert payloads["disk"].keys() == {"used_percent", "free_gb"}
         assert "temperature" not in payloads
 
-    def test_leave_the_spool_once_taken(self, device: Any, spool_file: Path) -> None:
+    def test_accepted_readings_are_removed_from_the_spool(
+        self, device: Any, spool_file: Path
+    ) -> None:
         count = device.sample()
-        assert len(kept(spool_file)) == count
+        assert len(read_spool(spool_file)) == count
         device.talk()
-        assert kept(spool_file) == []
+        assert read_spool(spool_file) == []
 
-    def test_go_below_a_path_of_the_site(self, site: Site, spool_file: Path) -> None:
+    def test_the_api_path_is_appended_to_the_path_of_the_url(
+        self, site: Site, spool_file: Path
+    ) -> None:
         spool = this_computer.Spool(spool_file)
         spool.append([reading(1)])
         this_computer.Device(f"{site.url}/telemetry/", TOKEN, spool).talk()
@@ -139,51 +143,51 @@ class TestProgram:
             {"DEVICE_TOKEN": "a token\nof two lines"},
         ],
     )
-    def test_without_a_token_says_so_and_asks_not_to_be_started_again(
+    def test_the_program_without_a_token_exits_with_a_message_and_ex_config(
         self, launch: Callable[..., Any], site: Site, environment: dict[str, str]
     ) -> None:
         process = launch(**environment)
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         assert out.startswith("not started: no token in DEVICE_TOKEN")
         assert len(out.splitlines()) == 1
         assert process.returncode == os.EX_CONFIG
         assert site.requests == []
 
-    def test_with_a_refused_token_says_so_and_asks_not_to_be_started_again(
+    def test_the_program_with_a_rejected_token_exits_with_a_message_and_ex_config(
         self, launch: Callable[..., Any], site: Site, tmp_path: Path
     ) -> None:
         (tmp_path / "token").write_text(f"{TOKEN}\n")
         site.answers["POST"] = (401, {"WWW-Authenticate": "Bearer"}, b"{}")
         process = launch(DEVICE_TOKEN_FILE="token")
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         assert "the site refused the token" in out
         assert TOKEN not in out
         assert process.returncode == os.EX_CONFIG
         (request,) = site.requests
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
-        assert kept(tmp_path / "this_computer.spool") == request.json["readings"]
+        assert read_spool(tmp_path / "this_computer.spool") == request.json["readings"]
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     @pytest.mark.parametrize("answering", [True, False])
-    def test_ends_well_when_told_to_even_amid_a_request(
+    def test_a_signal_ends_the_program_without_an_error_even_during_a_request(
         self, launch: Callable[..., Any], site: Site, number: signal.Signals, answering: bool
     ) -> None:
         if not answering:
             site.may_answer.clear()
         process = launch(DEVICE_TOKEN=TOKEN)
-        assert site.asked.wait(10)
+        assert site.requested.wait(TIMEOUT_SECONDS), "the program sent no request"
         process.send_signal(number)
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         assert process.returncode == 0
         assert out == f"reporting this computer to {site.url} every 5 s\n"
 
     @pytest.mark.parametrize(
         "options", [("--interval", "0"), ("--interval", "nan"), ("--url", "localhost:8000")]
     )
-    def test_refuses_options_that_make_no_sense(
+    def test_invalid_options_are_rejected(
         self, launch: Callable[..., Any], options: tuple[str, ...]
     ) -> None:
         process = launch(*options, DEVICE_TOKEN=TOKEN)
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         assert process.returncode == 2
         assert "Traceback" not in out

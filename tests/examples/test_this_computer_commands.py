@@ -1,4 +1,4 @@
-"""Commands for the example device: how it waits for them, and what it makes of each."""
+"""Commands for the example device: polling and execution."""
 
 import math
 import re
@@ -8,28 +8,28 @@ from typing import Any
 import pytest
 
 from tests.examples.computer import TOKEN, Crash, reading, this_computer
-from tests.examples.conftest import Site
+from tests.examples.conftest import TIMEOUT_SECONDS, Site
 
 
-class TestWaiting:
-    def test_a_command_is_done_between_two_samples(self, device: Any, site: Site) -> None:
+class TestPolling:
+    def test_a_command_is_executed_between_two_samples(self, device: Any, site: Site) -> None:
         site.live = True
         listening = threading.Thread(target=device.listen, args=(60,))
         listening.start()
-        assert site.waiting.wait(10)
-        identity = site.order("report_now")
-        listening.join(10)
-        assert not listening.is_alive()
+        assert site.waiting.wait(TIMEOUT_SECONDS), "the device does not poll for commands"
+        identity = site.issue_command("report_now")
+        listening.join(TIMEOUT_SECONDS)
+        assert not listening.is_alive(), "the device still polls after the command"
         assert site.results[identity]["status"] == "executed"
-        assert site.readings  # what it has measured for the command
+        assert site.readings  # the readings that it has measured for the command
 
-    def test_a_wait_without_a_command_takes_its_time(self, device: Any, site: Site) -> None:
+    def test_a_poll_without_a_command_lasts_the_given_time(self, device: Any, site: Site) -> None:
         site.live = True
         assert device.listen(1.0)
         assert device.live_url == site.url
 
     @pytest.mark.parametrize("answer", [(204, {}, b""), (503, {}, b""), (200, {}, b"<html>")])
-    def test_where_nobody_waits_it_is_not_asked_again_for_a_while(
+    def test_a_failed_poll_is_not_repeated_for_a_while(
         self, device: Any, site: Site, answer: tuple[int, dict[str, str], bytes]
     ) -> None:
         device.live_url = site.url
@@ -38,14 +38,12 @@ class TestWaiting:
         assert not device.listen(60)
         assert len(site.requests) == 1
 
-    def test_without_a_place_to_wait_there_is_one_question_about_it(
-        self, device: Any, site: Site
-    ) -> None:
+    def test_the_live_url_is_requested_once_if_there_is_none(self, device: Any, site: Site) -> None:
         assert not device.listen(60)
         assert not device.listen(60)
         assert [request.path for request in site.requests] == ["/api/v1/device"]
 
-    def test_nothing_is_asked_while_the_site_is_away_or_the_next_sample_is_near(
+    def test_no_poll_is_sent_while_the_site_is_down_or_shortly_before_a_sample(
         self, device: Any, site: Site
     ) -> None:
         assert not device.listen(0.9)
@@ -56,15 +54,17 @@ class TestWaiting:
 
 class TestCommands:
     @pytest.fixture(autouse=True)
-    def something_to_send(self, device: Any) -> None:
+    def reading_to_send(self, device: Any) -> None:
         device.spool.append([reading(1)])
 
-    def test_are_not_asked_for_when_none_wait(self, device: Any, site: Site) -> None:
+    def test_commands_are_not_requested_when_none_are_pending(
+        self, device: Any, site: Site
+    ) -> None:
         device.talk()
-        assert site.asked_for("GET") == []
+        assert site.requests_of("GET") == []
 
     def test_ping(self, device: Any, site: Site) -> None:
-        command = site.order("ping")
+        command = site.issue_command("ping")
         device.talk()
         answer = site.results[command]
         assert answer["status"] == "executed"
@@ -77,13 +77,13 @@ class TestCommands:
 
     @pytest.mark.parametrize("seconds", [1, 2.5, 3600])
     def test_set_interval(self, device: Any, site: Site, seconds: float) -> None:
-        command = site.order("set_interval", {"seconds": seconds})
+        command = site.issue_command("set_interval", {"seconds": seconds})
         device.talk()
         assert site.results[command]["status"] == "executed"
         assert site.results[command]["result"] == {"seconds": seconds}
         assert device.interval == seconds
 
-    def test_set_interval_holds_for_the_wait_that_is_on(
+    def test_set_interval_applies_to_the_current_wait(
         self, device: Any, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def sleep(seconds: float) -> None:
@@ -91,7 +91,7 @@ class TestCommands:
             raise Crash
 
         waits: list[float] = []
-        site.order("set_interval", {"seconds": 3600})
+        site.issue_command("set_interval", {"seconds": 3600})
         monkeypatch.setattr(this_computer.time, "sleep", sleep)
         with pytest.raises(Crash):
             device.run()
@@ -114,10 +114,10 @@ class TestCommands:
             {"seconds": [5]},
         ],
     )
-    def test_set_interval_refuses_what_is_no_interval(
+    def test_set_interval_rejects_an_invalid_interval(
         self, device: Any, site: Site, payload: Any
     ) -> None:
-        command = site.order("set_interval", payload)
+        command = site.issue_command("set_interval", payload)
         device.talk()
         assert site.results[command] == {
             "status": "failed",
@@ -126,45 +126,45 @@ class TestCommands:
         }
         assert device.interval == 5
 
-    def test_report_now_measures_and_sends_at_once(self, device: Any, site: Site) -> None:
-        command = site.order("report_now")
+    def test_report_now_measures_and_sends_immediately(self, device: Any, site: Site) -> None:
+        command = site.issue_command("report_now")
         device.talk()
         count = site.results[command]["result"]["readings"]
         assert count > 0
         assert len(site.readings) == 1 + count
         assert device.spool.lines == []
 
-    def test_unknown_ones_are_refused(self, device: Any, site: Site) -> None:
-        command = site.order("self_destruct")
+    def test_an_unknown_command_is_rejected(self, device: Any, site: Site) -> None:
+        command = site.issue_command("self_destruct")
         device.talk()
         assert site.results[command]["status"] == "failed"
         assert site.results[command]["result"]["error"] == (
             "unknown command self_destruct; this device knows ping, set_interval, report_now"
         )
 
-    def test_are_carried_out_in_order_and_said_so(
+    def test_commands_are_executed_in_order_and_their_results_are_sent(
         self, device: Any, site: Site, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for seconds in (10, 20, 30):
-            site.order("set_interval", {"seconds": seconds})
+            site.issue_command("set_interval", {"seconds": seconds})
         device.talk()
         assert list(site.results) == ["command-0", "command-1", "command-2"]
         assert device.interval == 30
         assert len(capsys.readouterr().out.splitlines()) == 3
 
-    def test_a_result_that_is_not_wanted_does_not_block_the_next(
+    def test_a_rejected_result_does_not_block_the_next(
         self, device: Any, site: Site, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        finished, waiting = site.order("ping"), site.order("report_now")
+        finished, waiting = site.issue_command("ping"), site.issue_command("report_now")
         site.results[finished] = {"status": "executed"}
         device.talk()
         assert site.results[waiting]["status"] == "executed"
         assert "result not taken, already finished" in capsys.readouterr().out
 
-    def test_a_result_that_is_lost_is_given_when_the_command_comes_again(
+    def test_a_lost_result_is_sent_when_the_command_is_received_again(
         self, device: Any, site: Site
     ) -> None:
-        command = site.order("ping")
+        command = site.issue_command("ping")
         handed_out = list(site.commands)
         site.answers["PATCH"] = (503, {}, b"")
         device.talk()

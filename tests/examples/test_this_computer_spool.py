@@ -1,4 +1,4 @@
-"""What the example device keeps: while the site is down, over a restart, and when it crashes."""
+"""The spool of the example device: while the site is down, over a restart and after a crash."""
 
 import json
 from collections.abc import Callable, Collection
@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.examples.computer import TOKEN, Crash, kept, reading, this_computer
+from tests.examples.computer import TOKEN, Crash, read_spool, reading, this_computer
 from tests.examples.conftest import Site
 
 
 class TestWhileTheSiteIsDown:
-    def test_readings_are_kept_and_sent_later_in_order(
+    def test_readings_are_spooled_and_sent_later_in_order(
         self, start: Callable[[], Any], site: Site, capsys: pytest.CaptureFixture[str]
     ) -> None:
         device = start()
@@ -30,7 +30,7 @@ class TestWhileTheSiteIsDown:
         assert away.startswith("the site is away")
         assert back == "the site is back: 1201 readings sent"
 
-    def test_only_its_owner_can_read_what_is_kept(
+    def test_only_the_file_owner_can_read_the_spool(
         self, start: Callable[[], Any], site: Site, spool_file: Path
     ) -> None:
         site.stop()
@@ -40,14 +40,14 @@ class TestWhileTheSiteIsDown:
         device.spool.remove(1)
         assert spool_file.stat().st_mode & 0o777 == 0o600
 
-    def test_readings_outlive_a_restart(
+    def test_spooled_readings_are_sent_after_a_restart(
         self, start: Callable[[], Any], site: Site, spool_file: Path
     ) -> None:
         site.stop()
         first = start()
         first.sample()
         first.talk()
-        written = kept(spool_file)
+        written = read_spool(spool_file)
         site.start()
         start().talk()
         assert site.readings == written
@@ -64,7 +64,7 @@ class TestWhileTheSiteIsDown:
             (201, {}, b"17"),
         ],
     )
-    def test_no_other_answer_loses_a_reading(
+    def test_no_other_response_loses_a_reading(
         self, device: Any, site: Site, status: int, headers: dict[str, str], body: bytes
     ) -> None:
         device.spool.append([reading(1)])
@@ -75,13 +75,13 @@ class TestWhileTheSiteIsDown:
         device.talk()
         assert site.readings == [reading(1)]
 
-    def test_the_token_follows_no_redirect(self, device: Any, site: Site) -> None:
+    def test_the_token_is_not_sent_to_a_redirect_target(self, device: Any, site: Site) -> None:
         device.spool.append([reading(1)])
         site.answers["POST"] = (308, {"Location": f"{site.url}/elsewhere"}, b"")
         device.talk()
         assert [request.path for request in site.requests] == ["/api/v1/device/telemetry"]
 
-    def test_it_waits_as_long_as_it_was_told(self, device: Any, site: Site) -> None:
+    def test_the_device_waits_for_retry_after(self, device: Any, site: Site) -> None:
         device.spool.append([reading(1)])
         site.answers["POST"] = (429, {"Retry-After": "600"}, b"{}")
         device.talk()
@@ -92,7 +92,7 @@ class TestWhileTheSiteIsDown:
         device.talk()
         assert site.readings == [reading(1)]
 
-    def test_what_was_taken_before_it_went_away_is_not_sent_again(
+    def test_readings_accepted_before_a_failure_are_not_sent_again(
         self,
         device: Any,
         site: Site,
@@ -101,12 +101,12 @@ class TestWhileTheSiteIsDown:
     ) -> None:
         written = [reading(number) for number in range(501)]
         device.spool.append(written)
-        take = site.take
+        accept = site.accept
 
-        def take_one_batch(readings: list[dict[str, Any]]) -> tuple[int, Any]:
-            return take(readings) if not site.readings else (503, {})
+        def accept_one_batch(readings: list[dict[str, Any]]) -> tuple[int, Any]:
+            return accept(readings) if not site.readings else (503, {})
 
-        monkeypatch.setattr(site, "take", take_one_batch)
+        monkeypatch.setattr(site, "accept", accept_one_batch)
         device.talk()
         monkeypatch.undo()
         device.talk()
@@ -114,7 +114,7 @@ class TestWhileTheSiteIsDown:
         assert site.readings == written
         assert capsys.readouterr().out.endswith("the site is back: 1 readings sent\n")
 
-    def test_a_backlog_does_not_hold_up_the_next_sample(self, device: Any, site: Site) -> None:
+    def test_a_backlog_does_not_delay_the_next_sample(self, device: Any, site: Site) -> None:
         written = [reading(number) for number in range(501)]
         device.spool.append(written)
         device.talk(deadline=0.0)  # due already
@@ -124,7 +124,7 @@ class TestWhileTheSiteIsDown:
 
 
 class TestSpool:
-    def test_a_crash_between_answer_and_removal_sends_the_same_bytes_again(
+    def test_a_crash_before_the_removal_from_the_spool_sends_the_same_bytes_again(
         self,
         start: Callable[[], Any],
         site: Site,
@@ -145,9 +145,9 @@ class TestSpool:
         first, second = site.requests
         assert second.body == first.body
         assert site.readings == taken
-        assert kept(spool_file) == []
+        assert read_spool(spool_file) == []
 
-    def test_a_crash_while_it_is_replaced_loses_nothing(
+    def test_a_crash_during_the_replacement_of_the_spool_loses_nothing(
         self, start: Callable[[], Any], site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def crash(self: Path, target: Path) -> None:
@@ -173,7 +173,7 @@ class TestSpool:
         start().talk()
         assert site.readings == [reading(1), reading(2)]
 
-    def test_a_last_line_without_its_line_break_is_whole(
+    def test_a_last_line_without_a_line_break_is_sent(
         self, start: Callable[[], Any], site: Site, spool_file: Path
     ) -> None:
         start().spool.append([reading(1)])
@@ -182,17 +182,17 @@ class TestSpool:
         start().talk()
         assert site.readings == [reading(1), reading(2)]
 
-    def test_when_full_it_gives_up_the_oldest(
+    def test_a_full_spool_drops_the_oldest_readings(
         self, spool_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         spool = this_computer.Spool(spool_file, limit=100)
         for number in range(101):
             spool.append([reading(number)])
-        assert kept(spool_file) == [reading(number) for number in range(11, 101)]
-        assert [json.loads(line) for line in spool.lines] == kept(spool_file)
+        assert read_spool(spool_file) == [reading(number) for number in range(11, 101)]
+        assert [json.loads(line) for line in spool.lines] == read_spool(spool_file)
         assert capsys.readouterr().out == "the spool is full: its oldest 11 readings are lost\n"
 
-    def test_a_disk_that_cannot_be_written_does_not_silence_the_device(
+    def test_readings_are_sent_even_if_the_spool_cannot_be_written(
         self, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         spool = this_computer.Spool(tmp_path / "no such folder" / "spool")
@@ -205,7 +205,7 @@ class TestSpool:
     @pytest.mark.parametrize(
         ("poisoned", "said"), [(range(500), "500 of 500"), ([2], "1 of 500")], ids=["whole", "one"]
     )
-    def test_readings_of_a_batch_that_are_refused_are_dropped(
+    def test_rejected_readings_of_a_batch_are_dropped(
         self,
         device: Any,
         site: Site,
@@ -220,5 +220,5 @@ class TestSpool:
         device.talk()
         good = [reading(number) for number in range(501) if number not in poisoned]
         assert site.readings == good
-        assert kept(spool_file) == []
+        assert read_spool(spool_file) == []
         assert f"refused {said} readings" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What a case of bad input is."""
+"""A case of malformed input."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -8,8 +8,8 @@ from tests.malformed_input.endpoints import Endpoint
 from tests.malformed_input.http_client import Request
 
 
-class Fate(Enum):
-    """What may become of it. A 5xx never, and what is refused is a problem document."""
+class Outcome(Enum):
+    """The allowed outcomes. A 5xx is never allowed; a rejection is a problem document."""
 
     REFUSED = "refused, and nothing changes"
     EITHER = "good or refused: the endpoint may have no use for what is bad in it"
@@ -19,9 +19,11 @@ class Fate(Enum):
 class Case(NamedTuple):
     name: str
     make: Callable[[Endpoint, Request], Request | None]
-    """Of a good request a bad one; None where this endpoint has nothing to make it of."""
-    fate: Fate = Fate.REFUSED
+    """Return a malformed request made of a valid one, or None if the case does not fit the
+    endpoint.
+    """
+    outcome: Outcome = Outcome.REFUSED
     status: int = 0
-    """Where only one is right."""
+    """The only correct status, if there is only one."""
     is_half: bool = False
-    """The rest never comes."""
+    """The rest of the request is never sent."""

@@ -1,4 +1,4 @@
-"""All bad input there is."""
+"""All cases of malformed input."""
 
 from collections import Counter
 

@@ -1,7 +1,7 @@
-"""Every writing endpoint of the API as docs/openapi.yaml tells of it, with a good request to each.
+"""Every writing endpoint of the API as in docs/openapi.yaml, with a valid request to each.
 
-A new endpoint is here by itself. Where a value that the schema allows is not yet good, GOOD tells
-one by the name of the field.
+New endpoints are included automatically. GOOD has a valid value by field name where a value that
+the schema allows is not enough.
 """
 
 import json
@@ -18,13 +18,13 @@ from tests.malformed_input.http_client import Request
 
 WRITING = ("post", "put", "patch", "delete")
 NOWHERE = UUID("01890000-0000-7000-8000-000000000000")
-"""The id of nothing."""
+"""An id that does not exist."""
 TIME = "2025-06-15T11:00:00Z"
 FILE = "/telemetry/import"
 
 GOOD: dict[str, Any] = {
-    "email": "nobody@example.org",
-    "username": "nobody",
+    "email": "unknown@example.org",
+    "username": "unknown",
     "password": "no horse has this battery",
     "current": "no horse has this battery",
     "time_zone": "Europe/Vienna",
@@ -34,7 +34,7 @@ GOOD: dict[str, Any] = {
     "unit": "V",
 }
 BODIES: dict[str, dict[str, Any]] = {
-    "/api/v1/auth/login": {"username": "nobody", "password": GOOD["password"]},
+    "/api/v1/auth/login": {"username": "unknown", "password": GOOD["password"]},
     "/api/v1/command-batches": {"command_name": "reboot", "devices": [str(NOWHERE)]},
     f"/api/v1/devices/{{device_id}}{FILE}": {
         "telemetry_type": "environment",
@@ -43,20 +43,20 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "/api/v1/users/me": {"time_zone": "Europe/Vienna"},
 }
-"""Where one of two fields must be given, or one would do harm."""
+"""For endpoints where one of two fields is required, or where the default would do harm."""
 
 
 class Endpoint(NamedTuple):
     method: str
     path: str
-    speakers: frozenset[str]
-    """The names of the ways to say who one is; without any, nobody is asked."""
+    security_schemes: frozenset[str]
+    """The names of the accepted security schemes; empty for a public endpoint."""
     fields: Mapping[str, Any]
-    """The schemas of the fields of its body; none if it has no body."""
-    needs: list[str]
-    """Those that must be there."""
+    """The schemas of the fields of its body; empty if it has no body."""
+    required: list[str]
+    """The names of the required fields."""
     body: Mapping[str, Any]
-    """A good one."""
+    """A valid body."""
     media_type: str
 
     @property
@@ -69,16 +69,16 @@ class Endpoint(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        """A file of readings, which has limits of its own."""
+        """Return True if the body is a file of readings, which has its own limits."""
         return self.path.endswith(FILE)
 
     def request(self, ids: Mapping[str, str], tokens: Mapping[str, str]) -> Request:
-        """A good request, to what has these ids, of whoever may."""
+        """Return a valid, authorized request for the objects with these ids."""
         if self.path == "/api/v1/tokens/{token_id}":
             ids = {**ids, "token_id": ids["user_token_id"]}
         target = re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], self.path).encode()
         headers = {}
-        if token := next((tokens[way] for way in tokens if way in self.speakers), ""):
+        if token := next((tokens[way] for way in tokens if way in self.security_schemes), ""):
             headers["Authorization"] = f"Bearer {token}".encode()
         if not self.has_body:
             return Request(self.method, target, headers)
@@ -86,7 +86,7 @@ class Endpoint(NamedTuple):
         return Request(self.method, target, headers, json.dumps(self.body).encode())
 
     def body_with(self, field: str, text: bytes) -> bytes:
-        """The good body, with this JSON text as the value of the field."""
+        """Return the valid body with this JSON text as the value of the field."""
         others = {name: value for name, value in self.body.items() if name != field}
         before = json.dumps(others)[1:-1] + (", " if others else "")
         return b'{%b"%b": %b}' % (before.encode(), field.encode(), text)
@@ -108,7 +108,7 @@ def endpoints() -> list[Endpoint]:
 
 
 def resolved(part: Any) -> Any:
-    """A schema without references and alternatives: of those the first."""
+    """Return a schema without references; of alternatives, the first."""
     while True:
         if "$ref" in part:
             part = schema()["components"]["schemas"][part["$ref"].rpartition("/")[2]]
@@ -123,26 +123,26 @@ def _endpoint(method: str, path: str, operation: Any) -> Endpoint:
     media_type = "application/x-ndjson" if path.endswith(FILE) else next(iter(content), "")
     wanted: Any = {"properties": {}}
     if path.endswith(FILE):
-        # To the schema it is a text; it is a reading to a line.
+        # The schema calls it a string; each line of it is a reading.
         wanted = resolved({"$ref": "#/components/schemas/ReadingBodyRequest"})
     elif content:
         wanted = resolved(content[media_type]["schema"])
-    fields, needs = wanted["properties"], wanted.get("required", [])
-    body = {name: good(name, fields[name]) for name in needs or list(fields)[:1]}
-    speakers = frozenset(way for ways in operation.get("security", []) for way in ways)
+    fields, required = wanted["properties"], wanted.get("required", [])
+    body = {name: good(name, fields[name]) for name in required or list(fields)[:1]}
+    security_schemes = frozenset(way for ways in operation.get("security", []) for way in ways)
     return Endpoint(
         method.upper(),
         path,
-        speakers,
+        security_schemes,
         fields,
-        needs,
+        required,
         BODIES.get(path, body) if body else {},
         media_type,
     )
 
 
 def good(name: str, part: Any) -> Any:
-    """A value of the field with this name and schema."""
+    """Return a valid value for the field with this name and schema."""
     part = resolved(part)
     if name in GOOD:
         return GOOD[name]
@@ -161,7 +161,7 @@ def good(name: str, part: Any) -> Any:
 
 
 def wrong_types(part: Any) -> dict[str, bytes]:
-    """JSON that is of another type than the schema says, by a word for it."""
+    """Return JSON values of types that the schema does not allow, by a name for the type."""
     part = resolved(part)
     others = {
         "a number": b"5",

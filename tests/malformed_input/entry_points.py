@@ -1,4 +1,4 @@
-"""Every way to have a JSON object of one's own stored through the API, and to read it back."""
+"""Every way to store a JSON object through the API, and to read it back."""
 
 import json
 from collections.abc import Callable
@@ -7,152 +7,156 @@ from gzip import compress
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
-from tests.malformed_input.free_json import Room, Sent, is_fit, is_same
+from tests.malformed_input.free_json import Sent, UsedLimits, is_same, is_valid
 
-OWN = "/api/v1/device/telemetry"
-OTHER = b'{"telemetry_type":"other","payload":{"n":%d},"recorded_at":"%b"}'
+OWN_PATH = "/api/v1/device/telemetry"
+OTHER_READING = b'{"telemetry_type":"other","payload":{"n":%d},"recorded_at":"%b"}'
 BEGIN = datetime(2025, 6, 1, tzinfo=UTC)
 numbers = count()
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
-    told: Any
-    """The JSON in it."""
+    data: Any
+    """The decoded JSON of the response."""
 
 
-class Speaker(Protocol):
-    """How an owner and their device speak to a site, and how its database is looked into."""
+class Sender(Protocol):
+    """Sends requests of an owner and of their device, and counts rows in the database."""
 
     device_id: str
 
     def ask(
         self, who: str, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> Answer:
-        """As "owner" or "device"."""
+    ) -> Response:
+        """Send a request as "owner" or "device"."""
 
     def rows(self, table: str) -> int: ...
 
 
-class Way(NamedTuple):
+class EntryPoint(NamedTuple):
     name: str
-    try_it: Callable[[Speaker, Sent], None]
+    try_it: Callable[[Sender, Sent], None]
 
 
-def check(sent: Sent, room: Room, answer: Answer, *, accepted: bool) -> None:
-    """Accepted is what fits, and nothing else; what does not is refused with a reason."""
-    fit = is_fit(sent.value, room)
-    assert fit is None or fit == accepted, (fit, answer)
+def check(sent: Sent, used: UsedLimits, response: Response, *, accepted: bool) -> None:
+    """Check that a storable value is accepted and any other is rejected with errors."""
+    fit = is_valid(sent.value, used)
+    assert fit is None or fit == accepted, (fit, response)
     if not accepted:
-        assert answer.status == 422, answer
-        assert answer.told["errors"], answer
+        assert response.status == 422, response
+        assert response.data["errors"], response
 
 
 def _reading(sent: Sent) -> tuple[bytes, bytes]:
-    """One with this payload, and another that is good, both at a time of their own."""
+    """Return a reading with this payload and a valid one, each with a unique time."""
     number = next(numbers)
     time = (BEGIN + timedelta(seconds=number)).isoformat().replace("+00:00", "Z").encode()
     one = b'{"telemetry_type":"any","payload":%b,"recorded_at":"%b"}' % (sent.text, time)
-    return one, OTHER % (number, time)
+    return one, OTHER_READING % (number, time)
 
 
-def _alone(speaker: Speaker, sent: Sent, *, encoding: str = "") -> None:
-    before = speaker.rows("telemetry")
+def _alone(sender: Sender, sent: Sent, *, encoding: str = "") -> None:
+    before = sender.rows("telemetry")
     body, _ = _reading(sent)
     headers = {"Content-Encoding": encoding} if encoding else {}
-    answer = speaker.ask("device", "POST", OWN, compress(body) if encoding else body, **headers)
-    accepted = answer.status == 201
-    check(sent, Room(may_be_empty=False), answer, accepted=accepted)
-    assert speaker.rows("telemetry") == before + accepted
+    response = sender.ask(
+        "device", "POST", OWN_PATH, compress(body) if encoding else body, **headers
+    )
+    accepted = response.status == 201
+    check(sent, UsedLimits(may_be_empty=False), response, accepted=accepted)
+    assert sender.rows("telemetry") == before + accepted
     if accepted:
-        _read_back(speaker, answer.told["id"], sent)
+        _read_back(sender, response.data["id"], sent)
 
 
-def _together(speaker: Speaker, sent: Sent, *, is_array: bool) -> None:
-    """Between two good ones, which are stored whatever becomes of it."""
-    before = speaker.rows("telemetry")
+def _together(sender: Sender, sent: Sent, *, is_array: bool) -> None:
+    """Send it between two valid readings, which are stored in any case."""
+    before = sender.rows("telemetry")
     (one, other), (_, another) = _reading(sent), _reading(sent)
-    path = f"/api/v1/devices/{speaker.device_id}/telemetry"
+    path = f"/api/v1/devices/{sender.device_id}/telemetry"
     if is_array:
         body = b"[%b,%b,%b]" % (other, one, another)
-        answer = speaker.ask("owner", "POST", path, body)
+        response = sender.ask("owner", "POST", path, body)
     else:
         body = b"\n".join([other, one, another])
         lines = {"Content-Type": "application/x-ndjson"}
-        answer = speaker.ask("owner", "POST", path, body, **lines)
-    assert answer.status == 201, answer
-    accepted = answer.told["accepted"] == 3
-    assert accepted or {fault["index"] for fault in answer.told["rejected"]} == {1}, answer
-    fit = is_fit(sent.value, Room(may_be_empty=False))
-    assert fit is None or fit == accepted, (fit, answer)
-    assert speaker.rows("telemetry") == before + 2 + accepted
+        response = sender.ask("owner", "POST", path, body, **lines)
+    assert response.status == 201, response
+    accepted = response.data["accepted"] == 3
+    assert accepted or {fault["index"] for fault in response.data["rejected"]} == {1}, response
+    fit = is_valid(sent.value, UsedLimits(may_be_empty=False))
+    assert fit is None or fit == accepted, (fit, response)
+    assert sender.rows("telemetry") == before + 2 + accepted
     if accepted:
-        page = speaker.ask("owner", "GET", f"{path}?telemetry_type=any&limit=1").told
+        page = sender.ask("owner", "GET", f"{path}?telemetry_type=any&limit=1").data
         _same(page["results"][0]["payload"], sent)
 
 
-def _command(speaker: Speaker, sent: Sent) -> None:
-    """As its payload; the device answers it, so that the next one finds room."""
-    before = speaker.rows("commands")
-    path = f"/api/v1/devices/{speaker.device_id}/commands"
-    answer = speaker.ask("owner", "POST", path, b'{"command_name":"x","payload":%b}' % sent.text)
-    accepted = answer.status == 201
-    check(sent, Room(levels=1, leaves=1), answer, accepted=accepted)
-    assert speaker.rows("commands") == before + accepted
+def _command(sender: Sender, sent: Sent) -> None:
+    """Send it as a command's payload; the device reports the result, so that the queue stays
+    short.
+    """
+    before = sender.rows("commands")
+    path = f"/api/v1/devices/{sender.device_id}/commands"
+    response = sender.ask("owner", "POST", path, b'{"command_name":"x","payload":%b}' % sent.text)
+    accepted = response.status == 201
+    check(sent, UsedLimits(levels=1, leaves=1), response, accepted=accepted)
+    assert sender.rows("commands") == before + accepted
     if accepted:
-        path = f"{path}/{answer.told['id']}"
-        _same(speaker.ask("owner", "GET", path).told["payload"], sent)
-        (fetched,) = speaker.ask("device", "GET", "/api/v1/device/commands").told["results"]
+        path = f"{path}/{response.data['id']}"
+        _same(sender.ask("owner", "GET", path).data["payload"], sent)
+        (fetched,) = sender.ask("device", "GET", "/api/v1/device/commands").data["results"]
         _same(fetched["payload"], sent)
-        speaker.ask("device", "PATCH", path, b'{"status":"executed"}')
+        sender.ask("device", "PATCH", path, b'{"status":"executed"}')
 
 
-def _result(speaker: Speaker, sent: Sent) -> None:
-    path = f"/api/v1/devices/{speaker.device_id}/commands"
-    path += "/" + speaker.ask("owner", "POST", path, b'{"command_name":"x"}').told["id"]
+def _result(sender: Sender, sent: Sent) -> None:
+    path = f"/api/v1/devices/{sender.device_id}/commands"
+    path += "/" + sender.ask("owner", "POST", path, b'{"command_name":"x"}').data["id"]
     body = b'{"status":"executed","result":%b}' % sent.text
-    answer = speaker.ask("device", "PATCH", path, body)
-    accepted = answer.status == 200
-    stored = speaker.ask("owner", "GET", path).told
+    response = sender.ask("device", "PATCH", path, body)
+    accepted = response.status == 200
+    stored = sender.ask("owner", "GET", path).data
     if sent.value is None:
         assert accepted
     else:
-        check(sent, Room(levels=1, leaves=1), answer, accepted=accepted)
+        check(sent, UsedLimits(levels=1, leaves=1), response, accepted=accepted)
     if accepted:
         _same(stored["result"], sent)
     else:
         assert (stored["status"], stored["result"]) == ("pending", None)
-        speaker.ask("owner", "POST", f"{path}/cancel")
+        sender.ask("owner", "POST", f"{path}/cancel")
 
 
-def _metadata(speaker: Speaker, sent: Sent) -> None:
-    path = f"/api/v1/devices/{speaker.device_id}"
-    before = speaker.ask("owner", "GET", path).told["metadata"]
-    answer = speaker.ask("owner", "PATCH", path, b'{"metadata":%b}' % sent.text)
-    accepted = answer.status == 200
-    check(sent, Room(levels=1), answer, accepted=accepted)
-    stored = speaker.ask("owner", "GET", path).told["metadata"]
+def _metadata(sender: Sender, sent: Sent) -> None:
+    path = f"/api/v1/devices/{sender.device_id}"
+    before = sender.ask("owner", "GET", path).data["metadata"]
+    response = sender.ask("owner", "PATCH", path, b'{"metadata":%b}' % sent.text)
+    accepted = response.status == 200
+    check(sent, UsedLimits(levels=1), response, accepted=accepted)
+    stored = sender.ask("owner", "GET", path).data["metadata"]
     if accepted:
         _same(stored, sent)
     else:
         assert is_same(stored, before)
 
 
-def _read_back(speaker: Speaker, reading_id: str, sent: Sent) -> None:
-    path = f"/api/v1/devices/{speaker.device_id}/telemetry/{reading_id}"
-    _same(speaker.ask("owner", "GET", path).told["payload"], sent)
+def _read_back(sender: Sender, reading_id: str, sent: Sent) -> None:
+    path = f"/api/v1/devices/{sender.device_id}/telemetry/{reading_id}"
+    _same(sender.ask("owner", "GET", path).data["payload"], sent)
 
 
 def _same(stored: Any, sent: Sent) -> None:
     assert is_same(stored, sent.value), (json.dumps(stored), sent.text)
 
 
-WAYS = [
-    Way("a reading", _alone),
-    Way("a reading as gzip", lambda speaker, sent: _alone(speaker, sent, encoding="gzip")),
-    Way("an array", lambda speaker, sent: _together(speaker, sent, is_array=True)),
-    Way("lines", lambda speaker, sent: _together(speaker, sent, is_array=False)),
-    Way("a command", _command),
-    Way("a result", _result),
-    Way("metadata", _metadata),
+ENTRY_POINTS = [
+    EntryPoint("a reading", _alone),
+    EntryPoint("a reading as gzip", lambda sender, sent: _alone(sender, sent, encoding="gzip")),
+    EntryPoint("an array", lambda sender, sent: _together(sender, sent, is_array=True)),
+    EntryPoint("lines", lambda sender, sent: _together(sender, sent, is_array=False)),
+    EntryPoint("a command", _command),
+    EntryPoint("a result", _result),
+    EntryPoint("metadata", _metadata),
 ]

@@ -1,4 +1,4 @@
-"""An owner with a device and one of everything that a path can name."""
+"""An owner with a device, and one object for every id in a path."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from tests.factories import (
     CommandFactory,
     DeviceFactory,
     UserFactory,
+    create_session,
     device_token,
     device_token_and_row,
+    issue_batch,
     register_key,
-    send_to_many,
-    session_of,
     store_reading,
     user_token,
     user_token_and_row,
@@ -22,7 +22,7 @@ from tests.malformed_input.runner import Cast
 
 
 def make_cast() -> Cast:
-    # With an address to be proven, so that its link can be mailed once more.
+    # The pending e-mail address allows the endpoint that resends a verification link.
     owner = UserFactory.create(pending_email="next@example.org")
     device: Device = DeviceFactory.create(user=owner)
     things: dict[str, Any] = {
@@ -32,8 +32,8 @@ def make_cast() -> Cast:
         "reading_id": store_reading(device, recorded_at=timezone.now()).pk,
         "command_id": CommandFactory.create(device=device).pk,
         "key": register_key(device),
-        "batch_id": send_to_many(device).pk,
-        "session_id": session_of(owner).pk,
+        "batch_id": issue_batch(device).pk,
+        "session_id": create_session(owner).pk,
     }
     tokens = {"deviceToken": device_token(device), "userToken": user_token(owner)}
     return Cast({name: str(value) for name, value in things.items()}, tokens, user_token(owner))

@@ -1,4 +1,4 @@
-"""JSON of any kind for where any JSON object may be sent, and which of it can be kept."""
+"""JSON of any kind for fields that take any JSON object, and a check which of it is valid."""
 
 import json
 import math
@@ -12,7 +12,7 @@ DEPTH, LEAVES, KEY, BYTES = 16, 256, 128, 16 * 1024
 INTEGER, FLOAT = 2**53, 1e30
 
 CHARACTERS = st.characters(exclude_categories=())
-"""All there are, halves of surrogate pairs and NUL among them."""
+"""All characters, including lone surrogates and NUL."""
 ODD_TEXTS = ["", "\0", "a\0b", "\ud800", "\udfff\ud800", "\ud83d\ude00", "\U0001f321", "\ufeff"]
 TEXTS = st.text(CHARACTERS, max_size=20) | st.sampled_from(ODD_TEXTS)
 ODD_NUMBERS = [
@@ -33,7 +33,7 @@ TREES = st.recursive(
 
 @st.composite
 def deep(draw: st.DrawFn) -> Any:
-    """A value in about as many levels as may be."""
+    """Return a value about as deep as the limit."""
     value = draw(LEAVES_OF_JSON | st.just({}) | st.just([]))
     for is_array in draw(st.lists(st.booleans(), min_size=12, max_size=18)):
         value = [value] if is_array else {"a": value}
@@ -42,7 +42,7 @@ def deep(draw: st.DrawFn) -> Any:
 
 @st.composite
 def wide(draw: st.DrawFn) -> Any:
-    """About as many values as may be, or about as many bytes."""
+    """Return a value with about as many leaves, or about as many bytes, as the limits."""
     many = draw(st.integers(LEAVES - 6, LEAVES + 3))
     long = draw(st.integers(BYTES - 100, BYTES + 100))
     item = draw(st.sampled_from([0, None, True, 0.5, [], {}]))
@@ -59,40 +59,40 @@ OBJECTS = st.one_of(
 
 
 class Sent(NamedTuple):
-    """An object as it is sent, and as it says what it is."""
+    """An object as the JSON text that is sent, and as the decoded value."""
 
     text: bytes
     value: Any
 
 
 @st.composite
-def sent(draw: st.DrawFn) -> Sent:
-    """Escaped, or as UTF-8 where that is possible."""
+def sent_objects(draw: st.DrawFn) -> Sent:
+    """Draw an object as JSON, with escapes or, where possible, as plain UTF-8."""
     value = draw(OBJECTS)
     text = json.dumps(value).encode()
     if draw(st.booleans()):
         with suppress(UnicodeEncodeError):
             text = json.dumps(value, ensure_ascii=False).encode()
-    # Two halves that come together are a whole character to whoever reads it.
+    # Two adjacent surrogate halves decode to one character.
     return Sent(text, json.loads(text))
 
 
-class Room(NamedTuple):
-    """How much of what may be there is taken by what stands around."""
+class UsedLimits(NamedTuple):
+    """The part of each limit that the surrounding document uses."""
 
     levels: int = 0
     leaves: int = 0
     may_be_empty: bool = True
 
 
-def is_fit(value: Any, room: Room) -> bool | None:
-    """Whether a value can be kept; None where that depends on how its bytes are counted."""
-    if not isinstance(value, dict) or not (value or room.may_be_empty):
+def is_valid(value: Any, used: UsedLimits) -> bool | None:
+    """Return whether a value is valid; None if this depends on how its bytes are counted."""
+    if not isinstance(value, dict) or not (value or used.may_be_empty):
         return False
     leaves = list(_leaves(value))
-    if max(depth for depth, _ in leaves) + room.levels > DEPTH:
+    if max(depth for depth, _ in leaves) + used.levels > DEPTH:
         return False
-    if len(leaves) + room.leaves > LEAVES or not all(_leaf_is_fit(leaf) for _, leaf in leaves):
+    if len(leaves) + used.leaves > LEAVES or not all(_leaf_is_fit(leaf) for _, leaf in leaves):
         return False
     if not all(len(key) <= KEY and _leaf_is_fit(key) for key in _keys(value)):
         return False
@@ -114,7 +114,7 @@ def _leaf_is_fit(leaf: Any) -> bool:
 
 
 def _leaves(value: Any, depth: int = 0) -> Iterator[tuple[int, Any]]:
-    """Each with the number of objects and arrays it is in; an empty one is in itself."""
+    """Return each leaf with its depth. An empty object or array counts as a leaf in itself."""
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _leaves(item, depth + 1)
@@ -133,7 +133,7 @@ def _keys(value: Any) -> Iterator[str]:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in JSON: 1 and 1.0 are, 1 and true are not."""
+    """Return whether two values are equal in JSON: 1 and 1.0 are, 1 and true are not."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -141,6 +141,6 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(is_same, one, other))
     if isinstance(one, int | float) and isinstance(other, int | float):
-        # 1e17 comes back in full, as 100000000000000000; that is the same double.
+        # 1e17 is returned as 100000000000000000, which is the same double.
         return float(one) == float(other)
     return type(one) is type(other) and bool(one == other)

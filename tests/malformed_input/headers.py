@@ -1,11 +1,11 @@
-"""Headers, tokens, paths and queries that nobody means well with."""
+"""Malformed or misleading headers, tokens, paths and queries."""
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from urllib.parse import quote
 
-from tests.malformed_input.case import Case, Fate
+from tests.malformed_input.case import Case, Outcome
 from tests.malformed_input.endpoints import NOWHERE, Endpoint
 from tests.malformed_input.http_client import Request
 
@@ -14,41 +14,41 @@ LONG = b"x" * 8000
 HEADERS: dict[str, tuple[str, bytes]] = {
     "a cookie with a NUL": ("Cookie", rb'a="x\000"'),
     "8,000 characters of cookie": ("Cookie", LONG),
-    "a cookie that is no cookie": ("Cookie", b";;==; =; \xff=\xfe"),
+    "an invalid cookie": ("Cookie", b";;==; =; \xff=\xfe"),
     "1,000 cookies": ("Cookie", b"; ".join(b"c%d=1" % n for n in range(1000))),
     "a made-up session": ("Cookie", b"p8000-session=../../etc/passwd; sessionid=x"),
     "another host": ("Host", b"evil.example"),
-    "a host with a port that is none": ("Host", b"localhost:99999999"),
+    "a host with an invalid port": ("Host", b"localhost:99999999"),
     "a host with a user": ("Host", b"a@localhost"),
     "a host of spaces": ("Host", b" "),
-    "a host beyond ASCII": ("Host", "löcalhost".encode()),
-    "another host in front": ("X-Forwarded-Host", b"evil.example"),
-    "an address that is none": ("X-Forwarded-For", b"not, an, address, \xff, ::gg, 1.2.3.4.5"),
-    "8,000 characters of addresses": ("X-Forwarded-For", b"1.2.3.4," * 1000),
-    "a scheme that is none": ("X-Forwarded-Proto", b"gopher"),
+    "a host that is not ASCII": ("Host", "löcalhost".encode()),
+    "another forwarded host": ("X-Forwarded-Host", b"evil.example"),
+    "invalid IP addresses": ("X-Forwarded-For", b"not, an, address, \xff, ::gg, 1.2.3.4.5"),
+    "8,000 characters of IP addresses": ("X-Forwarded-For", b"1.2.3.4," * 1000),
+    "an unknown scheme": ("X-Forwarded-Proto", b"gopher"),
     "another method": ("X-HTTP-Method-Override", b"DELETE"),
-    "a user agent with what is no text": ("User-Agent", b"\xff\xfe\x80"),
+    "a user agent that is not UTF-8": ("User-Agent", b"\xff\xfe\x80"),
     "8,000 characters of user agent": ("User-Agent", LONG),
-    "an Accept that is none": ("Accept", b"*/*;q=x, ;;, application/\xff"),
-    "a language that is none": ("Accept-Language", b"de;q=9999999999999999, \xff, *-*-*, " + LONG),
-    "an encoding that is none": ("Accept-Encoding", b"gzip;q=NaN, \xff"),
+    "an invalid Accept": ("Accept", b"*/*;q=x, ;;, application/\xff"),
+    "an invalid language": ("Accept-Language", b"de;q=9999999999999999, \xff, *-*-*, " + LONG),
+    "an invalid encoding": ("Accept-Encoding", b"gzip;q=NaN, \xff"),
     "a range": ("Range", b"bytes=0-,5-1,-0"),
-    "a date that is none": ("If-Modified-Since", b"Sat, 99 Foo 99999 99:99:99 GMT"),
-    "an ETag that is none": ("If-None-Match", b'W/"\xff'),
+    "an invalid date": ("If-Modified-Since", b"Sat, 99 Foo 99999 99:99:99 GMT"),
+    "an invalid ETag": ("If-None-Match", b'W/"\xff'),
     "an upgrade": ("Upgrade", b"h2c, websocket"),
     "an origin": ("Origin", b"https://evil.example"),
-    "a referrer that is none": ("Referer", b"http://[::1"),
-    "a request id of somebody else's": ("X-Request-Id", b"' OR 1=1 --"),
+    "an invalid referrer": ("Referer", b"http://[::1"),
+    "a forged request id": ("X-Request-Id", b"' OR 1=1 --"),
     "an empty Content-Encoding": ("Content-Encoding", b""),
     "an empty key": ("Idempotency-Key", b""),
     "a key of 256 characters": ("Idempotency-Key", b"k" * 256),
-    "a key beyond ASCII": ("Idempotency-Key", "schlüssel".encode()),
+    "a key that is not ASCII": ("Idempotency-Key", "schlüssel".encode()),
     "a key with a tab": ("Idempotency-Key", b"a\tb"),
     "last event": ("Last-Event-ID", b"\xff" * 100),
-    "a length under another name": ("Content_Length", b"5"),
-    "a token under another name": ("HTTP_AUTHORIZATION", b"Bearer x"),
+    "a length with an underscore": ("Content_Length", b"5"),
+    "a token with an underscore": ("HTTP_AUTHORIZATION", b"Bearer x"),
 }
-"""Good or bad: which of them an endpoint has a use for is its own matter."""
+"""Valid or not: each endpoint decides which of them it uses."""
 
 TOKENS: dict[str, bytes] = {
     "none": b"",
@@ -56,21 +56,21 @@ TOKENS: dict[str, bytes] = {
     "a scheme alone": b"Bearer",
     "another scheme": b"Basic dXNlcjpwYXNzd29yZA==",
     "Digest": b'Digest username="x"',
-    "one that is none": b"Bearer x",
+    "an invalid one": b"Bearer x",
     "a prefix alone": b"Bearer tsu_",
     "a device's prefix alone": b"Bearer tsd_",
-    "one made up": b"Bearer tsu_" + b"0" * 49,
-    "a device's made up": b"Bearer tsd_" + b"a" * 49,
+    "an unknown one": b"Bearer tsu_" + b"0" * 49,
+    "an unknown one of a device": b"Bearer tsd_" + b"a" * 49,
     "one of another kind": b"Bearer tsv_" + b"0" * 49,
     "one that is too long": b"Bearer tsd_" + b"0" * 7000,
     "one with a quote": b"Bearer tsu_' OR '1'='1",
-    "one beyond ASCII": "Bearer tsu_ÄÖÜ".encode(),
-    "one that is no text": b"Bearer tsd_\xff\xfe\x00"[:-1] + b"\x80",
+    "one that is not ASCII": "Bearer tsu_ÄÖÜ".encode(),
+    "one that is not UTF-8": b"Bearer tsd_\xff\xfe\x00"[:-1] + b"\x80",
     "two": b"Bearer tsu_x, Bearer tsd_y",
     "digits of another script": "Bearer tsd_٠١٢".encode(),
     "JSON": b'{"token": "tsu_"}',
 }
-"""In `Authorization`."""
+"""Values of `Authorization`."""
 
 IDS: dict[str, str] = {
     "braces": f"{{{NOWHERE}}}",
@@ -93,9 +93,9 @@ IDS: dict[str, str] = {
     "markup": "%3Cscript%3E",
     "a template": "%7B%7B7*7%7D%7D",
     "4,000 characters": "x" * 4000,
-    "that of nothing": str(NOWHERE),
+    "an unknown id": str(NOWHERE),
 }
-"""In a path."""
+"""Ids in a path."""
 
 QUERIES: dict[str, bytes] = {
     "a NUL": b"a=%00",
@@ -103,14 +103,14 @@ QUERIES: dict[str, bytes] = {
     "no UTF-8": b"a=%ff%fe&%c0%af=1",
     "half an escape": b"a=%&b=%2&c=%zz",
     "look-ups": b"payload__a__regex=(&user__password__startswith=a&pk__in=1,2",
-    "300 parts": b"payload" + b"__a" * 300 + b"=1",
+    "a lookup of 300 parts": b"payload" + b"__a" * 300 + b"=1",
     "an order": b"ordering=user__password&order_by=%3F",
     "a format": b"format=xml&format=api",
     "another method": b"_method=DELETE&_content=x",
-    "a number that is none": b"limit=NaN&limit=1e400&limit=" + b"9" * 5000,
+    "an invalid number": b"limit=NaN&limit=1e400&limit=" + b"9" * 5000,
     "1,100 names": b"&".join(b"a%d=" % number for number in range(1100)),
     "separators only": b"&&&;;;===&",
-    "a cursor that is none": b"cursor=AAAA&cursor=%F0%9F%8C%A1",
+    "an invalid cursor": b"cursor=AAAA&cursor=%F0%9F%8C%A1",
     "7,000 characters": b"a=" + b"x" * 7000,
     "another user": b"user=1&user_id=1&is_staff=1",
 }
@@ -118,17 +118,17 @@ QUERIES: dict[str, bytes] = {
 
 def cases() -> Iterator[Case]:
     for name, (header, value) in HEADERS.items():
-        yield Case(f"{name} in {header}", _with_header(header, value), Fate.EITHER)
+        yield Case(f"{name} in {header}", _with_header(header, value), Outcome.EITHER)
     for name, value in TOKENS.items():
-        # A header that is not ASCII is refused before anybody reads the token.
+        # A header that is not ASCII is rejected before the token is read.
         status = 401 if value.isascii() else 400
         yield Case(f"{name} as token", _with_token(value), status=status)
     for name, text in IDS.items():
-        # A path that does not end where it should is there for nobody.
+        # A path that does not end as expected is a 404 for every user.
         yield Case(f"{name} in the path", _with_id(text), status=404)
-        yield Case(f"{name} behind the path", _with_more_path(text), Fate.EITHER)
+        yield Case(f"{name} behind the path", _with_more_path(text), Outcome.EITHER)
     for name, query in QUERIES.items():
-        yield Case(f"{name} in the query", _with_query(query), Fate.EITHER)
+        yield Case(f"{name} in the query", _with_query(query), Outcome.EITHER)
 
 
 Make = Callable[[Endpoint, Request], Request | None]
@@ -143,7 +143,7 @@ def _with_header(header: str, value: bytes) -> Make:
 
 def _with_token(value: bytes) -> Make:
     def make(endpoint: Endpoint, request: Request) -> Request | None:
-        if not endpoint.speakers:
+        if not endpoint.security_schemes:
             return None
         others = request.without("Authorization")
         return others.with_headers(Authorization=value) if value else others
@@ -155,7 +155,7 @@ def _with_id(text: str) -> Make:
     def make(endpoint: Endpoint, request: Request) -> Request | None:
         if "{" not in endpoint.path:
             return None
-        # The last one; those before it lead to what is there.
+        # The last id; the ids before it exist.
         names = re.findall(r"\{(\w+)\}", endpoint.path)
         place = endpoint.path.split("/").index(f"{{{names[-1]}}}")
         parts = request.target.split(b"/")

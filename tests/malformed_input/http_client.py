@@ -1,4 +1,4 @@
-"""Requests as bytes on a connection, so that also those can be sent that no library would."""
+"""Requests as bytes on a connection, to send requests that no HTTP library would send."""
 
 import http.client
 import socket
@@ -7,23 +7,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-PATIENCE = 120
-"""Seconds that only a failure waits for."""
+TIMEOUT_SECONDS = 120
+"""Only a failing test waits this many seconds."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent. With `raw`, that and nothing else."""
+    """A request. If `raw` is set, exactly these bytes are sent."""
 
     method: str
     target: bytes
-    """The path and the query, as they go out."""
+    """The path and the query, as they are sent."""
     headers: dict[str, bytes] = field(default_factory=dict)
     body: bytes | None = None
     raw: bytes = b""
 
     def with_headers(self, **headers: bytes | str) -> Self:
-        """Underscores stand for hyphens."""
+        """Add headers; an underscore in a name stands for a hyphen."""
         given = {
             name.replace("_", "-"): value.encode() if isinstance(value, str) else value
             for name, value in headers.items()
@@ -48,8 +48,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back; a status of 0 when the connection was closed without a word."""
+class Response:
+    """A response; its status is 0 if the connection was closed without one."""
 
     status: int
     content_type: str = ""
@@ -57,8 +57,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Line:
-    """A connection that is kept as long as the site keeps it."""
+class PersistentConnection:
+    """A connection that stays open as long as the site keeps it open."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -75,23 +75,27 @@ class Line:
             self.socket.close()
             self.socket = None
 
-    def ask(self, request: Request, *, half: bool = False) -> Answer:
-        """Of a request that is not one, or, if `half`, whose rest never comes."""
+    def ask(self, request: Request, *, half: bool = False) -> Response:
+        """Send a request and return the response. If `half`, the rest of the request is never
+        sent.
+        """
         was_open = self.socket is not None
-        answer = self._ask(request, half=half)
-        if answer.status == 0 and was_open:
-            # The site had closed it before.
-            answer = self._ask(request, half=half)
-        deadline = time.monotonic() + PATIENCE
-        while answer.status == 503 and time.monotonic() < deadline:
-            # All threads for passwords or files were busy: nothing has been looked at.
-            time.sleep(float(answer.headers.get("retry-after", 1)))
-            answer = self._ask(request, half=half)
-        return answer
+        response = self._ask(request, half=half)
+        if response.status == 0 and was_open:
+            # The site had closed the idle connection.
+            response = self._ask(request, half=half)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while response.status == 503 and time.monotonic() < deadline:
+            # All threads for passwords or files were busy; the request was not processed.
+            time.sleep(float(response.headers.get("retry-after", 1)))
+            response = self._ask(request, half=half)
+        return response
 
-    def _ask(self, request: Request, *, half: bool) -> Answer:
+    def _ask(self, request: Request, *, half: bool) -> Response:
         if self.socket is None:
-            self.socket = socket.create_connection(("localhost", self.port), timeout=PATIENCE)
+            self.socket = socket.create_connection(
+                ("localhost", self.port), timeout=TIMEOUT_SECONDS
+            )
         try:
             self._send(request.bytes())
             if half:
@@ -101,10 +105,10 @@ class Line:
                 got.begin()
                 body = got.read()
                 headers: dict[str, Any] = {name.lower(): text for name, text in got.getheaders()}
-                return Answer(got.status, headers.get("content-type", ""), body, headers)
+                return Response(got.status, headers.get("content-type", ""), body, headers)
             finally:
                 got.close()
-                # What follows a request that was malformed is anybody's guess.
+                # After a malformed request the state of the connection is undefined.
                 if got.will_close or request.raw or half:
                     self.close()
         except TimeoutError:
@@ -112,10 +116,10 @@ class Line:
             raise
         except (http.client.HTTPException, OSError):
             self.close()
-            return Answer(0)
+            return Response(0)
 
     def _send(self, raw: bytes) -> None:
         assert self.socket is not None
-        # When it has heard enough, what it has to say is still to be read.
+        # The server may close its side early; its response must still be read.
         with suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(raw)

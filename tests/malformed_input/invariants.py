@@ -1,8 +1,8 @@
-"""What holds of every parser, whatever bytes it is given.
+"""Invariants of every parser, for any input bytes.
 
-Each function takes bytes and raises AssertionError, or any exception that its parser does not
-tell of. Tests run them over the corpus, `make resilience NAMES=fuzz` under a fuzzer that looks for
-bytes that get somewhere new.
+Each function takes bytes and raises AssertionError, or an exception that its parser does not
+document. The tests run them over the corpus; `make resilience NAMES=fuzz` runs them under a fuzzer
+that looks for bytes that reach new code.
 """
 
 import io
@@ -20,17 +20,19 @@ from common import strict_json, timestamps
 from common.api import content_encoding as compressed
 from common.strict_json import JSONSyntaxError
 from telemetry.ingest import decoding, validation
-from telemetry.ingest.validation import InvalidReadings, Reading
-from telemetry.transfer import import_parser
+from telemetry.ingest.validation import InvalidReadings, ParsedReading
+from telemetry.transfer import import_layout, import_parser
 
 DEVICE = UUID("01890000-0000-7000-8000-000000000001")
 NOW = datetime(2025, 6, 15, 12, tzinfo=UTC)
 INFLATED = 100_000
-"""Bytes that a body may have when it is inflated."""
+"""The maximum size in bytes of a decompressed body."""
 
 
 def a_body_of_readings(raw: bytes) -> None:
-    """Read quickly or slowly it is the same, and what is valid is so again."""
+    """The fast and the slow decoder agree, and a valid reading is valid again after a round
+    trip.
+    """
     by_lines = raw[:1] == b"\n"
     with suppress(JSONSyntaxError, InvalidReadings, decoding.TooManyReadings):
         body = decoding.decode(raw, by_lines=by_lines)
@@ -38,18 +40,18 @@ def a_body_of_readings(raw: bytes) -> None:
         assert len(valid) + len(rejected) == len(body.values)
         for reading in valid:
             _is_stable(reading)
-        slowly = decoding.DecodedBody(_slowly(raw, by_lines=by_lines), body.at, body.is_list)
+        slowly = decoding.DecodedBody(_slowly(raw, by_lines=by_lines), body.pointer, body.is_list)
         again, rejected_again = _parsed(slowly)
         assert [reading.id for reading in again] == [reading.id for reading in valid]
         assert [reading.json for reading in again] == [reading.json for reading in valid]
         assert rejected_again.keys() == rejected.keys()
 
 
-def free_json_of_any_kind(raw: bytes) -> None:
-    """What has no fault can be written, and read again as the same."""
+def a_json_value(raw: bytes) -> None:
+    """A valid value is the same after it is written and read again."""
     with suppress(JSONSyntaxError):
         value = strict_json.decode(raw)
-        # An answer must be able to say it.
+        # A response must be able to contain the pointer.
         faults = strict_json.validate(value)
         for fault in faults:
             fault.pointer.encode()
@@ -61,7 +63,7 @@ def free_json_of_any_kind(raw: bytes) -> None:
 
 
 def a_time(raw: bytes) -> None:
-    """In UTC, and shown as what is read as the same."""
+    """A parsed time is in UTC and is the same after it is formatted and parsed again."""
     with suppress(UnicodeDecodeError, timestamps.InvalidTimestamp):
         text = raw.decode()
         found = timestamps.parse(text)
@@ -73,7 +75,9 @@ def a_time(raw: bytes) -> None:
 
 
 def a_key(raw: bytes) -> None:
-    """The paths of a payload's values are as many as its values, each told by both ways to tell."""
+    """Both ways to list the paths of a payload agree, and there are no more paths than leaves
+    allowed.
+    """
     with suppress(JSONSyntaxError):
         payload = strict_json.decode(raw)
         if not strict_json.validate_object(payload, limit=16 * 1024) and payload:
@@ -83,15 +87,17 @@ def a_key(raw: bytes) -> None:
             assert len(slowly) <= strict_json.LEAF_LIMIT
 
 
-def a_secret(raw: bytes) -> None:
-    """Told by its checksum, and hidden wherever it is."""
+def a_token(raw: bytes) -> None:
+    """A token is rejected if its checksum is wrong, and masked in any text."""
     text = raw.decode("latin-1")
     with suppress(token_format.MalformedToken):
         found = token_format.parse(text, "tsd", "tsu")
         assert len(found.digest) == 32
         assert found.text == text
         assert text.isascii()
-        assert text[token_format.VISIBLE_LENGTH :] not in token_format.mask_tokens(f"a {text} b")
+        assert text[token_format.DISPLAY_PREFIX_LENGTH :] not in token_format.mask_tokens(
+            f"a {text} b"
+        )
         changed = f"{text[:9]}{'A' if text[9] != 'A' else 'B'}{text[10:]}"
         try:
             token_format.parse(changed, "tsd", "tsu")
@@ -101,7 +107,7 @@ def a_secret(raw: bytes) -> None:
 
 
 def a_compressed_body(raw: bytes) -> None:
-    """Never more than may be, and no error but those it tells of."""
+    """The decompressed size never exceeds the limit, and only documented errors are raised."""
     for encoding in ("gzip", "zstd", "", "br"):
         with suppress(
             compressed.UnsupportedEncoding, compressed.CorruptBody, compressed.BodyTooLarge
@@ -111,13 +117,13 @@ def a_compressed_body(raw: bytes) -> None:
 
 
 def a_file_of_readings(raw: bytes) -> None:
-    """Each row a reading that is stable, or refused on its line with a reason."""
+    """Each row is a stable reading, or is rejected with its line and a reason."""
     file = io.BytesIO(raw)
-    with suppress(import_parser.UnreadableFile):
-        layout = import_parser.detect_layout(file)
+    with suppress(import_layout.UnreadableFile):
+        layout = import_layout.detect_layout(file)
         last = 0
         for row in _rows(file, layout):
-            if isinstance(row, Reading):
+            if isinstance(row, ParsedReading):
                 _is_stable(row)
             else:
                 assert row.line > last
@@ -129,24 +135,24 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         a_body_of_readings,
-        free_json_of_any_kind,
+        a_json_value,
         a_time,
         a_key,
-        a_secret,
+        a_token,
         a_compressed_body,
         a_file_of_readings,
     )
 }
 
 
-def _parsed(body: decoding.DecodedBody) -> tuple[list[Reading], dict[int, Any]]:
+def _parsed(body: decoding.DecodedBody) -> tuple[list[ParsedReading], dict[int, Any]]:
     return validation.parse_all(
-        body.values, device_id=DEVICE, now=NOW, at=body.at, is_list=body.is_list
+        body.values, device_id=DEVICE, now=NOW, at=body.pointer, is_list=body.is_list
     )
 
 
 def _slowly(raw: bytes, *, by_lines: bool) -> list[Any]:
-    """The values of a body, none of them as what readings usually are."""
+    """Return the values of a body, decoded without the fast path."""
     if by_lines:
         return list(_lines(raw))
     value = strict_json.decode(raw)
@@ -170,8 +176,8 @@ def _rows(file: io.BytesIO, layout: Any) -> Iterator[Any]:
     )
 
 
-def _is_stable(reading: Reading) -> None:
-    """Sent again as it is stored it is the same reading, and jsonb can hold it."""
+def _is_stable(reading: ParsedReading) -> None:
+    """The stored reading, sent again, is the same reading, and jsonb can store it."""
     assert timestamps.MIN_TIMESTAMP <= reading.recorded_at <= timestamps.max_timestamp(NOW)
     payload = json.loads(reading.json)
     assert payload == reading.payload
@@ -186,7 +192,7 @@ def _is_stable(reading: Reading) -> None:
         device_id=DEVICE,
         now=NOW,
     )
-    assert isinstance(again, Reading), again
+    assert isinstance(again, ParsedReading), again
     assert again.id == reading.id
     assert reading.id.version == 8
     first, last = validation.time_span_of(reading.id)

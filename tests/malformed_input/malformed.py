@@ -1,9 +1,9 @@
-"""Bytes that are no HTTP, or HTTP that two servers might read differently."""
+"""Bytes that are not HTTP, or HTTP that two servers may read differently (request smuggling)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tests.malformed_input.case import Case, Fate
+from tests.malformed_input.case import Case, Outcome
 from tests.malformed_input.endpoints import Endpoint
 from tests.malformed_input.http_client import Request
 
@@ -15,7 +15,7 @@ def _line(old: bytes, new: bytes) -> Change:
 
 
 def _more(*lines: bytes) -> Change:
-    """Header lines before all others."""
+    """Insert header lines before all others."""
     return lambda raw: raw.replace(b"\r\n", b"\r\n%b\r\n" % b"\r\n".join(lines), 1)
 
 
@@ -26,22 +26,22 @@ NO_HTTP: dict[str, Change] = {
     "a header without a name": _more(b": x"),
     "a space before the colon": _more(b"X-A : x"),
     "a header on two lines": _more(b"X-A: a", b" b"),
-    "a name beyond ASCII": _more("Größe: 1".encode()),
+    "a name that is not ASCII": _more("Größe: 1".encode()),
     "no version": _line(b" HTTP/1.1", b""),
     "version 0.9": _line(b"HTTP/1.1", b"HTTP/0.9"),
     "version 3": _line(b"HTTP/1.1", b"HTTP/3.0"),
-    "a version that is none": _line(b"HTTP/1.1", b"HTTP/x"),
+    "an invalid version": _line(b"HTTP/1.1", b"HTTP/x"),
     "a space in the path": _line(b"/api", b"/a pi"),
     "a bare NUL in the path": _line(b"/api", b"/\0api"),
     "a tab in the path": _line(b"/api", b"/api\t"),
     "no path": lambda raw: b"POST  HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a method with a space": lambda raw: b"PO ST" + raw[4:],
-    "a method that is none": lambda raw: b'{"a": 1}\r\n' + raw,
+    "an invalid method": lambda raw: b'{"a": 1}\r\n' + raw,
     "TLS": lambda raw: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
     "SSH": lambda raw: b"SSH-2.0-OpenSSH_9.2\r\n",
     "SOCKS": lambda raw: b"\x05\x01\x00",
     "noise": lambda raw: bytes(range(256)) * 4,
-    "a length that is none": _more(b"Content-Length: five"),
+    "an invalid length": _more(b"Content-Length: five"),
     "a length below zero": _more(b"Content-Length: -1"),
     "a length with a plus": _more(b"Content-Length: +2"),
     "a length beyond 64 bits": _more(b"Content-Length: 18446744073709551617"),
@@ -78,15 +78,15 @@ EITHER: dict[str, Change] = {
 }  # fmt: skip
 
 NO_CHUNKS: dict[str, bytes] = {
-    "a chunk of a length that is none": b"xyz\r\n{}\r\n0\r\n\r\n",
+    "a chunk of an invalid length": b"xyz\r\n{}\r\n0\r\n\r\n",
     "a chunk of a length below zero": b"-2\r\n{}\r\n0\r\n\r\n",
     "a chunk beyond 64 bits": b"1" + b"0" * 20 + b"\r\n{}\r\n0\r\n\r\n",
-    "a chunk longer than told": b'2\r\n{"a": 1}\r\n0\r\n\r\n',
+    "a chunk longer than its length": b'2\r\n{"a": 1}\r\n0\r\n\r\n',
     "an extension of 100,000 characters": b"2;" + b"x" * 100_000 + b"\r\n{}\r\n0\r\n\r\n",
-    "chunks with a trailer that is none": b'2\r\n{"\r\n0\r\nnonsense\r\n\r\n',
+    "chunks with an invalid trailer": b'2\r\n{"\r\n0\r\nnonsense\r\n\r\n',
 }
-"""As the body of `Transfer-Encoding: chunked`. The server ends the body where they are broken, so
-what has come by then must not be JSON.
+"""Bodies of `Transfer-Encoding: chunked`. The server ends the body where the chunks are broken, so
+the part before must not be JSON.
 """
 
 BOMBS = {
@@ -97,21 +97,21 @@ BOMBS = {
 
 def cases() -> Iterator[Case]:
     for name, change in NO_HTTP.items():
-        yield Case(name, _changed(change), Fate.NO_HTTP)
+        yield Case(name, _changed(change), Outcome.NO_HTTP)
     for name, change in EITHER.items():
-        yield Case(name, _changed(change), Fate.EITHER)
+        yield Case(name, _changed(change), Outcome.EITHER)
     for name, body in NO_CHUNKS.items():
-        yield Case(name, _read(_chunked(body)), Fate.NO_HTTP)
+        yield Case(name, _read(_chunked(body)), Outcome.NO_HTTP)
     for name, body in BOMBS.items():
-        yield Case(name, _chunked(body), Fate.EITHER)
-    yield Case("a length and chunks", _both, Fate.EITHER)
-    yield Case("chunks that are gzip", _encoded(b"gzip, chunked"), Fate.NO_HTTP)
-    yield Case("chunks that are none", _encoded(b"identity"), Fate.EITHER)
-    yield Case("chunked twice", _encoded(b"chunked, chunked"), Fate.EITHER)
-    yield Case("half a body", _half(), Fate.NO_HTTP, is_half=True)
-    yield Case("half a head", _cut(b"\r\n", 2), Fate.NO_HTTP, is_half=True)
+        yield Case(name, _chunked(body), Outcome.EITHER)
+    yield Case("a length and chunks", _both, Outcome.EITHER)
+    yield Case("chunks that are gzip", _encoded(b"gzip, chunked"), Outcome.NO_HTTP)
+    yield Case("chunks with encoding identity", _encoded(b"identity"), Outcome.EITHER)
+    yield Case("chunked twice", _encoded(b"chunked, chunked"), Outcome.EITHER)
+    yield Case("half a body", _half(), Outcome.NO_HTTP, is_half=True)
+    yield Case("half a head", _cut(b"\r\n", 2), Outcome.NO_HTTP, is_half=True)
     endless = _read(_chunked(b'2\r\n{"\r\n'))
-    yield Case("chunks that do not end", endless, Fate.NO_HTTP, is_half=True)
+    yield Case("chunks that do not end", endless, Outcome.NO_HTTP, is_half=True)
 
 
 Make = Callable[[Endpoint, Request], Request | None]
@@ -125,7 +125,7 @@ def _changed(change: Change) -> Make:
 
 
 def _read(make: Make) -> Make:
-    """Only where anybody reads the body; elsewhere it is no concern."""
+    """Use the case only for endpoints that read the body."""
     return lambda endpoint, request: make(endpoint, request) if endpoint.has_body else None
 
 

@@ -1,4 +1,6 @@
-"""All bad input to every writing endpoint of a running site, and what was not as it should be."""
+"""Send all malformed input to every writing endpoint of a running site and report wrong
+outcomes.
+"""
 
 import json
 import threading
@@ -10,18 +12,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tests.malformed_input.case import Case, Fate
+from tests.malformed_input.case import Case, Outcome
 from tests.malformed_input.endpoints import NOWHERE, Endpoint, endpoints
-from tests.malformed_input.http_client import Answer, Line, Request
+from tests.malformed_input.http_client import PersistentConnection, Request, Response
 
-PROBLEM = {"type", "title", "status", "detail", "instance", "request_id", "errors"}
-INDISCREET = (b"Traceback", b"psycopg", b"SELECT ", b'File "')
-UNCOUNTED = {"device_refusals", "throttles", "audit_events", "user_watches"}
-"""Tables that tell of what was refused, too."""
-VOLATILE = ("last_used_at", "last_seen_at")
-"""Columns that tell that somebody was there, whatever became of what they sent."""
-LINES = 3
-"""Connections at once."""
+PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "request_id", "errors"}
+INTERNAL_DETAILS = (b"Traceback", b"psycopg", b"SELECT ", b'File "')
+IGNORED_TABLES = {"device_refusals", "throttles", "audit_events", "user_watches"}
+"""Tables that also record rejected requests."""
+IGNORED_COLUMNS = ("last_used_at", "last_seen_at")
+"""Columns that record that a user or device was active, even if the request was rejected."""
+CONNECTIONS = 3
+"""The number of concurrent connections."""
 LOGOUT = "/api/v1/auth/logout"
 LIMITS = dict.fromkeys(
     [
@@ -44,18 +46,18 @@ LIMITS = dict.fromkeys(
     ],
     "1000000/60",
 ) | {"PENDING_COMMANDS_PER_DEVICE": "1000000", "REGISTRATION_MODE": "open"}
-"""Settings with which nobody is told to wait: that would say nothing of what was sent."""
+"""Settings that disable rate limits: a 429 would hide how the input is handled."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Whose tokens are used and whose things spoken of."""
+    """The tokens to send and the ids of the objects in the paths."""
 
     ids: Mapping[str, str]
     tokens: Mapping[str, str]
-    """By the name of the way to say who one is, as the schema has it."""
+    """By the name of the security scheme in the schema."""
     spare: str
-    """A user's token to sign out with."""
+    """A user's token for the logout endpoint."""
 
 
 @dataclass
@@ -73,116 +75,128 @@ class Report:
             f" slowest {seconds:.2f} s ({name})"
         )
 
-    def add(self, name: str, answer: Answer, wrong: str | None, seconds: float) -> None:
+    def add(self, name: str, response: Response, wrong: str | None, seconds: float) -> None:
         self.requests += 1
-        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
         self.slowest = max(self.slowest, (seconds, name))
         if wrong:
             self.faults.append(f"{name}: {wrong}")
 
 
-Chosen = Callable[[int, int], bool]
-"""Whether a case goes to an endpoint, by their numbers."""
+Selector = Callable[[int, int], bool]
+"""Return whether a case is sent to an endpoint, by their numbers."""
 
 
-def everything(case: int, endpoint: int) -> bool:
+def select_all(case: int, endpoint: int) -> bool:
     return True
 
 
-def part(share: int) -> Chosen:
-    """One in `share` of all pairs, in which every case and every endpoint is."""
+def sample(share: int) -> Selector:
+    """Select one in `share` of all pairs, so that every case and every endpoint is included."""
     return lambda case, endpoint: (case + endpoint) % share == 0
 
 
-def barrage(
+def run_cases(
     port: int,
     database: psycopg.Connection[Any],
     cast: Cast,
     cases: Sequence[Case],
     *,
-    chosen: Chosen = everything,
+    chosen: Selector = select_all,
 ) -> Report:
-    """Send it. What must be refused goes first, so that whatever is changed was changed by it."""
+    """Send the cases. Those that must be rejected come first, so that any change in the database is
+    an error.
+    """
     report, started = Report(), time.monotonic()
-    with Volley(port, report) as volley:
-        before = contents(database)
+    with ConnectionPool(port, report) as pool:
+        before = table_checksums(database)
         for number, endpoint in enumerate(endpoints()):
             sent = [one for i, one in enumerate(cases) if chosen(i, number)]
-            volley.send(made(endpoint, [c for c in sent if c.fate != Fate.EITHER], cast))
-            after = contents(database)
+            pool.send(
+                build_requests(endpoint, [c for c in sent if c.outcome != Outcome.EITHER], cast)
+            )
+            after = table_checksums(database)
             if changed := differences(before, after):
                 report.faults.append(f"{endpoint.name}: refused, but changed {changed}")
             before = after
         for number, endpoint in enumerate(endpoints()):
             sent = [one for i, one in enumerate(cases) if chosen(i, number)]
             harmless = _harmless(endpoint, cast)
-            volley.send(made(endpoint, [c for c in sent if c.fate == Fate.EITHER], harmless))
-        good_ones(volley.lines[0], cast, report)
+            pool.send(
+                build_requests(endpoint, [c for c in sent if c.outcome == Outcome.EITHER], harmless)
+            )
+        send_valid_requests(pool.connections[0], cast, report)
     report.seconds = time.monotonic() - started
     return report
 
 
-Shot = tuple[Endpoint, Case, Request]
+PreparedRequest = tuple[Endpoint, Case, Request]
 
 
-def made(endpoint: Endpoint, cases: Sequence[Case], cast: Cast) -> Iterator[Shot]:
-    """What the cases make of a good request."""
+def build_requests(
+    endpoint: Endpoint, cases: Sequence[Case], cast: Cast
+) -> Iterator[PreparedRequest]:
+    """Make the malformed requests of the cases from a valid request."""
     good = endpoint.request(cast.ids, cast.tokens)
     for case in cases:
         if request := case.make(endpoint, good):
             yield endpoint, case, request
 
 
-def verdict(endpoint: Endpoint, case: Case, request: Request, answer: Answer) -> str | None:
-    """What is wrong with an answer."""
-    status = answer.status
+def find_error(endpoint: Endpoint, case: Case, request: Request, response: Response) -> str | None:
+    """Return what is wrong with a response, or None."""
+    status = response.status
     if status >= 500:
-        return f"{status} {answer.body[:300]!r}"
+        return f"{status} {response.body[:300]!r}"
     if status == 0:
-        return None if request.raw else "closed without a word"
+        return None if request.raw else "closed without a response"
     if status < 400:
-        return None if case.fate == Fate.EITHER else f"accepted with {status}"
-    if request.raw and (not answer.body or b"<html" in answer.body):
-        # The server's own refusal of what it cannot read, or a page, as it is not of the API.
+        return None if case.outcome == Outcome.EITHER else f"accepted with {status}"
+    if request.raw and (not response.body or b"<html" in response.body):
+        # The server itself rejected bytes it cannot parse, or the path is not in the API (an HTML
+        # page).
         return None
-    if answer.content_type != "application/problem+json":
-        return f"{status} as {answer.content_type!r}: {answer.body[:200]!r}"
-    told = json.loads(answer.body)
-    if set(told) != PROBLEM or told["status"] != status or not told["detail"]:
-        return f"no problem document: {told}"
-    if told["request_id"] != answer.headers.get("x-request-id"):
+    if response.content_type != "application/problem+json":
+        return f"{status} as {response.content_type!r}: {response.body[:200]!r}"
+    data = json.loads(response.body)
+    if set(data) != PROBLEM_FIELDS or data["status"] != status or not data["detail"]:
+        return f"no problem document: {data}"
+    if data["request_id"] != response.headers.get("x-request-id"):
         return "another request id"
-    if any(word in answer.body for word in INDISCREET):
-        return f"tells too much: {answer.body[:300]!r}"
+    if any(word in response.body for word in INTERNAL_DETAILS):
+        return f"tells too much: {response.body[:300]!r}"
     if case.status not in (0, status) and not endpoint.is_file:
-        return f"{status}, not {case.status}: {told['detail']} {told['errors'][:2]}"
+        return f"{status}, not {case.status}: {data['detail']} {data['errors'][:2]}"
     return None
 
 
-class Volley:
-    """Several connections that send at once."""
+class ConnectionPool:
+    """Several connections that send concurrently."""
 
     def __init__(self, port: int, report: Report) -> None:
-        self.lines = [Line(port) for _ in range(LINES)]
+        self.connections = [PersistentConnection(port) for _ in range(CONNECTIONS)]
         self.report = report
         self.lock = threading.Lock()
 
-    def __enter__(self) -> "Volley":
+    def __enter__(self) -> "ConnectionPool":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for line in self.lines:
-            line.close()
+        for connection in self.connections:
+            connection.close()
 
-    def send(self, shots: Iterator[Shot]) -> None:
-        waiting = list(shots)[::-1]
-        threads = [threading.Thread(target=self._send, args=[line, waiting]) for line in self.lines]
+    def send(self, requests: Iterator[PreparedRequest]) -> None:
+        waiting = list(requests)[::-1]
+        threads = [
+            threading.Thread(target=self._send, args=[connection, waiting])
+            for connection in self.connections
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _send(self, line: Line, waiting: list[Shot]) -> None:
+    def _send(self, connection: PersistentConnection, waiting: list[PreparedRequest]) -> None:
         while True:
             with self.lock:
                 if not waiting:
@@ -190,17 +204,19 @@ class Volley:
                 endpoint, case, request = waiting.pop()
             started = time.monotonic()
             try:
-                answer = line.ask(request, half=case.is_half)
-                wrong = verdict(endpoint, case, request, answer)
+                response = connection.ask(request, half=case.is_half)
+                wrong = find_error(endpoint, case, request, response)
             except TimeoutError:
-                answer, wrong = Answer(0), "no answer"
+                response, wrong = Response(0), "no response"
             with self.lock:
                 name = f"{case.name} → {endpoint.name}"
-                self.report.add(name, answer, wrong, time.monotonic() - started)
+                self.report.add(name, response, wrong, time.monotonic() - started)
 
 
 def _harmless(endpoint: Endpoint, cast: Cast) -> Cast:
-    """The cast for what may succeed: where nothing but an id says what is to go, it is no id."""
+    """Return the cast for requests that may succeed: an endpoint without a body gets ids that do
+    not exist.
+    """
     ids = dict(cast.ids) if endpoint.has_body else dict.fromkeys(cast.ids, str(NOWHERE))
     tokens = dict(cast.tokens)
     if endpoint.path == LOGOUT:
@@ -208,7 +224,7 @@ def _harmless(endpoint: Endpoint, cast: Cast) -> Cast:
     return Cast(ids, tokens, cast.spare)
 
 
-OTHERWISE = {
+EXPECTED_STATUS = {
     "POST /api/v1/auth/join": 422,
     "POST /api/v1/auth/login": 401,
     "POST /api/v1/auth/password": 403,
@@ -221,34 +237,38 @@ OTHERWISE = {
     "POST /api/v1/invitations": 403,
     "DELETE /api/v1/users/me": 422,
 }
-"""What is as it should be and may yet be refused: a token that was never mailed, a wrong password,
-a command that has ended, one token more than a device may have, …
+"""Valid requests that are nevertheless rejected: a token that was never sent, a wrong password, a
+command that has ended, one token more than a device may have, …
 """
-LAST = [
+SENT_LAST = [
     "POST /api/v1/devices/{device_id}/tokens/rotate",
     "DELETE /api/v1/devices/{device_id}",
     "POST /api/v1/auth/logout",
 ]
-"""What would end the others."""
+"""Requests that would make the others fail; they are sent last."""
 
 
-def good_ones(line: Line, cast: Cast, report: Report) -> None:
-    """What all of it was made of: the other half of each case, and the site still answers."""
+def send_valid_requests(connection: PersistentConnection, cast: Cast, report: Report) -> None:
+    """Send the valid request of every endpoint: the unchanged base of each case, and proof that the
+    site still responds.
+    """
     by_name = {endpoint.name: endpoint for endpoint in endpoints()}
-    for name in [*(name for name in by_name if name not in LAST), *LAST]:
-        answer = line.ask(by_name[name].request(cast.ids, cast.tokens))
-        if not (200 <= answer.status < 300 or answer.status == OTHERWISE.get(name)):
-            report.faults.append(f"a good one → {name}: {answer.status} {answer.body[:300]!r}")
+    for name in [*(name for name in by_name if name not in SENT_LAST), *SENT_LAST]:
+        response = connection.ask(by_name[name].request(cast.ids, cast.tokens))
+        if not (200 <= response.status < 300 or response.status == EXPECTED_STATUS.get(name)):
+            report.faults.append(f"a good one → {name}: {response.status} {response.body[:300]!r}")
 
 
-def contents(database: psycopg.Connection[Any]) -> dict[str, tuple[int, int]]:
-    """By table, how many rows there are, and a sum over what they hold."""
+def table_checksums(database: psycopg.Connection[Any]) -> dict[str, tuple[int, int]]:
+    """Return by table the number of rows and a checksum of their contents."""
     one = sql.SQL(
         "SELECT {name}, count(*), coalesce(sum(hashtextextended("
         "(to_jsonb(t) - {volatile}::text[])::text, 0)), 0) FROM {table} AS t"
     )
     all_of_them = sql.SQL(" UNION ALL ").join(
-        one.format(name=table, volatile=sql.Literal(list(VOLATILE)), table=sql.Identifier(table))
+        one.format(
+            name=table, volatile=sql.Literal(list(IGNORED_COLUMNS)), table=sql.Identifier(table)
+        )
         for table in _tables(database)
     )
     return {name: (count, held) for name, count, held in database.execute(all_of_them)}
@@ -259,7 +279,7 @@ def _tables(database: psycopg.Connection[Any]) -> list[str]:
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN"
         " ('r', 'p') AND NOT relispartition AND relname !~ '^(procrastinate|django)_'"
     )
-    return [name for (name,) in database.execute(query) if name not in UNCOUNTED]
+    return [name for (name,) in database.execute(query) if name not in IGNORED_TABLES]
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:

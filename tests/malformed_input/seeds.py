@@ -1,4 +1,4 @@
-"""What a fuzzer begins with: the corpus, each parser its own."""
+"""The seeds of the fuzzer: the corpus, for each parser."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ GOOD_TIMES = [
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """By the name of the target."""
+    """Return the seeds by the name of the target."""
     texts = [case.text.encode() for case in bad_input.READINGS]
     payloads = [b'{"a": %b}' % text for text in values.VALUES.values() if len(text) < 5000]
     tables = [bad_input.table(row.text) for row in bad_input.ROWS if len(row.text) < 5000]
@@ -30,10 +30,10 @@ def seeds() -> dict[str, list[bytes]]:
             b"\n%b\n%b" % tuple(good),
             bad_input.payload('{"a":{"b":[1.0,-0.0,{"c":5e-324}]}}').encode(),
         ],
-        "free_json_of_any_kind": [*payloads, *values.STRANGE_FIELDS.values(), *whole],
+        "a_json_value": [*payloads, *values.STRANGE_FIELDS.values(), *whole],
         "a_time": [*GOOD_TIMES, *times()],
         "a_key": [*payloads, b'{"a": {"b": [1, {}, []]}, "c.d": 2, "": 3}'],
-        "a_secret": [token_format.generate(kind).text.encode() for kind in ("tsd", "tsu", "tsv")],
+        "a_token": [token_format.generate(kind).text.encode() for kind in ("tsd", "tsu", "tsv")],
         "a_compressed_body": [
             *(request.raw for request in bad_input.REQUESTS if len(request.raw) < 20_000),
             bad_input.gzip(good[0]),
@@ -49,7 +49,7 @@ def seeds() -> dict[str, list[bytes]]:
 
 
 def times() -> Iterator[bytes]:
-    """Those of the catalogue that are texts."""
+    """Return the times of the catalogue that are strings."""
     before = b'"recorded_at":"'
     for case in bad_input.READINGS:
         _, found, rest = case.text.encode().partition(before)

@@ -1,4 +1,4 @@
-"""What holds of every parser: over the corpus, and over some bytes made of it."""
+"""Invariants of every parser, over the corpus and over mutations of it."""
 
 import pytest
 from hypothesis import given
@@ -11,14 +11,14 @@ SEEDS = seeds()
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_no_parser_fails_on_the_corpus(name: str) -> None:
+def test_on_the_corpus_every_parser_keeps_its_invariants(name: str) -> None:
     assert len(SEEDS[name]) >= 3
     for raw in SEEDS[name]:
         TARGETS[name](raw)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_no_parser_fails_on_what_is_made_of_it(name: str) -> None:
+def test_on_mutations_of_the_corpus_every_parser_keeps_its_invariants(name: str) -> None:
     @given(
         st.sampled_from(SEEDS[name]),
         st.integers(0, 5000),

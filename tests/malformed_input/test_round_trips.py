@@ -1,7 +1,6 @@
-"""Any JSON object that is accepted reads back equal; one that is refused leaves nothing.
+"""Accepted JSON objects read back equal; rejected ones leave no row.
 
-With a few examples, on the test client: `make resilience NAMES=malformed_input` sends many over
-HTTP.
+A few examples on the test client; `make resilience NAMES=malformed_input` sends many over HTTP.
 """
 
 import json
@@ -14,14 +13,14 @@ from psycopg import sql
 
 from devices.models import Device
 from tests.conftest import Api
-from tests.malformed_input.entry_points import WAYS, Answer, Way
-from tests.malformed_input.free_json import Sent, sent
+from tests.malformed_input.entry_points import ENTRY_POINTS, EntryPoint, Response
+from tests.malformed_input.free_json import Sent, sent_objects
 
 pytestmark = pytest.mark.unmeasured
 
 
-class Within:
-    """Speaks to the site in this process."""
+class InProcessSender:
+    """Sends requests to the site in this process."""
 
     def __init__(self, device: Device, owner: Api, device_api: Api) -> None:
         self.device_id = str(device.pk)
@@ -29,11 +28,11 @@ class Within:
 
     def ask(
         self, who: str, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> Answer:
+    ) -> Response:
         kind = headers.pop("Content-Type", "application/json")
         api = self.apis[who]
         found: Any = api.send(method, path, body, content_type=kind, headers=headers)
-        return Answer(found.status_code, json.loads(found.content) if found.content else None)
+        return Response(found.status_code, json.loads(found.content) if found.content else None)
 
     def rows(self, table: str) -> int:
         with connection.cursor() as cursor:
@@ -41,16 +40,16 @@ class Within:
             return int(cursor.fetchone()[0])
 
 
-@pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
-def test_what_is_accepted_reads_back_equal_and_what_is_refused_leaves_nothing(
-    way: Way, device: Device, owner_api: Api, device_api: Api
+@pytest.mark.parametrize("way", ENTRY_POINTS, ids=[way.name for way in ENTRY_POINTS])
+def test_an_accepted_object_reads_back_equal_and_a_rejected_one_stores_nothing(
+    way: EntryPoint, device: Device, owner_api: Api, device_api: Api
 ) -> None:
-    speaker = Within(device, owner_api, device_api)
+    sender = InProcessSender(device, owner_api, device_api)
 
-    # The device is the same for all examples; what they store is told apart by its time.
+    # All examples use the same device; their readings differ by time.
     @settings(max_examples=40, suppress_health_check=list(HealthCheck))
-    @given(sent())
+    @given(sent_objects())
     def try_it(example: Sent) -> None:
-        way.try_it(speaker, example)
+        way.try_it(sender, example)
 
     try_it()

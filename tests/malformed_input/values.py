@@ -1,10 +1,10 @@
-"""JSON that no field takes, and bodies that are none."""
+"""JSON values that no field accepts, and bodies that are not JSON."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tests.malformed_input.case import Case, Fate
+from tests.malformed_input.case import Case, Outcome
 from tests.malformed_input.endpoints import Endpoint, wrong_types
 from tests.malformed_input.http_client import Request
 from tests.telemetry import bad_input
@@ -52,7 +52,7 @@ VALUES: dict[str, bytes] = {
     "a long key": b'{"%b": 1}' % (b"k" * 129),
     "a key of 100,000 characters": b'{"%b": 1}' % (b"k" * 100_000),
 }  # fmt: skip
-"""As the value of a field, or of a key within it, where that takes any object."""
+"""Values of a field, or of a key in it if the field takes any object."""
 
 WHOLE: dict[str, bytes] = {
     "null": b"null",
@@ -86,10 +86,10 @@ WHOLE: dict[str, bytes] = {
     "a key that is a number": b"{1: 1}",
     "a line end in a text": b'{"a": "\n"}',
 }
-"""As the whole body."""
+"""Whole bodies."""
 
 STRANGE_FIELDS = {
-    "a field that nobody knows": b'"zzz": 1',
+    "an unknown field": b'"zzz": 1',
     "its own id": b'"id": "00000000-0000-0000-0000-000000000000"',
     "another user": b'"user": 1',
     "another user's id": b'"user_id": 1',
@@ -97,9 +97,9 @@ STRANGE_FIELDS = {
     "__proto__": b'"__proto__": {"is_staff": true}',
     "an empty key": b'"": 1',
     "a key with a NUL": rb'"\u0000": 1',
-    "a key of half a character": rb'"\ud800": 1',
+    "a key with a lone surrogate": rb'"\ud800": 1',
     "a key of 100,000 characters": b'"%b": 1' % (b"k" * 100_000),
-    "1,000 fields that nobody knows": b", ".join(b'"f%d": []' % n for n in range(1000)),
+    "1,000 unknown fields": b", ".join(b'"f%d": []' % n for n in range(1000)),
 }
 
 
@@ -113,28 +113,30 @@ def cases() -> Iterator[Case]:
     for name, text in STRANGE_FIELDS.items():
         yield Case(f"{name} beside the fields", _beside(text))
     yield Case("a field twice", _twice)
-    yield Case("a field too few", _too_few)
+    yield Case("a missing field", _too_few)
     for body in bad_input.NOT_JSON:
-        # A file may well begin with a byte order mark.
+        # A file may begin with a byte order mark.
         if body.name != "a byte order mark":
             yield Case(f"{body.name} as the body", _whole(body.raw))
     for request in bad_input.REQUESTS:
-        # Of an empty body nobody looks how it is encoded.
-        fate = Fate.EITHER if request.name == "nothing as gzip" else Fate.REFUSED
-        status = request.status if fate == Fate.REFUSED else 0
-        yield Case(f"a body {request.name}", _as(request), fate, status)
-    # What has no body does not look at one.
+        # The encoding of an empty body is not checked.
+        outcome = Outcome.EITHER if request.name == "nothing as gzip" else Outcome.REFUSED
+        status = request.status if outcome == Outcome.REFUSED else 0
+        yield Case(f"a body {request.name}", _as(request), outcome, status)
+    # An endpoint without a body ignores the body.
     for name in ("1e400", "5,000 arrays", "a NUL and nothing else"):
-        yield Case(f"{name} to who asks for no body", _unasked(VALUES[name]), Fate.EITHER)
+        yield Case(f"{name} to an endpoint without a body", _unasked(VALUES[name]), Outcome.EITHER)
     for request in bad_input.REQUESTS:
-        yield Case(f"{request.name} to who asks for no body", _unasked_as(request), Fate.EITHER)
+        yield Case(
+            f"{request.name} to an endpoint without a body", _unasked_as(request), Outcome.EITHER
+        )
 
 
 Make = Callable[[Endpoint, Request], Request | None]
 
 
 def _in_a_field(text: bytes, number: int) -> Make:
-    """In one field after the other, so that the cases together come to all."""
+    """Put the value in one field after another, so that the cases together cover all fields."""
 
     def make(endpoint: Endpoint, request: Request) -> Request | None:
         if not endpoint.has_body:
@@ -187,10 +189,10 @@ def _twice(endpoint: Endpoint, request: Request) -> Request | None:
 
 
 def _too_few(endpoint: Endpoint, request: Request) -> Request | None:
-    """Of those that must be there."""
-    if not endpoint.has_body or not endpoint.needs:
+    """Leave out one of the required fields."""
+    if not endpoint.has_body or not endpoint.required:
         return None
-    others = {name: value for name, value in endpoint.body.items() if name != endpoint.needs[0]}
+    others = {name: value for name, value in endpoint.body.items() if name != endpoint.required[0]}
     return request.with_body(json.dumps(others).encode())
 
 
@@ -220,7 +222,7 @@ def _unasked_as(bad: bad_input.Request) -> Make:
 
 
 def _sent_as(bad: bad_input.Request, request: Request, *, keep: bool) -> Request:
-    """With the headers of a bad one, and its body."""
+    """Return the request with the headers and the body of a malformed one."""
     headers = {"Content-Type": b"application/json", **request.headers}
     given = {name: value.encode() for name, value in bad.headers.items()}
     return replace(request, headers={**headers, **given}, body=bad.raw)

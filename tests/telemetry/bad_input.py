@@ -1,6 +1,6 @@
-"""The catalogue of bad input for readings: what nobody should send and somebody will.
+"""The catalogue of malformed input for readings.
 
-Data only. Each case is written once; tests send it through every way in.
+Data only. Each case is written once; the tests send it through every entry point.
 """
 
 import json
@@ -11,7 +11,7 @@ from common.api.content_encoding import zstd
 
 
 class Case(NamedTuple):
-    """A reading as JSON text, and the fault in it: its pointer within the reading, its code."""
+    """A reading as JSON text, with the pointer and the code of its error."""
 
     name: str
     text: str
@@ -20,7 +20,7 @@ class Case(NamedTuple):
 
 
 class Body(NamedTuple):
-    """The bytes of a whole JSON body, the status they get, and a word of the answer."""
+    """The bytes of a whole JSON body, the status of the response, and a word in it."""
 
     name: str
     raw: bytes
@@ -29,7 +29,7 @@ class Body(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The row of a CSV file with the columns recorded_at and a, and where its fault is."""
+    """A row of a CSV file with the columns recorded_at and a, and the pointer of its error."""
 
     name: str
     text: bytes
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A body, the headers that it comes with, and the status it gets."""
+    """A body, its headers, and the status of the response."""
 
     name: str
     raw: bytes
@@ -46,7 +46,7 @@ class Request(NamedTuple):
 
 
 def reading(**fields: str) -> str:
-    """A reading of these fields, each as JSON text; what is not given is as it should be."""
+    """Return a reading with these fields as JSON text; the other fields are valid."""
     given = {"telemetry_type": '"environment"', "payload": '{"a":1}', "recorded_at": TIME, **fields}
     return "{" + ",".join(f'"{name}":{text}' for name, text in given.items()) + "}"
 
@@ -60,7 +60,7 @@ def at(text: str) -> str:
 
 
 def table(row: bytes) -> bytes:
-    """A CSV file in which this row is line 3, between good ones."""
+    """Return a CSV file in which this row is line 3, between valid rows."""
     return b"recorded_at,a\n2025-06-15T10:00:00Z,1\n%b\n2025-06-15T12:00:00Z,2\n" % row
 
 
@@ -76,12 +76,12 @@ MANY = json.dumps(dict.fromkeys(map(str, range(257)), 0))
 DEEP = 5000
 
 READINGS = [
-    # What jsonb, a double or JavaScript cannot hold
+    # Values that jsonb, a double or JavaScript cannot store
     Case("a NUL in a text", payload(r'{"a":"\u0000"}'), "/payload/a", "nul-character"),
     Case("a NUL in a key", payload(r'{"a\u0000":1}'), r"/payload/a\u0000", "nul-character"),
     Case("a lone surrogate", payload(r'{"a":"\ud800"}'), "/payload/a", "lone-surrogate"),
-    Case("one deep in it", payload(r'{"a":{"b":["\udbff"]}}'), "/payload/a/b/0", "lone-surrogate"),
-    Case("one in a key", payload(r'{"\udfff":1}'), r"/payload/\udfff", "lone-surrogate"),
+    Case("one deep inside", payload(r'{"a":{"b":["\udbff"]}}'), "/payload/a/b/0", "lone-surrogate"),
+    Case("a surrogate in a key", payload(r'{"\udfff":1}'), r"/payload/\udfff", "lone-surrogate"),
     Case("surrogates swapped", payload(r'{"a":"\ude00\ud83d"}'), "/payload/a", "lone-surrogate"),
     Case("NaN", payload('{"a":NaN}'), "/payload/a", "not-a-number"),
     Case("Infinity", payload('{"a":Infinity}'), "/payload/a", "not-a-number"),
@@ -94,7 +94,7 @@ READINGS = [
     Case("below -2^53", payload('{"a":-9007199254740993}'), "/payload/a", "number-too-large"),
     Case("beyond 64 bits", payload('{"a":18446744073709551616}'), "/payload/a", "number-too-large"),
     Case("5,000 digits", payload('{"a":%s}' % ("9" * 5000)), "/payload/a", "not-a-number"),
-    # Shapes of a payload
+    # The shape of the payload
     Case("17 levels", payload('{"a":' * 17 + "1" + "}" * 17), "/payload", "too-deep"),
     Case("17 arrays", payload('{"a":' + "[" * 17 + "]" * 17 + "}"), "/payload", "too-deep"),
     Case("257 values", payload(MANY), "/payload", "too-many-values"),
@@ -111,7 +111,7 @@ READINGS = [
     Case("a text as payload", payload('"{}"'), "/payload", "not-an-object"),
     Case("a number as payload", payload("5"), "/payload", "not-an-object"),
     Case("false as payload", payload("false"), "/payload", "not-an-object"),
-    # Fields of a reading
+    # The fields of a reading
     Case("no payload", f'{{"telemetry_type":"a","recorded_at":{TIME}}}', "/payload", "required"),
     Case("no type", f'{{"payload":{{"a":1}},"recorded_at":{TIME}}}', "/telemetry_type", "required"),
     Case("a space in the type", reading(telemetry_type='"a b"'), "/telemetry_type", "invalid"),
@@ -132,7 +132,7 @@ READINGS = [
     Case("its own created_at", reading(created_at="null"), "/created_at", "unknown-field"),
     Case("a user", reading(user="1"), "/user", "unknown-field"),
     Case("a status", reading(status='"online"'), "/status", "unknown-field"),
-    Case("a field of half a character", reading(**{r"\ud800": "1"}), r"/\ud800", "unknown-field"),
+    Case("a field with a lone surrogate", reading(**{r"\ud800": "1"}), r"/\ud800", "unknown-field"),
     # Times
     Case("no offset", at('"2025-06-15T11:00:00"'), "/recorded_at", "invalid-time"),
     Case("a date only", at('"2025-06-15"'), "/recorded_at", "invalid-time"),
@@ -149,17 +149,17 @@ READINGS = [
     Case("24 o'clock", at('"2025-06-15T24:00:00Z"'), "/recorded_at", "invalid-time"),
     Case("the year 0", at('"0000-01-01T00:00:00Z"'), "/recorded_at", "invalid-time"),
     Case("past the last second", at('"9999-12-31T23:59:60Z"'), "/recorded_at", "invalid-time"),
-    Case("past it, elsewhere", at('"9999-12-31T23:59:59-01:00"'), "/recorded_at", "invalid-time"),
+    Case("past it in UTC", at('"9999-12-31T23:59:59-01:00"'), "/recorded_at", "invalid-time"),
     Case("before the first", at('"0001-01-01T00:00:00+01:00"'), "/recorded_at", "invalid-time"),
     Case("Unix time", at("1750000000"), "/recorded_at", "invalid-time"),
     Case("an empty time", at('""'), "/recorded_at", "invalid-time"),
     Case("false as time", at("false"), "/recorded_at", "invalid-time"),
     Case("an array as time", at('["2025-06-15T11:00:00Z"]'), "/recorded_at", "invalid-time"),
     Case("the year 1", at('"0001-01-01T00:00:00Z"'), "/recorded_at", "time-out-of-range"),
-    Case("a clock never set", at('"1970-01-01T00:00:12Z"'), "/recorded_at", "time-out-of-range"),
+    Case("an unset clock", at('"1970-01-01T00:00:12Z"'), "/recorded_at", "time-out-of-range"),
     Case("before 2000", at('"1999-12-31T23:59:59.999999Z"'), "/recorded_at", "time-out-of-range"),
     Case("the year 9999", at('"9999-12-31T23:59:59Z"'), "/recorded_at", "time-out-of-range"),
-    # What is no reading at all
+    # Values that are not readings
     Case("a text", '"reading"', "", "not-an-object"),
     Case("null", "null", "", "not-an-object"),
     Case("true", "true", "", "not-an-object"),
@@ -183,7 +183,7 @@ NOT_JSON = [
     Body("an overlong slash", b'{"a":"\xc0\xaf"}', 400, "byte 6"),
     Body("a surrogate in UTF-8", b'{"a":"\xed\xa0\x80"}', 400, "byte 6"),
 ]
-"""None of these is JSON, and a line of them is no JSON either."""
+"""None of these is JSON, as a body or as a line of NDJSON."""
 
 BODIES = [
     *NOT_JSON,
@@ -223,29 +223,31 @@ REQUESTS = [
     Request("over the limit", b" " * (MEBIBYTE + 1), {}, 413),
     Request("as brotli", GOOD.encode(), {"Content-Encoding": "br"}, 415),
     Request("gzip twice", gzip(gzip(GOOD)), {"Content-Encoding": "gzip, gzip"}, 415),
-    Request("gzip that is none", GOOD.encode(), {"Content-Encoding": "gzip"}, 400),
+    Request("invalid gzip", GOOD.encode(), {"Content-Encoding": "gzip"}, 400),
     Request("half a gzip", gzip(GOOD)[:-9], {"Content-Encoding": "gzip"}, 400),
-    Request("gzip of another sum", gzip(GOOD)[:-8] + bytes(8), {"Content-Encoding": "gzip"}, 400),
+    Request(
+        "gzip with a wrong checksum", gzip(GOOD)[:-8] + bytes(8), {"Content-Encoding": "gzip"}, 400
+    ),
     Request("nothing as gzip", b"", {"Content-Encoding": "gzip"}, 400),
     Request("a gzip bomb", gzip(" " * 8 * MEBIBYTE), {"Content-Encoding": "gzip"}, 413),
     Request("half a zstd", zstd.compress(GOOD.encode())[:-1], {"Content-Encoding": "zstd"}, 400),
-    Request("zstd that is none", GOOD.encode(), {"Content-Encoding": "zstd"}, 400),
+    Request("invalid zstd", GOOD.encode(), {"Content-Encoding": "zstd"}, 400),
     Request("a zstd bomb", zstd.compress(bytes(8 * MEBIBYTE)), {"Content-Encoding": "zstd"}, 413),
 ]
 
 ROWS = [
     Row("no time", b",5", "/recorded_at"),
-    Row("a time that is none", b"yesterday,5", "/recorded_at"),
+    Row("an invalid time", b"yesterday,5", "/recorded_at"),
     Row("30 February", b"2025-02-30 11:00:00,5", "/recorded_at"),
     Row("the year 1", b"0001-01-01T00:00:00Z,5", "/recorded_at"),
-    Row("a clock never set", b"12,5", "/recorded_at"),
+    Row("an unset clock", b"12,5", "/recorded_at"),
     Row("the year 9999", b"9999-12-31T23:59:59Z,5", "/recorded_at"),
     Row("a NUL", b"2025-06-15T11:00:00Z,a\0b", ""),
     Row("beyond 2^53", b"2025-06-15T11:00:00Z,9007199254740993", "/payload/a"),
     Row("beyond 1e30", b"2025-06-15T11:00:00Z,1e31", "/payload/a"),
     Row("1e400", b"2025-06-15T11:00:00Z,1e400", "/payload/a"),
     Row("no value", b"2025-06-15T11:00:00Z,", "/payload"),
-    Row("NaN and nothing else", b"2025-06-15T11:00:00Z,NaN", "/payload"),
+    Row("only NaN", b"2025-06-15T11:00:00Z,NaN", "/payload"),
     Row("over 16 KiB", b"2025-06-15T11:00:00Z," + b"x" * 17_000, "/payload"),
     Row("a cell too few", b"2025-06-15T11:00:00Z", ""),
     Row("a cell too many", b"2025-06-15T11:00:00Z,5,6", ""),

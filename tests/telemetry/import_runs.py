@@ -1,4 +1,4 @@
-"""Files to import and what importing them said."""
+"""Files to import and the output of the import."""
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -12,7 +12,7 @@ NAMES = '"date","Temperature","Humidity","Light","CO2","HumidityRatio","Occupanc
 
 
 def office(count: int = 3, *, first: int = 1) -> str:
-    """Rows of the shape that R writes: a running number first, which the header does not name."""
+    """Return rows as R writes them: with a row number first, which the header does not name."""
     rows = (
         f'"{first + n}","{START + timedelta(minutes=n):%Y-%m-%d %H:%M:%S}",'
         f"{23 + n / 1000:.3f},27.272,426,721.25,0.00479298817650529,{n % 2}\n"
@@ -28,7 +28,7 @@ def write(folder: Path, content: str | bytes, name: str = "office.csv") -> Path:
 
 
 class Run:
-    """What an import said, and the error that it ended with."""
+    """The output of an import and the error it ended with."""
 
     def __init__(self, *files: Path, **options: Any) -> None:
         out, err = StringIO(), options.pop("stderr", None) or StringIO()

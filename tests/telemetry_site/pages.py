@@ -1,4 +1,4 @@
-"""What tests of pages have in common."""
+"""Helpers of the tests of pages."""
 
 from django.http import HttpResponse
 from django.utils import timezone
@@ -11,15 +11,15 @@ from tests.factories import (
 )
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-PARTIAL = {"HX-Request": "true"}
+HTMX_HEADERS = {"HX-Request": "true"}
 
 
 def text(answer: HttpResponse) -> str:
     return answer.content.decode()
 
 
-def path_of(table: str, end: str = "") -> str:
-    """Where the admin has a table, or what `end` says of it."""
+def admin_path(table: str, end: str = "") -> str:
+    """Return the path of a table in the admin, followed by `end`."""
     return f"/admin/{table.replace('.', '/')}/{end}"
 
 
@@ -27,8 +27,8 @@ def with_unit(number: str, unit: str) -> str:
     return f'{number}<span class="unit">\N{NARROW NO-BREAK SPACE}{unit}</span>'
 
 
-def fill(user: User, devices: int) -> None:
-    """Devices with readings of two types and a waiting command each."""
+def create_devices(user: User, devices: int) -> None:
+    """Create devices, each with readings of two types and a pending command."""
     for number in range(devices):
         device = DeviceFactory.create(user=user, last_seen_at=timezone.now())
         for kind in ("environment", "power"):

@@ -1,4 +1,4 @@
-"""What statements read of which table, as PostgreSQL carried them out."""
+"""The number of rows that queries read from each table, from the executed plans."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,21 +8,22 @@ from typing import Any
 from django.db import connection
 
 
-class Reads:
-    """How many rows each table's scans have looked at, and how many statements there were."""
+class ReadCounter:
+    """Counts the rows read by scans of each table, and collects the statements."""
 
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
         self.statements: list[str] = []
 
-    def of_months(self) -> int:
-        """Rows of telemetry, whichever month they are in."""
+    def telemetry_rows(self) -> int:
+        """Return the number of rows read from partitions of telemetry."""
         return sum(rows for table, rows in self.rows.items() if table.startswith("telemetry_20"))
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         self.statements.append(sql)
         if sql.lstrip().startswith(("SELECT", "WITH")):
-            # By a cursor of its own: that of the statement may be one that explains nothing.
+            # Use a separate cursor: the cursor of the statement may be a server-side cursor, which
+            # cannot run EXPLAIN.
             with connection.connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
                 self._collect(cursor.fetchone()[0][0]["Plan"])
@@ -37,8 +38,8 @@ class Reads:
 
 
 @contextmanager
-def reads() -> Iterator[Reads]:
-    """What is read inside."""
-    found = Reads()
+def count_reads() -> Iterator[ReadCounter]:
+    """Count what is read in this context."""
+    found = ReadCounter()
     with connection.execute_wrapper(found):
         yield found

@@ -1,4 +1,4 @@
-"""Every page in the language of whoever looks at it; English where nobody says which."""
+"""Every page is in the language of the user; the default is English."""
 
 import re
 from datetime import timedelta
@@ -14,7 +14,7 @@ from accounts.email import verification
 from accounts.mfa import services as mfa
 from accounts.models import User
 from accounts.passwords import services as passwords
-from accounts.registration import services as registrations
+from accounts.registration import invitations
 from accounts.users import data_exports
 from devices.models import Device
 from tests import german
@@ -27,8 +27,8 @@ from tests.factories import (
     DeviceFactory,
     UserFactory,
     device_token,
+    issue_batch,
     register_key,
-    send_to_many,
     store_readings,
     user_token,
 )
@@ -100,19 +100,19 @@ def text(answer: HttpResponse) -> str:
 
 
 def german_page(client: Client, path: str, data: Any = None) -> str:
-    """The page, which says of itself that it is German, without what is for programs."""
+    """Return a page, check that it is declared as German, and remove its English reference part."""
     ask = client.get if data is None else client.post
     answer = ask(path, data, headers=GERMAN)
     assert answer["Content-Language"] == "de"
     page = text(answer)
     assert '<html lang="de"' in page
-    # What the reference tells of each operation comes from the schema, which is English.
+    # The reference takes its texts from the schema, which is English.
     return page.partition('<div class="reference">')[0]
 
 
 @pytest.fixture
 def ids(owner: User, device: Device, device_api: Api) -> dict[str, Any]:
-    """Something of everything, so that every page has something to say."""
+    """Create objects of every kind, so that every page has content."""
     now = timezone.now()
     past = now - timedelta(hours=3)
     store_readings(device, payloads=[{"t": 21.5, "on": True}] * 3, recorded_at=past)
@@ -132,7 +132,7 @@ def ids(owner: User, device: Device, device_api: Api) -> dict[str, Any]:
     device_token(mast)
     data_exports.request_export(owner, now=now)
     audit.record("device.changed", target=device, before={"name": "x"}, after={"name": "y"})
-    batch = send_to_many(device, mast, command_name=kind.command_name)
+    batch = issue_batch(device, mast, command_name=kind.command_name)
     return {
         "greenhouse": device.pk,
         "hostile": device.pk,
@@ -145,14 +145,14 @@ def ids(owner: User, device: Device, device_api: Api) -> dict[str, Any]:
 
 class TestEveryPage:
     @pytest.mark.parametrize("path", [*PAGES.values(), *OWN_PAGES])
-    def test_is_german_for_who_reads_german(
+    def test_every_page_is_german(
         self, owner_client: Client, ids: dict[str, Any], path: str
     ) -> None:
         where = path.format_map(ids).replace("climate.temperature", "environment.t")
         assert german.still_english(german_page(owner_client, where)) == []
 
     @pytest.mark.parametrize("path", ["", "/commands/{command}", "/connect"])
-    def test_so_are_those_of_a_device_that_has_done_much(
+    def test_pages_of_a_device_with_finished_commands_are_german(
         self, owner_client: Client, ids: dict[str, Any], path: str
     ) -> None:
         for command in Device.objects.get(pk=ids["greenhouse"]).commands.all():
@@ -160,20 +160,20 @@ class TestEveryPage:
             page = german_page(owner_client, where.format_map({**ids, "command": command.pk}))
             assert german.still_english(page) == []
 
-    def test_so_is_a_batch(self, owner_client: Client, ids: dict[str, Any]) -> None:
+    def test_the_page_of_a_batch_is_german(self, owner_client: Client, ids: dict[str, Any]) -> None:
         page = german_page(owner_client, "/commands/batches/{batch}".format_map(ids))
         assert german.still_english(page) == []
 
     @pytest.mark.parametrize("path", OPEN_PAGES)
-    def test_so_are_those_for_everybody(self, client: Client, path: str) -> None:
+    def test_public_pages_are_german(self, client: Client, path: str) -> None:
         assert german.still_english(german_page(client, path)) == []
 
     @pytest.mark.parametrize("path", STAFF_PAGES)
-    def test_so_are_those_for_staff(
+    def test_pages_of_the_admin_are_german(
         self, staff_client: Client, ids: dict[str, Any], path: str
     ) -> None:
         page = german_page(staff_client, path.format_map(ids))
-        # The framework keeps the names of permissions in the database, in English.
+        # Django stores the names of permissions in the database, in English.
         page = PERMISSIONS.sub("", page)
         assert german.still_english(page) == []
 
@@ -195,45 +195,46 @@ class TestEveryPage:
             ("/account/delete", {"password": "no"}),
             ("/tokens/new", {"days": 3}),
             ("/devices/{greenhouse}/commands", {"command_name": "ä"}),
-            ("/devices/{greenhouse}/commands", {"command_name": "x", "payload": "[", "once": ""}),
+            (
+                "/devices/{greenhouse}/commands",
+                {"command_name": "x", "payload": "[", "form_id": ""},
+            ),
             ("/devices/{greenhouse}/keys/environment.t", {"decimals": 77}),
-            ("/devices/{greenhouse}/delete", {"delete-typed": "x"}),
+            ("/devices/{greenhouse}/delete", {"delete-confirmed_name": "x"}),
         ],
     )
-    def test_and_what_is_wrong_with_a_form(
+    def test_form_errors_are_german(
         self, owner_client: Client, stranger: User, ids: dict[str, Any], path: str, data: Any
     ) -> None:
         page = german_page(owner_client, path.format_map(ids), data)
         assert german.still_english(page) == []
         assert 'class="errors"' in page or 'class="notice error"' in page
 
-    def test_a_page_in_english_would_be_noticed(self, owner_client: Client, device: Device) -> None:
+    def test_an_english_page_is_detected(self, owner_client: Client, device: Device) -> None:
         found = german.still_english(text(owner_client.get(f"/devices/{device.pk}")))
-        assert {"Copy id", "Connect it", "Skip to the content"} <= set(found)
+        assert {"Copy id", "Connect device", "Skip to content"} <= set(found)
 
 
-class TestWhichLanguage:
-    def test_english_where_nobody_says(self, client: Client) -> None:
+class TestLanguageChoice:
+    def test_the_default_is_english(self, client: Client) -> None:
         answer = client.get("/sign-in")
         assert '<html lang="en"' in text(answer)
         assert answer["Content-Language"] == "en"
 
     @pytest.mark.parametrize("asked", ["fr", "xx-YY", "*", "de;q=0.2,en", "\xe4", "," * 600])
-    def test_english_where_another_is_preferred_or_none_is_known(
-        self, client: Client, asked: str
-    ) -> None:
+    def test_an_unknown_or_lower_preference_is_english(self, client: Client, asked: str) -> None:
         page = text(client.get("/sign-in", headers={"Accept-Language": asked}))
         assert '<html lang="en"' in page
 
-    def test_caches_are_told_what_it_depends_on(self, client: Client) -> None:
+    def test_pages_vary_by_accept_language(self, client: Client) -> None:
         assert "Accept-Language" in client.get("/sign-in")["Vary"]
 
-    def test_one_request_leaves_nothing_to_the_next(self, client: Client) -> None:
+    def test_the_language_of_a_request_does_not_affect_the_next(self, client: Client) -> None:
         german_page(client, "/sign-in")
         assert '<html lang="en"' in text(client.get("/sign-in"))
         assert translation.get_language() == "en"
 
-    def test_what_a_user_has_chosen_holds_against_the_browser(self, owner: User) -> None:
+    def test_the_language_of_the_profile_overrides_the_browser(self, owner: User) -> None:
         client = signed_in(owner)
         client.post("/account", {"username": "owner", "time_zone": "UTC", "language": "de"})
         answer = client.get("/", headers={"Accept-Language": "en"})
@@ -243,17 +244,17 @@ class TestWhichLanguage:
         assert '<html lang="en"' in text(client.get("/", headers={"Accept-Language": "en"}))
 
     @pytest.mark.parametrize("language", ["xx", "de' --", "x" * 40])
-    def test_nobody_chooses_one_that_is_not_spoken(self, owner: User, language: str) -> None:
+    def test_an_unknown_language_is_rejected(self, owner: User, language: str) -> None:
         form = {"username": "owner", "time_zone": "UTC", "language": language}
         assert signed_in(owner).post("/account", form).status_code == 422
         owner.refresh_from_db()
         assert owner.language == ""
 
-    def test_programs_choose_it_too(self, owner_api: Api, owner: User) -> None:
+    def test_the_language_can_be_set_in_the_api(self, owner_api: Api, owner: User) -> None:
         assert owner_api.patch("/api/v1/users/me", {"language": "xx"}).status_code == 422
         assert owner_api.patch("/api/v1/users/me", {"language": "de"}).json()["language"] == "de"
 
-    def test_the_api_speaks_english_whoever_asks(self, device_api: Api, owner: User) -> None:
+    def test_the_api_is_english_for_every_client(self, device_api: Api, owner: User) -> None:
         User.objects.update(language="de")
         path = "/api/v1/device/telemetry"
         body = {"telemetry_type": "e", "payload": {"a": "\0"}}
@@ -265,7 +266,7 @@ class TestWhichLanguage:
 
 
 class TestNumbersAndTimes:
-    def test_are_written_as_the_language_has_them(
+    def test_numbers_and_times_are_localized(
         self, owner_client: Client, ids: dict[str, Any]
     ) -> None:
         page = german_page(owner_client, "/devices/{greenhouse}".format_map(ids))
@@ -274,14 +275,16 @@ class TestNumbersAndTimes:
         page = german_page(owner_client, "/devices/{greenhouse}/keys".format_map(ids))
         assert "21,5" in page
 
-    def test_but_not_where_scripts_read_them(self, owner_client: Client, device: Device) -> None:
+    def test_numbers_for_scripts_are_not_localized(
+        self, owner_client: Client, device: Device
+    ) -> None:
         past = timezone.now() - timedelta(days=40)
         store_readings(device, payloads=[{"t": 21.5}], recorded_at=past)
         for path in ("", "/history"):
             page = german_page(owner_client, f"/devices/{device.pk}{path}")
             assert f'data-end="{past.timestamp()}"' in page
 
-    def test_a_form_takes_dates_as_browsers_send_them(
+    def test_a_form_accepts_dates_in_the_format_of_browsers(
         self, owner_client: Client, device: Device
     ) -> None:
         schema = {"properties": {"at": {"type": "string", "format": "date-time"}}}
@@ -292,7 +295,7 @@ class TestNumbersAndTimes:
 
 
 class TestMail:
-    def test_is_in_the_language_of_who_asked_for_it(
+    def test_a_mail_is_in_the_language_of_the_request(
         self, inbox: Inbox, client: Client, settings: Any
     ) -> None:
         settings.REGISTRATION_MODE, settings.ALLOW_UNVERIFIED_LOGIN = "open", False
@@ -306,7 +309,7 @@ class TestMail:
         assert '<html lang="de">' in html.get_content()
         assert german.still_english(html.get_content()) == []
 
-    def test_unless_it_goes_to_somebody_who_has_chosen_another(
+    def test_a_mail_is_in_the_language_of_the_recipients_profile(
         self, inbox: Inbox, client: Client
     ) -> None:
         UserFactory.create(email="grace@example.org", language="en")
@@ -314,17 +317,17 @@ class TestMail:
         UserFactory.create(email="emmy@example.org", language="de")
         client.post("/password-reset", {"email": "emmy@example.org"})
         inbox.deliver()
-        assert inbox.to("grace@example.org")[0]["Subject"] == "Choose another password"
-        assert inbox.to("emmy@example.org")[0]["Subject"] == "Anderes Passwort wählen"
+        assert inbox.to("grace@example.org")[0]["Subject"] == "Set a new password"
+        assert inbox.to("emmy@example.org")[0]["Subject"] == "Neues Passwort setzen"
 
-    def test_every_kind_is_german(self, inbox: Inbox, staff: User, now: Any) -> None:
+    def test_every_kind_of_mail_is_german(self, inbox: Inbox, staff: User, now: Any) -> None:
         user = UserFactory.create(email="ada@example.org", language="de")
         passwords.request_reset(user.email)
         verification.request_email_change(user, "new@example.org")
         inbox.deliver()
         passwords.set_password(user, PASSWORD)
         with translation.override("de"):
-            registrations.invite(staff, "invited@example.org", now=timezone.now())
+            invitations.invite(staff, "invited@example.org", now=timezone.now())
         inbox.deliver()
         assert len(inbox.mails) == 5
         for mail in inbox.mails:
@@ -332,15 +335,15 @@ class TestMail:
                 if not part.is_multipart():
                     assert german.still_english(part.get_content()) == []
 
-    def test_a_job_of_before_is_still_done(self, inbox: Inbox) -> None:
+    def test_a_queued_job_without_a_language_is_sent(self, inbox: Inbox) -> None:
         from accounts import tasks
 
         user = UserFactory.create()
         tasks.send_mail(kind="password-reset", subject=str(user.pk))
-        assert inbox.to(user.email)[0]["Subject"] == "Choose another password"
+        assert inbox.to(user.email)[0]["Subject"] == "Set a new password"
 
 
-def test_a_second_factor_is_set_up_in_german(owner: User) -> None:
+def test_the_setup_of_two_factor_authentication_is_german(owner: User) -> None:
     client = signed_in(owner)
     answer = client.post(
         "/account/second-factor/set-up", {"code": "1", "password": "no"}, headers=GERMAN

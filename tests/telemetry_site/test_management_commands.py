@@ -1,4 +1,4 @@
-"""What is typed at a terminal."""
+"""Management commands."""
 
 import socket
 from io import StringIO
@@ -12,14 +12,14 @@ from accounts.models import User
 pytestmark = pytest.mark.django_db
 
 
-def typed(*words: str) -> str:
+def run_command(*words: str) -> str:
     output = StringIO()
     call_command(*words, stdout=output)
     return output.getvalue().strip()
 
 
 def test_sign_in_link_prints_a_link_that_signs_in_once(owner: User) -> None:
-    link = typed("sign_in_link", "OWNER@example.org")
+    link = run_command("sign_in_link", "OWNER@example.org")
     path = link.removeprefix("http://localhost:8000")
     browser = Client()
     browser.get(path)
@@ -31,17 +31,17 @@ def test_sign_in_link_prints_a_link_that_signs_in_once(owner: User) -> None:
     assert late.get("/").status_code == 302
 
 
-@pytest.mark.parametrize("name", ["nobody", "gone"])
-def test_sign_in_link_is_for_active_users_only(owner: User, name: str) -> None:
+@pytest.mark.parametrize("name", ["unknown", "gone"])
+def test_sign_in_link_works_for_active_users_only(owner: User, name: str) -> None:
     User.objects.filter(pk=owner.pk).update(username="gone", is_active=False)
     with pytest.raises(CommandError, match="no active user"):
-        typed("sign_in_link", name)
+        run_command("sign_in_link", name)
 
 
-def test_run_names_another_port_when_its_own_is_taken(
+def test_run_suggests_another_port_if_its_own_is_taken(
     settings: pytest.FixtureRequest,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings.PORT = taken.getsockname()[1]
         with pytest.raises(CommandError, match=f"PORT={settings.PORT + 1} make run"):
-            typed("run")
+            run_command("run")

@@ -1,4 +1,4 @@
-"""Who gets where: every route and method, asked for by everybody there is (matrix.txt)."""
+"""Access control: every route and method, requested by every kind of client (matrix.txt)."""
 
 import json
 import re
@@ -26,57 +26,57 @@ from tests.factories import (
     CommandFactory,
     DeviceFactory,
     UserFactory,
+    create_session,
     device_token,
     device_token_and_row,
+    issue_batch,
     register_key,
-    send_to_many,
-    session_of,
     store_reading,
     user_token_and_row,
 )
-from tests.problems import told
+from tests.problems import read_problem
 
 pytestmark = pytest.mark.unmeasured
 
 NAMED = ("device_id", "token_id", "session_id", "command_id", "batch_id")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SAFE = ("GET", "HEAD")
-BODIES = {"/api/v1/invitations": {"email": "somebody@example.org"}}
-"""Where it is asked what was sent before it is asked who sends it."""
+BODIES = {"/api/v1/invitations": {"email": "new@example.org"}}
+"""Bodies of endpoints that validate the body before they check permissions."""
 
 
 class Route(NamedTuple):
     methods: tuple[str, ...]
     pattern: str
-    door: str
+    access: str
 
     def fits(self, route: str) -> bool:
-        """Whether this line is about a route; a * stands for anything between two slashes."""
+        """Return whether this line matches a route; a * matches anything between two slashes."""
         return bool(re.fullmatch(re.escape(self.pattern).replace(r"\*", "[^/]+"), route))
 
 
 def read_table() -> tuple[dict[str, dict[str, str]], list[Route]]:
-    """What each door answers to whom, and which door each route is."""
+    """Return the allowed clients of each access level, and the access level of each route."""
     text = Path(__file__).with_name("matrix.txt").read_text(encoding="utf-8")
     lines = [line.replace("|", " ").split() for line in text.splitlines()]
     lines = [words for words in lines if words and words[0] != "#"]
     split = lines.index(["routes"])
     actors = lines[0][1:]
-    doors = {door: dict(zip(actors, marks, strict=True)) for door, *marks in lines[1:split]}
+    rules = {access: dict(zip(actors, marks, strict=True)) for access, *marks in lines[1:split]}
     routes = [
-        Route(tuple(methods), "" if pattern == "(home)" else pattern, door)
-        for *methods, pattern, door in lines[split + 1 :]
+        Route(tuple(methods), "" if pattern == "(home)" else pattern, access)
+        for *methods, pattern, access in lines[split + 1 :]
     ]
-    return doors, routes
+    return rules, routes
 
 
-DOORS, ROUTES = read_table()
-ACTORS = list(DOORS["open"])
+ACCESS_RULES, ROUTES = read_table()
+ACTORS = list(ACCESS_RULES["public"])
 SESSIONS = ("owner", "other", "staff", "super")
 
 
 def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every route of the URLconf with its view."""
+    """Yield every route of the URLconf with its view."""
     for one in (resolver or get_resolver()).url_patterns:
         path = prefix + str(one.pattern)
         if hasattr(one, "url_patterns"):
@@ -85,13 +85,13 @@ def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, An
             yield path, one.callback
 
 
-def door_of(route: str) -> Route | None:
-    """The line of the table that a route goes by: the first that fits."""
+def find_route(route: str) -> Route | None:
+    """Return the first line of the table that matches a route."""
     return next((line for line in ROUTES if line.fits(route)), None)
 
 
 class World:
-    """One of everything that a route can name, and everybody who may ask for it."""
+    """One object for every id of a route, and credentials of every kind of client."""
 
     def __init__(self, folder: Path) -> None:
         now = timezone.now()
@@ -128,8 +128,8 @@ class World:
             "reading_id": store_reading(device).pk,
             "command_id": CommandFactory.create(device=device).pk,
             "key": register_key(device),
-            "batch_id": send_to_many(device).pk,
-            "session_id": session_of(owner).pk,
+            "batch_id": issue_batch(device).pk,
+            "session_id": create_session(owner).pk,
             "token_id": user_token_and_row(owner)[0].pk,
             "device_token_id": device_token_and_row(device)[0].pk,
             "secret": "no-secret",
@@ -139,7 +139,7 @@ class World:
         }
 
     def path(self, route: str, **others: Any) -> str:
-        """A path that leads to the owner's things by this route."""
+        """Return the path of the route for the owner's objects."""
         things = {**self.things, **others}
         if "devices/" in route:
             things["token_id"] = things["device_token_id"]
@@ -148,7 +148,7 @@ class World:
         return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(things[match[1]]), path)
 
     def ask(self, who: str, method: str, path: str) -> HttpResponse:
-        """The answer to somebody; what it did is taken back."""
+        """Send a request as a client and return the response; roll back its changes."""
         bearer = self.bearers.get(who)
         client = Client(headers={"Authorization": f"Bearer {bearer}"} if bearer else {})
         if who in self.cookies:
@@ -173,7 +173,7 @@ def world(db: None, settings: Any, tmp_path: Path) -> World:
 
 
 def mark(answer: HttpResponse) -> str:
-    """What an answer is in the words of the table."""
+    """Return the mark of the table for a response."""
     assert answer.status_code < 500, answer
     if answer.status_code in (401, 403, 404):
         return str(answer.status_code)
@@ -182,19 +182,19 @@ def mark(answer: HttpResponse) -> str:
     return "+"
 
 
-def expected(door: str, who: str, method: str) -> str:
-    found = DOORS[door][who]
+def expected(access: str, who: str, method: str) -> str:
+    found = ACCESS_RULES[access][who]
     if found == "r":
         return "+" if method in SAFE else "403"
     return found
 
 
-def test_every_route_is_in_the_table_and_every_line_of_it_is_a_route():
+def test_every_route_is_in_the_table_and_every_line_of_the_table_is_used():
     routes = [route for route, _ in all_routes()]
-    assert [route for route in routes if door_of(route) is None] == []
-    used = {door_of(route) for route in routes}
+    assert [route for route in routes if find_route(route) is None] == []
+    used = {find_route(route) for route in routes}
     assert [line for line in ROUTES if line not in used] == []
-    assert {line.door for line in ROUTES} <= set(DOORS)
+    assert {line.access for line in ROUTES} <= set(ACCESS_RULES)
 
 
 def test_every_method_of_a_view_class_is_in_the_table():
@@ -202,40 +202,40 @@ def test_every_method_of_a_view_class_is_in_the_table():
     for route, view in all_routes():
         if route.startswith("api/"):
             has = {method for method in METHODS if hasattr(view.view_class, method.lower())}
-            if has != set(door_of(route).methods):
+            if has != set(find_route(route).methods):
                 told[route] = has
     assert told == {}
 
 
 @pytest.mark.parametrize("part", ["api/", "pages", "admin"])
-def test_everybody_gets_where_the_table_says(world, part):
+def test_every_client_has_the_access_of_the_table(world, part):
     wrong = []
     for route, _ in all_routes():
         if part != next((p for p in ("api/", "admin") if route.startswith(p)), "pages"):
             continue
-        line, path = door_of(route), world.path(route)
-        # To a page a token is nothing, of whatever kind, and to the admin all are who are no staff.
-        asking = {"api/": ACTORS, "admin": ("nobody", "owner", "staff", "super")}.get(
-            part, ("nobody", *SESSIONS, "full")
+        line, path = find_route(route), world.path(route)
+        # Pages ignore tokens of every kind; the admin treats all users who are not staff alike.
+        asking = {"api/": ACTORS, "admin": ("anon", "owner", "staff", "super")}.get(
+            part, ("anon", *SESSIONS, "full")
         )
         for method in line.methods:
             for who in asking:
                 answer = world.ask(who, method, path)
-                got, should = mark(answer), expected(line.door, who, method)
+                got, should = mark(answer), expected(line.access, who, method)
                 if part == "api/" and got != "+":
-                    told(answer, int(got))
+                    read_problem(answer, int(got))
                     assert got != "401" or answer["WWW-Authenticate"] == "Bearer"
                 if got != should and (should != "?" or got == ">"):
                     wrong.append(f"{method} {route}: {who} gets {got}, not {should}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_no_other_method_lets_anybody_in(world):
+def test_other_methods_are_rejected(world):
     wrong = []
     for route, _ in all_routes():
-        line, path = door_of(route), world.path(route)
-        # The framework's own sign-in takes a PUT for a POST.
-        if route.startswith("admin") or line.door == "open":
+        line, path = find_route(route), world.path(route)
+        # Django's login view treats PUT as POST.
+        if route.startswith("admin") or line.access == "public":
             continue
         for method in set(METHODS) - set(line.methods):
             for who in ("owner", "device") if route.startswith("api/") else ("owner",):
@@ -245,21 +245,21 @@ def test_no_other_method_lets_anybody_in(world):
     assert not wrong, "\n".join(wrong)
 
 
-def test_what_is_somebody_elses_is_to_the_byte_as_if_it_were_not_there(world):
+def test_a_404_for_an_object_of_another_user_equals_a_404_for_an_unknown_id(world):
     def refusal(who: str, method: str, path: str) -> str:
         answer = world.ask(who, method, path)
         assert answer.status_code == 404, (who, method, path)
         content = answer.content.decode()
         content = content.replace(answer["X-Request-Id"], "").replace(path, "")
-        # What no two answers have in common: when they were made, and the form's own secret.
+        # Parts that differ in every response: its time and the CSRF token.
         return re.sub(r'data-now="[^"]+"|name="csrfmiddlewaretoken" value="\w+"', "", content)
 
     for route, _ in all_routes():
-        line = door_of(route)
+        line = find_route(route)
         nothing = {name: uuid4() for name in NAMED}
         nothing["device_token_id"] = nothing["token_id"]
-        who = "other" if line.door in ("own", "own-page") else "other's-device"
-        if line.door in ("own", "own-page", "own-or-device's", "device's"):
+        who = "other" if line.access in ("own", "own-page") else "other's-device"
+        if line.access in ("own", "own-page", "own-or-device's", "device's"):
             for method in line.methods:
                 there, nowhere = world.path(route), world.path(route, **nothing)
                 assert refusal(who, method, there) == refusal(who, method, nowhere), (

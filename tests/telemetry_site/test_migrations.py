@@ -1,4 +1,4 @@
-"""Migrations run beside devices that go on sending: nobody waits for one longer than a moment."""
+"""Migrations run while devices send: they never hold or wait for a lock on a table for long."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from commands.models import Command
 from telemetry_site.management.commands import migrate
 
 BEFORE_THE_RULE = {"accounts": 8, "commands": 5, "devices": 5, "telemetry": 3, "telemetry_site": 1}
-"""The number of the last migration of each app that was written before there was this rule."""
+"""By app, the number of the last migration written before this rule."""
 BRIEF = (
     migrations.CreateModel,
     migrations.DeleteModel,
@@ -33,15 +33,15 @@ BRIEF = (
     RemoveIndexConcurrently,
     AddConstraintNotValid,
     ValidateConstraint,
-    # What these do, only who reads them can say.
+    # These must be reviewed by a developer.
     migrations.RunSQL,
     migrations.RunPython,
 )
-"""Operations that lock no table that has rows for longer than a moment."""
+"""Operations that lock an existing table only briefly."""
 
 
 def operations_of(migration: migrations.Migration) -> Iterator[Operation]:
-    """What it does to tables that were there before."""
+    """Yield the operations on tables that existed before the migration."""
     made: set[str] = set()
     for operation in migration.operations:
         if isinstance(operation, migrations.SeparateDatabaseAndState):
@@ -54,7 +54,7 @@ def operations_of(migration: migrations.Migration) -> Iterator[Operation]:
 
 
 def is_brief(operation: Operation) -> bool:
-    """Whether the table is locked for a moment only, however many rows it has."""
+    """Return whether the operation locks the table only briefly, for any number of rows."""
     if isinstance(operation, migrations.AddField):
         field = operation.field
         filled = field.null or field.has_default() or field.has_db_default() or field.blank
@@ -84,13 +84,13 @@ def test_new_migrations_lock_no_table_for_long() -> None:
         (migrations.AlterField("command", "a", models.BigIntegerField()), False),
     ],
 )
-def test_the_rule_tells_them_apart(operation: Operation, brief: bool) -> None:
+def test_brief_and_long_operations_are_distinguished(operation: Operation, brief: bool) -> None:
     assert is_brief(operation) is brief
 
 
 @pytest.mark.django_db(transaction=True)
-class TestBesideOthers:
-    def test_a_change_waits_for_a_table_for_a_moment_only(self) -> None:
+class TestConcurrentUse:
+    def test_a_migration_waits_for_a_lock_only_briefly(self) -> None:
         field = models.IntegerField(null=True)
         field.set_attributes_from_name("a")
         with in_use(Command), connection.schema_editor() as editor:
@@ -99,18 +99,18 @@ class TestBesideOthers:
                 editor.add_field(Command, field)
             assert isinstance(raised.value.__cause__, errors.LockNotAvailable)
 
-    def test_who_may_not_say_when_an_autovacuum_gives_way_migrates_all_the_same(self) -> None:
+    def test_a_role_without_the_right_to_set_deadlock_timeout_can_migrate(self) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL ROLE pg_monitor")
             with connection.schema_editor():
                 assert setting("deadlock_timeout") == "1s"
 
-    def test_an_index_is_waited_for_by_nobody_and_waits_as_long_as_it_takes(self) -> None:
+    def test_an_index_is_created_concurrently_without_a_lock_timeout(self) -> None:
         index = models.Index(fields=["attempts"], name="of_a_test")
         before = setting("lock_timeout")
         try:
             for _ in range(2):
-                # The second time as after one that was interrupted.
+                # The second run is like one after an interruption.
                 with connection.schema_editor(atomic=False) as editor:
                     editor.add_index(Command, index, concurrently=True)
                     assert setting("lock_timeout") == "0"
@@ -119,7 +119,9 @@ class TestBesideOthers:
                 editor.remove_index(Command, index, concurrently=True)
         assert setting("lock_timeout") == before
 
-    def test_what_could_not_be_locked_is_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_migration_is_retried_after_a_lock_timeout(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         locked = OperationalError()
         locked.__cause__ = errors.LockNotAvailable()
         tries = mock.Mock(side_effect=[locked, locked, None])
@@ -131,7 +133,7 @@ class TestBesideOthers:
 
 @contextmanager
 def in_use(model: type[models.Model]) -> Iterator[None]:
-    """A transaction of somebody else's that has read the table."""
+    """Hold a transaction on another connection that has read the table."""
     other = connections.create_connection("default")
     try:
         other.set_autocommit(False)

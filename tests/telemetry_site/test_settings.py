@@ -1,4 +1,4 @@
-"""What is read from the environment."""
+"""Settings from environment variables."""
 
 import os
 import re
@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 
 
-def shown(expression: str, **environment: str) -> str:
-    """What a setting is in a process with this environment."""
+def evaluate_setting(expression: str, **environment: str) -> str:
+    """Evaluate an expression of settings in a process with this environment."""
     code = f"from telemetry_site import settings; print({expression})"
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -28,11 +28,14 @@ def shown(expression: str, **environment: str) -> str:
     ).stdout.strip()
 
 
-def test_every_line_of_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
+def test_every_line_of_the_example_is_valid(tmp_path: Path) -> None:
     lines = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
     assert len(lines) > 10
     lines["DATA_DIR"] = str(tmp_path)
-    assert shown("settings.PORT, settings.PUBLIC_URL", **lines) == "8000 http://localhost:8000"
+    assert (
+        evaluate_setting("settings.PORT, settings.PUBLIC_URL", **lines)
+        == "8000 http://localhost:8000"
+    )
 
 
 def test_the_example_lists_every_variable_that_is_read() -> None:
@@ -41,13 +44,15 @@ def test_the_example_lists_every_variable_that_is_read() -> None:
     assert read == set(re.findall(r"^#([A-Z_]+)=", EXAMPLE, re.MULTILINE))
 
 
-def test_the_page_of_settings_is_what_the_example_says() -> None:
+def test_the_page_of_settings_is_up_to_date() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert page == configuration.markdown(), "make schema"
 
 
-def test_other_names_are_answered_to_beside_ones_own() -> None:
-    hosts = shown("settings.ALLOWED_HOSTS", ALLOWED_HOSTS="a,b", PUBLIC_URL="http://site.example")
+def test_allowed_hosts_include_the_sites_own_names() -> None:
+    hosts = evaluate_setting(
+        "settings.ALLOWED_HOSTS", ALLOWED_HOSTS="a,b", PUBLIC_URL="http://site.example"
+    )
     assert all(
         f"'{name}'" in hosts for name in ("a", "b", "site.example", "localhost", "127.0.0.1")
     )
@@ -60,32 +65,30 @@ def test_other_names_are_answered_to_beside_ones_own() -> None:
         ("http://site.example", "p8000-", "False"),
     ],
 )
-def test_cookies_are_bound_to_https_where_there_is_https(
-    url: str, cookie: str, secure: str
-) -> None:
+def test_cookies_are_secure_behind_https(url: str, cookie: str, secure: str) -> None:
     names = "settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE"
-    found = shown(f"{names}, settings.CSRF_COOKIE_SECURE", PUBLIC_URL=url, PORT="8000")
+    found = evaluate_setting(f"{names}, settings.CSRF_COOKIE_SECURE", PUBLIC_URL=url, PORT="8000")
     assert found.startswith(cookie)
     assert found.split()[1:] == [secure, secure]
 
 
-def test_only_requests_are_held_to_the_limit_of_waiting_for_the_database() -> None:
+def test_the_statement_timeout_applies_to_web_processes_only() -> None:
     options = "settings.DATABASES['default']['OPTIONS']['options']"
-    job = shown(options, STATEMENT_TIMEOUT_MS="700")
+    job = evaluate_setting(options, STATEMENT_TIMEOUT_MS="700")
     assert "statement_timeout=0 " in job
     assert "lock_timeout=2000" in job
-    served = shown(options, STATEMENT_TIMEOUT_MS="700", IS_WEB_PROCESS="true")
+    served = evaluate_setting(options, STATEMENT_TIMEOUT_MS="700", IS_WEB_PROCESS="true")
     assert "statement_timeout=700 " in served
     assert "lock_timeout=800" in served
 
 
 def test_a_new_data_dir_is_closed_to_other_users(tmp_path: Path) -> None:
     made = make_data_dir(tmp_path / "new" / "data")
-    # Where root runs the site, the embedded PostgreSQL's user passes through it.
+    # If root runs the site, the user of the embedded PostgreSQL needs to pass through it.
     assert made.stat().st_mode & 0o777 == (0o700 if os.geteuid() else 0o711)
 
 
-def test_a_data_dir_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_the_mode_of_an_existing_data_dir_is_not_changed(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
     make_data_dir(tmp_path)
     assert tmp_path.stat().st_mode & 0o777 == 0o750

@@ -1,4 +1,4 @@
-"""One device has all commands, one person all events: the lists of the others stay quick."""
+"""Skewed data: one device has all commands and one user all events; lists of others stay fast."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ Listed = Callable[[Device], models.QuerySet[Any]]
 
 
 def fill(device: Device) -> None:
-    """Everything there is belongs to this device or its owner."""
+    """Create commands and events that all belong to this device and its owner."""
     values = {"device": device.pk, "owner": device.user_id, "now": NOW, "rows": ROWS}
     with connection.cursor() as cursor:
         cursor.execute(COMMANDS, values)
@@ -39,8 +39,8 @@ def fill(device: Device) -> None:
         cursor.execute("ANALYZE commands, audit_events")
 
 
-def passed_over(queryset: models.QuerySet[Any], *, plan: str) -> int:
-    """Rows of others that the database looks at for it, when it plans in this way."""
+def discarded_rows(queryset: models.QuerySet[Any], *, plan: str) -> int:
+    """Return the number of rows that the query reads and discards, with this kind of plan."""
     sql, params = queryset.query.sql_with_params()
     for number in range(1, len(params) + 1):
         sql = sql.replace("%s", f"${number}", 1)
@@ -51,12 +51,12 @@ def passed_over(queryset: models.QuerySet[Any], *, plan: str) -> int:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE listed({values})".encode(), params)
         root = cursor.fetchone()[0][0]["Plan"]  # type: ignore[index]
         cursor.execute(b"DEALLOCATE listed")
-    return removed(root)
+    return removed_rows(root)
 
 
-def removed(node: dict[str, Any]) -> int:
+def removed_rows(node: dict[str, Any]) -> int:
     own = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return round(own) + sum(removed(inner) for inner in node.get("Plans", []))
+    return round(own) + sum(removed_rows(inner) for inner in node.get("Plans", []))
 
 
 @pytest.mark.parametrize("plan", ["generic", "custom"])
@@ -64,26 +64,24 @@ def removed(node: dict[str, Any]) -> int:
     "listed",
     [
         lambda device: Command.objects.filter(device=device),
-        lambda device: AuditEvent.objects.of(device.user),
-        lambda device: AuditEvent.objects.of_target(device),
+        lambda device: AuditEvent.objects.for_owner(device.user),
+        lambda device: AuditEvent.objects.for_target(device),
     ],
-    ids=["commands", "events of somebody", "events about something"],
+    ids=["commands", "events of a user", "events about a device"],
 )
-def test_who_has_none_is_answered_without_a_look_at_what_others_have(
+def test_a_list_without_rows_reads_no_rows_of_others(
     device: Device, listed: Listed, plan: str
 ) -> None:
     fill(DeviceFactory.create())
-    assert passed_over(listed(device)[:101], plan=plan) == 0
+    assert discarded_rows(listed(device)[:101], plan=plan) == 0
 
 
 @pytest.mark.parametrize("plan", ["generic", "custom"])
-def test_who_had_most_long_ago_is_answered_without_a_look_at_what_came_since(
-    device: Device, plan: str
-) -> None:
+def test_a_list_of_old_rows_reads_no_newer_rows_of_others(device: Device, plan: str) -> None:
     fill(device)
     other = DeviceFactory.create()
     newest = Command.objects.values_list("pk", flat=True)[: ROWS // 3]
     Command.objects.filter(pk__in=list(newest)).update(device=other)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE commands")
-    assert passed_over(Command.objects.filter(device=device)[:101], plan=plan) == 0
+    assert discarded_rows(Command.objects.filter(device=device)[:101], plan=plan) == 0

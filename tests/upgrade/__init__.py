@@ -1,1 +1,1 @@
-"""Databases as earlier versions of the site left them, and the script that makes the next one."""
+"""Backups of databases of earlier versions, and the script that creates the next one."""

@@ -1,7 +1,7 @@
-"""Make tests/upgrade/NAME.tar.xz with the code as it is: `.venv/bin/python -m tests.upgrade NAME`.
+"""Make tests/upgrade/NAME.tar.xz with the current code: `.venv/bin/python -m tests.upgrade NAME`.
 
 It is a backup of a small site that has rows in every table, and NAME.json holds what a client of
-that site knows: tokens, a session cookie, the answers it got.
+that site knows: tokens, a session cookie, the responses it got.
 tests/telemetry_site/operations/test_upgrade.py restores each of these backups and migrates it. Make
 one for each release, and never change an old one.
 """
@@ -32,7 +32,7 @@ def main(name: str) -> None:
 
 
 def manage(folder: str, *words: str) -> str:
-    """Run a management command on the embedded PostgreSQL of this folder; what it printed."""
+    """Run a management command on the embedded PostgreSQL of this folder and return its output."""
     environment = {"DATABASE_URL": "", "DATA_DIR": folder, "SECRET_KEY": ""}
     return subprocess.run(
         [sys.executable, "manage.py", *words],

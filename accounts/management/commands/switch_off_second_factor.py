@@ -10,16 +10,16 @@ from accounts.models import User
 
 
 class Command(BaseCommand):
-    help = "Let somebody sign in without a code, who has lost phone and recovery codes."
+    help = "Disable two-factor authentication of a user who has lost phone and recovery codes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
 
     def handle(self, *, username: str, **options: Any) -> str:
-        user = User.objects.called(username)
+        user = User.objects.get_by_login(username)
         if user is None:
             raise CommandError(f"There is no user called {username}.")
         if not mfa.is_enabled(user):
-            raise CommandError(f"{user} has no second factor.")
+            raise CommandError(f"{user} has no two-factor authentication.")
         mfa.disable(user)
-        return f"{user} signs in without a code."
+        return f"Two-factor authentication of {user} is disabled."

@@ -1,8 +1,7 @@
-"""PostgreSQL from the wheel, started by the first connection.
+"""Database backend of the embedded PostgreSQL, which the first connection starts.
 
-With DATABASE_URL unset this backend is in the settings; nothing else in the code knows which
-PostgreSQL it speaks to. Processes on one machine share the server and the last one to exit
-stops it.
+The settings use this backend if DATABASE_URL is not set; all other code is independent of it. The
+processes of one machine share the server. The last process to exit stops it.
 """
 
 from typing import Any
@@ -14,13 +13,13 @@ from common.db.postgres import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Ours, with the address of the embedded server."""
+    """Connects to the embedded server."""
 
     def get_connection_params(self) -> dict[str, Any]:
         server = running_server(settings.DATA_DIR)
-        address = server.get_postmaster_info()
+        postmaster = server.get_postmaster_info()
         self.settings_dict["USER"] = server.postgres_user
-        self.settings_dict["HOST"] = str(address.socket_dir or address.hostname)
-        self.settings_dict["PORT"] = str(address.port)
+        self.settings_dict["HOST"] = str(postmaster.socket_dir or postmaster.hostname)
+        self.settings_dict["PORT"] = str(postmaster.port)
         params: dict[str, Any] = super().get_connection_params()
         return params

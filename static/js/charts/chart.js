@@ -1,15 +1,15 @@
-// One chart of one key: a mean line in a band from least to greatest, drawn by uPlot.
+// A chart of one key: a line of averages and a band from minimum to maximum, drawn by uPlot.
 
 import { fill, language } from "../words.js";
 import { grouped, labels, speaker } from "./numbers.js";
 import { single, statistics, withGaps } from "./series.js";
 
 const ROOM_FOR_DOTS = 8; // pixels
-const ROOM_FOR_A_BOLD_LINE = 3; // pixels a value; nearer together a fine line tells as much, and is drawn in half the time
+const ROOM_FOR_A_BOLD_LINE = 3; // pixels per value; below that a thin line is as readable and takes half the time to draw
 const AXIS_FONT = '12px system-ui, sans-serif';
 
-// Rows as uPlot takes them: step, then labels by default and where year, month, day, hour, … change.
-// `day` is how a language writes one: "{D} {MMM}".
+// Rows in uPlot's format: step, default label, and labels where year, month, day, hour, … change.
+// `day` is the day format of the language: "{D} {MMM}".
 function timeLabels(day) {
   return [
     [31536000, "{YYYY}", null, null, null, null, null, null, 1],
@@ -20,7 +20,7 @@ function timeLabels(day) {
   ];
 }
 
-// The months as uPlot looks for them.
+// Month names in uPlot's format.
 const MONTHS = { MMM: Array.from({ length: 12 }, (_, month) => new Date(2000, month).toLocaleDateString(language, { month: "short" })) };
 
 function strong(text) {
@@ -29,17 +29,17 @@ function strong(text) {
   return element;
 }
 
-// From `rgb(1, 2, 3)`, which is how browsers tell a colour.
+// The color is in the computed format `rgb(1, 2, 3)`.
 function translucent(color) {
   return color.replaceAll(",", " ").replace(")", " / 0.2)");
 }
 
-// Pixels that the longest label of an axis takes.
+// Width in pixels of the longest label of an axis.
 function roomFor(_, labels) {
   return 16 + 7 * Math.max(4, ...(labels ?? []).map((label) => label.length));
 }
 
-// A flat line lies in the middle, not on the edge.
+// Center a flat line vertically.
 function verticalRange(_, low, high) {
   if (low === null) return [0, 1];
   if (low === high) {
@@ -49,13 +49,13 @@ function verticalRange(_, low, high) {
   return uPlot.rangeNum(low, high, 0.1, true);
 }
 
-// A bucket between two gaps has no line to be seen by.
+// Indexes of buckets between two gaps: no line connects them, so they need a dot.
 function alone(values) {
   return values.flatMap((value, i) => (value !== null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
 }
 
 export class Chart {
-  // `say` are the sentences, `clock` formats instants, `selected(from, to)` is told of a dragged part.
+  // `say` holds the messages, `clock` formats times, `selected(from, to)` is called after a drag.
   constructor(figure, { zone, say, clock, selected, reset }) {
     Object.assign(this, { figure, zone, say, clock, selected, reset });
     this.key = figure.dataset.key;
@@ -114,13 +114,13 @@ export class Chart {
     return this.plot.clientWidth < ROOM_FOR_A_BOLD_LINE * this.buckets[0].length ? 1 : 1.75;
   }
 
-  // Readings are dots where there is room between them.
+  // Draw readings as dots if there is space between them.
   dots(plot) {
     const room = plot.bbox.width / devicePixelRatio / plot.data[0].length;
     return this.raw && room >= ROOM_FOR_DOTS ? null : alone(plot.data[1]);
   }
 
-  // What was dragged over is told once; the other charts, which move in step, tell the same.
+  // Report a dragged selection and clear it; the synchronized charts report the same selection.
   select(plot) {
     const { left, width } = plot.select;
     if (!width) return;
@@ -128,7 +128,7 @@ export class Chart {
     this.selected(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
   }
 
-  // The part of time alone, ahead of the values that belong to it.
+  // Show a time range before its values are loaded.
   turn(range) {
     this.range = range;
     this.uplot?.setScale("x", { min: range[0], max: range[1] });
@@ -172,21 +172,21 @@ export class Chart {
   read(index) {
     const [t, avg, min, max] = this.buckets;
     if (index == null || avg[index] == null) {
-      // Where a row of figures below says it, it is not said twice.
+      // The statistics below the chart already show the summary.
       return this.readout.replaceChildren(this.figure.querySelector("[data-stat]") ? "" : this.summary());
     }
     const band = min[index] < max[index] ? ` (${fill(this.say.band, { min: this.number(min[index]), max: this.number(max[index]) })})` : "";
     this.readout.replaceChildren(strong(this.number(avg[index])), `${band}  ${this.when(t[index])}`);
   }
 
-  // A reading's instant, or the bucket around it.
+  // The time of a reading, or the time range of a bucket.
   when(middle) {
     if (this.raw) return this.clock.format(middle * 1000);
     const from = middle - this.resolution / 2;
     return this.clock.formatRange(from * 1000, (from + this.resolution) * 1000);
   }
 
-  // The cursor one value further, for whoever has no mouse.
+  // Move the cursor by one value (keyboard).
   step(by) {
     const filled = this.buckets[1].flatMap((value, i) => (value === null ? [] : [i]));
     const at = filled.indexOf(this.uplot.cursor.idx);

@@ -1,4 +1,4 @@
-// Numbers, units and lengths of time, said as templatetags/shown.py says them.
+// Format numbers, units and durations like templatetags/display.py.
 
 import { language } from "../words.js";
 
@@ -22,13 +22,13 @@ export function grouped(text) {
   return part ? digits + SIGN + part : digits;
 }
 
-// How the values of a key are said: with its decimals, where any are chosen, and its unit.
+// Return a formatter for the values of a key, with its decimals (if configured) and its unit.
 export function speaker({ unit, decimals }) {
   const after = !unit ? "" : unit === "°" ? unit : NARROW + unit;
   return (value) => (decimals && Math.abs(value) < 1e15 ? fixed(value, Number(decimals)) : number(value)) + after;
 }
 
-// Labels of an axis, all with the decimals of the step between them.
+// Labels of an axis, all with the decimals of its step.
 export function labels(_, values, axis, space, step) {
   const decimals = (String(step).split(".")[1] ?? "").length;
   const plain = step >= 1e-6 && Math.max(...values.map(Math.abs)) < 1e15;

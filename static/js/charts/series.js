@@ -1,11 +1,11 @@
-// The series of some keys, asked for and made ready to be drawn.
+// Fetch the series of several keys and prepare them for drawing.
 
 const KEYS_PER_REQUEST = 20;
 const SILENCES = 2.5; // a longer gap than this many intervals breaks the line
 
 export class Refused extends Error {}
 
-// By key its columns, and the seconds of a bucket. Throws Refused, or what fetch throws.
+// Return the columns by key and the bucket size in seconds. Throws Refused, or an error of fetch.
 export async function fetchSeries(address, keys, { from, to, points, zone, signal }) {
   const series = {};
   let resolution = 1;
@@ -21,19 +21,19 @@ export async function fetchSeries(address, keys, { from, to, points, zone, signa
   return { series, resolution };
 }
 
-// The buckets in which a key has a value, of those that it shares with others.
+// The keys share their buckets: keep the buckets in which this key has a value.
 function ofKey(t, columns) {
   const filled = columns.count.flatMap((count, i) => (count ? [i] : []));
   const pick = (column) => filled.map((i) => column[i]);
   return { t: pick(t), avg: pick(columns.avg), min: pick(columns.min), max: pick(columns.max), count: pick(columns.count) };
 }
 
-// Whether the buckets are so short that each holds one reading at the most.
+// Whether each bucket holds at most one reading.
 export function single({ count }) {
   return count.every((n) => n === 1);
 }
 
-// Rows for uPlot: a bucket's values in its middle, and a null wherever a silence is too long.
+// Rows for uPlot: a bucket's values at its center, and a null in each gap that is too long.
 export function withGaps({ t, avg, min, max }, { resolution, interval, raw }) {
   const longest = SILENCES * Math.max(resolution, interval);
   const middle = raw ? 0 : resolution / 2;
@@ -47,7 +47,7 @@ export function withGaps({ t, avg, min, max }, { resolution, interval, raw }) {
   return columns;
 }
 
-// Of all buckets; undefined where there is none.
+// Statistics of all buckets; undefined without buckets.
 export function statistics({ avg, min, max, count }) {
   if (!count.length) return undefined;
   const total = count.reduce((sum, n) => sum + n, 0);

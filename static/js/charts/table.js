@@ -1,4 +1,4 @@
-// The charts as a table, newest first.
+// Chart data as a table, newest first.
 
 function cell(name, text) {
   const element = document.createElement(name);

@@ -1,4 +1,4 @@
-// What part of time is shown: {seconds, end}. Without an end it ends now, whenever that is.
+// The visible time range: {seconds, end}. If end is null, the range ends now and moves on.
 
 const SHORTEST = 10;
 const LONGEST = 20 * 366 * 86400;
@@ -8,7 +8,7 @@ export function span(view, now) {
   return { from: to - view.seconds, to };
 }
 
-// From one instant to another, within reason. Whoever looks at what is yet to come sees now.
+// The range between two times, limited to SHORTEST and LONGEST. A range in the future ends now.
 export function between(from, to, now) {
   const seconds = Math.min(LONGEST, Math.max(SHORTEST, Math.round(to - from)));
   const end = Math.round((from + to + seconds) / 2);
@@ -20,7 +20,7 @@ export function moved(view, share, now) {
   return { seconds: view.seconds, end: end >= now ? null : Math.round(end) };
 }
 
-// Shorter below 1, longer above, around an instant; what ends now goes on doing so.
+// Zoom around a time: a factor below 1 shortens the range. A range that ends now keeps ending now.
 export function zoomed(view, factor, at, now) {
   const { from, to } = span(view, now);
   if (view.end === null && at === undefined) {
@@ -35,8 +35,8 @@ export function same(one, other) {
   return one.seconds === other.seconds && one.end === other.end;
 }
 
-// The address holds `range`, a preset's name or seconds such as 5400s, or `from` and `to`.
-export function fromAddress(search, presets, initial) {
+// The URL has `range` (a preset's name, or seconds such as 5400s), or `from` and `to`.
+export function fromUrl(search, presets, initial) {
   const asked = new URLSearchParams(search);
   const [from, to] = ["from", "to"].map((name) => Date.parse(asked.get(name)) / 1000);
   if (from < to) return { seconds: to - from, end: to };
@@ -45,7 +45,7 @@ export function fromAddress(search, presets, initial) {
   return seconds >= SHORTEST ? { seconds, end: null } : initial;
 }
 
-export function toAddress(view, presets, search) {
+export function toUrl(view, presets, search) {
   const asked = new URLSearchParams(search);
   for (const name of ["range", "from", "to"]) asked.delete(name);
   if (view.end === null) asked.set("range", presetOf(view, presets) ?? `${view.seconds}s`);

@@ -1,4 +1,4 @@
-"""Readings from files into devices, as often as one likes."""
+"""Import files of readings into devices."""
 
 import os
 import sys
@@ -21,48 +21,50 @@ from tqdm import tqdm
 from accounts.models import User, validate_time_zone
 from common import quotas
 from devices import services as device_services
-from devices.models import LONGEST_INTERVAL, Device
+from devices.models import MAX_EXPECTED_INTERVAL, Device
 from telemetry.ingest import storage
 from telemetry.ingest.validation import TELEMETRY_TYPE
 from telemetry.retention import rules as retention
 from telemetry.transfer.import_batches import ImportResult, import_rows
-from telemetry.transfer.import_parser import (
+from telemetry.transfer.import_layout import (
     ColumnLayout,
     ExportFormat,
     UnreadableFile,
     detect_layout,
     parse_delimiter,
-    parse_rows,
 )
+from telemetry.transfer.import_parser import parse_rows
 
-SHOWN = 20
-"""Refused rows that a summary names; devices and users that an error does."""
-PLAIN_INTERVAL = 5
-"""Seconds between lines of progress where there is no terminal to draw a bar on."""
+MAX_DISPLAYED = 20
+"""Maximum number of rejected rows in a summary, and of devices or users in an error."""
+PROGRESS_INTERVAL_SECONDS = 5
+"""Interval of the progress lines if stderr is not a terminal."""
+
+IMPORT_ERRORS = (storage.DeviceDeleted, quotas.DiskFull, OSError, UnreadableFile, CommandError)
 
 HELP = """
-Import files of readings, CSV or NDJSON, each into a device that is created when it is missing.
+Import files of readings (CSV or NDJSON). Each file is imported into one device, which is created
+if it does not exist.
 
-The first line of CSV names the columns, and every row below it becomes one reading. Its payload
-holds the columns beside the time under their names, in which "_" stands for all but A-Z a-z 0-9 _
-and -. Numbers, true and false are stored as such; empty cells, NA, NaN and Inf are left out; all
-else is text. Between semicolons 21,5 is a number too.
+The first line of CSV has the column names; every other row becomes one reading. The payload has
+all columns except the time. In the names of keys, "_" replaces every character except A-Z a-z 0-9
+_ and -. Numbers, true and false are stored as such; empty cells, NA, NaN and Inf are skipped; all
+other cells are text. If semicolons separate the columns, 21,5 is a number too.
 
-What was exported, as CSV with a payload in each row or as NDJSON, needs none of the options below
-but --device and --owner.
+Exports of this site need only --device and --owner.
 
-A reading is what it says: rows that are all alike are one, different rows of one instant are all
-kept, and importing a file again stores only what is missing.
+A reading is identified by its content: equal rows are stored once, different rows with the same
+time are all stored, and importing a file again stores only the missing readings.
 
-Exit status: 0 when every row is stored; 1 when a row was refused or a file could not be read to
-its end, and even then all other rows are stored.
+Exit status: 0 if every row is stored; 1 if a row was rejected or a file could not be read to its
+end. All other rows are stored in this case too.
 """
-TYPE_HELP = "default: measurement, for every file, so that all of a device make one history"
+TYPE_HELP = "telemetry type of the readings in every file (default: measurement)"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What was asked for of every file; what is empty is guessed."""
+class ImportOptions:
+    """The options for every file; empty values are guessed."""
 
     owner: User
     device: str
@@ -73,8 +75,8 @@ class Wishes:
     dry_run: bool
 
 
-class PlainLines:
-    """Where a progress bar goes when it cannot be drawn over: each of its states is a line."""
+class ProgressLines:
+    """A file for tqdm that writes each state of the progress bar as a line."""
 
     def __init__(self, out: OutputWrapper) -> None:
         self.out = out
@@ -97,16 +99,26 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("files", nargs="+", metavar="FILE")
-        add("--device", default="", help="id or exact name (default: the file's, without ending)")
-        add("--owner", default="", help="username (default: the only administrator, or only user)")
+        add(
+            "--device",
+            default="",
+            help="id or exact name (default: the file name without its extension)",
+        )
+        add(
+            "--owner",
+            default="",
+            help="username (default: the only administrator or the only user)",
+        )
         add("--type", default="measurement", help=TYPE_HELP)
-        add("--time-column", default="", help="name of the column (default: guessed)")
-        add("--time-zone", default="UTC", help="of times without an offset (default: UTC)")
+        add("--time-column", default="", help="name of the column with the time (default: guessed)")
+        add(
+            "--time-zone", default="UTC", help="time zone of times without an offset (default: UTC)"
+        )
         add("--delimiter", default="", help='one character, or "tab" (default: guessed)')
-        add("--dry-run", action="store_true", help="read and check every row, store nothing")
+        add("--dry-run", action="store_true", help="check every row, but store nothing")
 
     def handle(self, *, files: list[str], **options: Any) -> None:
-        wishes = Wishes(
+        import_options = ImportOptions(
             owner=find_owner(options["owner"]),
             device=options["device"],
             telemetry_type=checked_type(options["type"]),
@@ -115,156 +127,162 @@ class Command(BaseCommand):
             delimiter=checked_delimiter(options["delimiter"]),
             dry_run=options["dry_run"],
         )
-        incomplete = [name for name in files if not self.import_file(Path(name), wishes)]
+        incomplete = [name for name in files if not self.import_file(Path(name), import_options)]
         if incomplete:
             raise CommandError(f"Not imported in full: {', '.join(incomplete)}")
 
-    def import_file(self, path: Path, wishes: Wishes) -> bool:
-        """Import one file and say what became of it; true when every row is stored."""
-        # A name on disk is bytes; neither the database nor a terminal takes them all.
+    def import_file(self, path: Path, options: ImportOptions) -> bool:
+        """Import one file and print the result; return whether every row is stored."""
+        # A file name is bytes; the database and the terminal accept only valid text.
         name = PurePath(os.fsencode(path).decode(errors="replace"))
         now = timezone.now()
         try:
             with path.open("rb") as file:
                 layout = detect_layout(
-                    file, time_column=wishes.time_column, delimiter=wishes.delimiter
+                    file, time_column=options.time_column, delimiter=options.delimiter
                 )
-                device, is_new = find_or_register(name, layout, wishes)
+                device, is_new = find_or_register(name, layout, options)
                 with self.progress(name, path.stat().st_size) as bar:
-                    found = parse_rows(
+                    rows = parse_rows(
                         file,
                         layout=layout,
                         device_id=device.pk,
-                        telemetry_type=wishes.telemetry_type,
-                        zone=wishes.zone,
+                        telemetry_type=options.telemetry_type,
+                        zone=options.zone,
                         now=now,
                         earliest=retention.earliest_allowed(device, now),
                     )
-                    tally = import_rows(
+                    result = import_rows(
                         device,
-                        found,
-                        dry_run=wishes.dry_run,
+                        rows,
+                        dry_run=options.dry_run,
                         after_batch=lambda: bar.update(file.tell() - bar.n),
                     )
-        except storage.DeviceDeleted:
-            self.stderr.write(f"{name.name}: The device was deleted meanwhile.")
+        except IMPORT_ERRORS as error:
+            self.stderr.write(f"{name.name}: {error_text(error)}")
             return False
-        except quotas.DiskFull:
-            self.stderr.write(f"{name.name}: The disk has less room than DISK_RESERVE.")
-            return False
-        except (OSError, UnreadableFile, CommandError) as error:
-            reason = getattr(error, "strerror", None) or error
-            self.stderr.write(f"{name.name}: {reason}")
-            return False
-        self.stdout.write(f"{name.name}: {summary(tally, wishes)}")
-        into = f"into the {'new ' if is_new else ''}device {device.name} ({device.pk})"
-        for line in (into, *described(layout, wishes), *problems(tally)):
+        self.stdout.write(f"{name.name}: {summary(result, options)}")
+        target = f"into the {'new ' if is_new else ''}device {device.name} ({device.pk})"
+        for line in (target, *layout_lines(layout, options), *problem_lines(result)):
             self.stdout.write(f"  {line}")
-        return not (tally.refused or tally.stopped)
+        return not (result.rejected or result.error)
 
     def progress(self, name: PurePath, size: int) -> "tqdm[Any]":
-        """A bar over the bytes of a file."""
+        """Return a progress bar over the bytes of a file."""
         on_terminal = self.stderr.isatty()
-        # A terminal that does not tell its size has 0 by 0 to tqdm, which then draws nothing.
+        # If the terminal size is unknown, tqdm assumes 0 by 0 and draws nothing.
         columns, lines = get_terminal_size()
         return tqdm(
             desc=name.name,
             total=size,
             unit="B",
             unit_scale=True,
-            file=sys.stderr if on_terminal else PlainLines(self.stderr),
-            mininterval=0.1 if on_terminal else PLAIN_INTERVAL,
+            file=sys.stderr if on_terminal else ProgressLines(self.stderr),
+            mininterval=0.1 if on_terminal else PROGRESS_INTERVAL_SECONDS,
             ncols=columns - 1 if on_terminal else None,
             nrows=lines,
         )
 
 
-def find_or_register(
-    file: PurePath, layout: ColumnLayout | ExportFormat, wishes: Wishes
-) -> tuple[Device, bool]:
-    """The owner's device of this id or name, and whether it is new; a dry run stores none.
+def error_text(error: Exception) -> str:
+    """Return the reason why a file could not be imported."""
+    if isinstance(error, storage.DeviceDeleted):
+        return "The device was deleted during the import."
+    if isinstance(error, quotas.DiskFull):
+        return "The disk has less free space than DISK_RESERVE."
+    return getattr(error, "strerror", None) or str(error)
 
-    Raises CommandError.
+
+def find_or_register(
+    file: PurePath, layout: ColumnLayout | ExportFormat, options: ImportOptions
+) -> tuple[Device, bool]:
+    """Return the owner's device with this id or name, and whether it is new.
+
+    A dry run does not store a new device. Raises CommandError.
     """
-    name = wishes.device or file.stem
-    called, is_id = Q(name=name), False
+    name = options.device or file.stem
+    condition, is_id = Q(name=name), False
     with suppress(ValueError):
-        called, is_id = called | Q(pk=UUID(name)), True
-    found = Device.objects.visible_to(wishes.owner).filter(called)[: SHOWN + 1]
-    if len(found) > 1:
-        ids = ", ".join(str(device.pk) for device in found)
-        raise CommandError(f"Say with --device which one is meant, {name} is the name of: {ids}")
-    if found:
-        return found[0], False
+        condition, is_id = condition | Q(pk=UUID(name)), True
+    devices = Device.objects.visible_to(options.owner).filter(condition)[: MAX_DISPLAYED + 1]
+    if len(devices) > 1:
+        ids = ", ".join(str(device.pk) for device in devices)
+        raise CommandError(
+            f"Several devices have the name {name}; choose the id with --device: {ids}"
+        )
+    if devices:
+        return devices[0], False
     if is_id:
-        raise CommandError(f"{wishes.owner} has no device {name}.")
-    if wishes.dry_run:
-        return Device(user=wishes.owner, name=name), True
-    return register(name, file, layout, wishes.owner), True
+        raise CommandError(f"{options.owner} has no device {name}.")
+    if options.dry_run:
+        return Device(user=options.owner, name=name), True
+    return register(name, file, layout, options.owner), True
 
 
 def register(name: str, file: PurePath, layout: ColumnLayout | ExportFormat, owner: User) -> Device:
-    """Store a new device for the readings of a file. Raises CommandError."""
+    """Create a device for the readings of a file. Raises CommandError."""
     fields: dict[str, Any] = {"metadata": {"imported_from": file.name}}
     if isinstance(layout, ColumnLayout) and layout.interval:
-        fields["expected_interval"] = min(layout.interval, LONGEST_INTERVAL)
+        fields["expected_interval"] = min(layout.interval, MAX_EXPECTED_INTERVAL)
     try:
         return device_services.create_device(owner, name=name, **fields)[0]
     except ValidationError as error:
-        raise CommandError(f"No device {name!r}: {' '.join(error.messages)}") from None
+        raise CommandError(
+            f"Cannot create the device {name!r}: {' '.join(error.messages)}"
+        ) from None
     except quotas.QuotaReached as error:
-        reason = f"{owner} has {error.most} devices, as many as {error.setting} allows."
-        raise CommandError(f"No device {name!r}: {reason}") from None
+        reason = f"{owner} has {error.limit} devices, the maximum of {error.setting}."
+        raise CommandError(f"Cannot create the device {name!r}: {reason}") from None
 
 
-def summary(tally: ImportResult, wishes: Wishes) -> str:
-    stored = "can be stored, none is (dry run)" if wishes.dry_run else "stored"
-    there, refused = f"{tally.duplicates:,} already there", f"{tally.refused:,} refused"
-    return f"{tally.accepted:,} {stored}, {there}, {refused}"
+def summary(result: ImportResult, options: ImportOptions) -> str:
+    stored = "can be stored (dry run)" if options.dry_run else "stored"
+    known, rejected = f"{result.duplicates:,} already stored", f"{result.rejected:,} rejected"
+    return f"{result.accepted:,} {stored}, {known}, {rejected}"
 
 
-def problems(tally: ImportResult) -> Iterator[str]:
-    for refused in tally.shown[:SHOWN]:
-        yield f"refused line {refused.line:,}: {refused.reason}"
-    if tally.refused > SHOWN:
-        yield f"and {tally.refused - SHOWN:,} more"
-    if tally.stopped:
-        yield f"not read to its end: {tally.stopped}"
+def problem_lines(result: ImportResult) -> Iterator[str]:
+    for row in result.reported[:MAX_DISPLAYED]:
+        yield f"rejected line {row.line:,}: {row.reason}"
+    if result.rejected > MAX_DISPLAYED:
+        yield f"and {result.rejected - MAX_DISPLAYED:,} more"
+    if result.error:
+        yield f"the rest of the file was not read: {result.error}"
 
 
-def described(layout: ColumnLayout | ExportFormat, wishes: Wishes) -> Iterator[str]:
-    """How the columns were read."""
+def layout_lines(layout: ColumnLayout | ExportFormat, options: ImportOptions) -> Iterator[str]:
+    """Yield lines that describe how the columns were read."""
     if isinstance(layout, ExportFormat):
-        yield f"as readings that were exported: {layout.value}"
+        yield f"format: export, with {layout.value}"
         return
     time = layout.names[layout.time]
-    yield f"as {wishes.telemetry_type}, timed by {time!r}, in {wishes.zone} where it has no offset"
+    yield f"type {options.telemetry_type}, time column {time!r}, {options.zone} if it has no offset"
     if layout.numbered:
-        yield "without the first column, a running number that has no name"
+        yield "skipped the unnamed first column (row number)"
     for index, key in layout.keys.items():
         if key != layout.names[index]:
-            yield f"with {layout.names[index]!r} as {key}"
+            yield f"column {layout.names[index]!r} is stored as {key}"
 
 
 def find_owner(name: str) -> User:
-    """The user called so; without a name the only one it can be. Raises CommandError."""
+    """Return the user with this name, or the only possible user. Raises CommandError."""
     if name:
-        if user := User.objects.called(name):
+        if user := User.objects.get_by_login(name):
             return user
         raise CommandError(f"There is no user called {name!r}.")
     users = User.objects.order_by("username")
     candidates = users.filter(is_superuser=True) or users
     if not candidates:
-        raise CommandError("There is no user yet who could own a device.")
+        raise CommandError("There is no user yet to own a device.")
     if len(candidates) > 1:
-        names = ", ".join(user.username for user in candidates[:SHOWN])
-        raise CommandError(f"Say with --owner whose device it is; there are: {names}")
+        names = ", ".join(user.username for user in candidates[:MAX_DISPLAYED])
+        raise CommandError(f"Several users exist; choose one with --owner: {names}")
     return candidates[0]
 
 
 def checked_type(name: str) -> str:
     if not TELEMETRY_TYPE.fullmatch(name):
-        raise CommandError("--type takes 1 to 64 of the characters A-Z a-z 0-9 _ -")
+        raise CommandError("--type must be 1 to 64 characters from A-Z a-z 0-9 _ -")
     return name
 
 
@@ -280,4 +298,4 @@ def checked_delimiter(name: str) -> str:
     try:
         return parse_delimiter(name)
     except ValueError:
-        raise CommandError('--delimiter takes one character, or "tab"') from None
+        raise CommandError('--delimiter must be one character, or "tab"') from None

@@ -1,4 +1,4 @@
-"""All hours and days anew from the readings."""
+"""Rebuild the hourly and daily rollups from the readings."""
 
 import sys
 from argparse import ArgumentTypeError
@@ -15,14 +15,14 @@ from telemetry.rollups import build as rollups
 from telemetry.rollups.build import DAY
 
 HELP = """
-Make the hours and days that charts are drawn from anew from the readings, and register the keys
-that only old readings have. The site may go on meanwhile. Only needed when they were lost: late
-readings and those of an upgrade are seen to by the worker.
+Rebuild the hourly and daily rollups for charts from the readings, and register missing keys. The
+site can run meanwhile. Only needed if rollups were lost: the worker processes late readings and
+upgrades by itself.
 """
 
 
 def day(text: str) -> datetime:
-    """Midnight UTC of a date."""
+    """Return midnight UTC of a date."""
     try:
         return datetime.combine(date.fromisoformat(text), time(), UTC)
     except ValueError:
@@ -34,9 +34,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--device", type=UUID, help="id of the only device (default: all)")
-        add("--from", type=day, dest="start", metavar="DATE", help="first day, UTC (default: all)")
-        add("--to", type=day, dest="end", metavar="DATE", help="the day after the last, UTC")
+        add("--device", type=UUID, help="id of one device (default: all devices)")
+        add(
+            "--from",
+            type=day,
+            dest="start",
+            metavar="DATE",
+            help="first day, UTC (default: all days)",
+        )
+        add("--to", type=day, dest="end", metavar="DATE", help="day after the last day, UTC")
 
     def handle(self, **options: Any) -> None:
         devices = Device.objects.filter(deleted_at=None).order_by("created_at", "pk")
@@ -52,12 +58,12 @@ class Command(BaseCommand):
                     rollups.rebuild(device, start, min(start + DAY, end))
                     start += DAY
                     bar.update()
-                    # With DEBUG on, Django would keep the text of every statement.
+                    # With DEBUG on, Django stores the text of every statement.
                     reset_queries()
-        self.stdout.write(f"{total:,} days of {len(spans):,} devices made anew")
+        self.stdout.write(f"{total:,} days of {len(spans):,} devices rebuilt")
 
 
 def span(device: Device, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
-    """What there is to be made anew of what was asked for."""
+    """Return the part of the requested span that can be rebuilt."""
     first, last = rollups.covered_span(device)
     return max(first, start or first), min(last, end or last)

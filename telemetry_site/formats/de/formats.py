@@ -1,4 +1,4 @@
-"""As in English: short, and nowhere misread."""
+"""Date formats in German: short and unambiguous."""
 
 DATE_FORMAT = "j. M Y"
 TIME_FORMAT = "H:i"

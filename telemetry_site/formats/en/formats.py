@@ -1,4 +1,4 @@
-"""How dates are written where no template says otherwise: short, and nowhere misread."""
+"""The default date formats of templates: short and unambiguous."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"

@@ -11,10 +11,11 @@ from telemetry_site.operations import backup
 
 
 class Command(BaseCommand):
-    help = "Write everything to one new file. The site may go on meanwhile."
+    help = "Write a backup of everything to a new file. The site may run meanwhile."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, help="{date} in its name becomes today's.")
+        help = "{date} in its name is replaced by today's date."
+        parser.add_argument("file", type=Path, help=help)
 
     def handle(self, *, file: Path, **options: Any) -> str:
         now = timezone.now()
@@ -23,4 +24,4 @@ class Command(BaseCommand):
             backup.create_backup(file, now=now)
         except (backup.BackupFailed, OSError) as error:
             raise CommandError(str(error)) from error
-        return f"{file} holds everything, the site's key included: keep it safe."
+        return f"{file} contains everything, also the secret key of the site. Keep it safe."

@@ -1,4 +1,4 @@
-"""`manage.py migrate`, beside a site that runs: what it cannot lock at once, it comes back for."""
+"""`manage.py migrate`, also while the site runs: it retries after a lock timeout."""
 
 from time import sleep
 from typing import Any
@@ -8,12 +8,12 @@ from django.db import OperationalError
 from psycopg import errors
 
 PAUSES = (1, 2, 4, 8, 16, 32)
-"""Seconds between tries; together longer than any request may take."""
+"""Seconds between attempts; together longer than the longest request."""
 
 
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
-        # What was migrated is noted one by one: the next try goes on from there.
+        # Each applied migration is recorded, so the next attempt continues after it.
         for pause in PAUSES:
             try:
                 super().handle(*args, **options)

@@ -11,12 +11,12 @@ from telemetry_site.operations import backup
 
 
 class Command(BaseCommand):
-    help = "Put a backup into the empty database of a site that is stopped."
+    help = "Restore a backup into an empty database. The site must be stopped."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument(
-            "--replace", action="store_true", help="Remove what is in the database first."
+            "--replace", action="store_true", help="Delete the content of the database first."
         )
 
     def handle(self, *, file: Path, replace: bool, **options: Any) -> None:
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         except (backup.BackupFailed, OSError) as error:
             raise CommandError(str(error)) from error
         for name in replaced:
-            self.stdout.write(f"{settings.DATA_DIR / name} is the backup's, too.")
+            self.stdout.write(f"{settings.DATA_DIR / name} is restored from the backup, too.")
         self.stdout.write(
-            "Restored. `manage.py migrate` (or make run) brings older tables up to date."
+            "Restored. `manage.py migrate` (or make run) updates tables of an older version."
         )

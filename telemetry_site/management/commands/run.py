@@ -1,4 +1,4 @@
-"""`manage.py run`: everything on one machine, as `make run` starts it."""
+"""`manage.py run`: run everything on one machine. `make run` calls it."""
 
 import os
 import socket
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         self.stdout.write("Stopped. Your data is kept in " + str(settings.DATA_DIR))
 
     def step(self, name: str, work: Any) -> None:
-        """Say what is being done while it is, and how long it took."""
+        """Print the name of the step, run it, and print how long it took."""
         self.stdout.write(f"Preparing {name} … ", ending="")
         self.stdout.flush()
         started = time.monotonic()
@@ -54,18 +54,18 @@ class Command(BaseCommand):
         self.stdout.write(f"{time.monotonic() - started:.1f} s")
 
     def link(self) -> str:
-        """The page to open: a one-time link as long as there is no other way in."""
+        """Return the URL to open: a one-time link if the administrator has no password."""
         user = first_start.admin_without_password()
         if user is None:
             return f"{settings.PUBLIC_URL}/"
         return first_start.sign_in_link(user, now=timezone.now())
 
     def announce(self, link: str) -> None:
-        """Wait until the site and its live process answer, then say where it is."""
+        """Wait until the site and the live process accept connections, then print the URL."""
         for port in filter(None, (settings.PORT, settings.LIVE_PORT)):
-            while not answers(reachable_host(), port):
+            while not accepts_connections(reachable_host(), port):
                 time.sleep(0.05)
-        once = " (signs you in, once, within the hour)" if "/sign-in/link/" in link else ""
+        once = " (signs you in once, within an hour)" if "/sign-in/link/" in link else ""
         lines = [
             f"Telemetry runs at {settings.PUBLIC_URL}",
             f"Open  {link}{once}",
@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
 
 def environment() -> dict[str, str]:
-    """What the processes of the Procfile are told."""
+    """Return the environment of the processes of the Procfile."""
     tools = str(Path(sys.executable).parent)
     return os.environ | {
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -94,24 +94,24 @@ def environment() -> dict[str, str]:
 
 
 def drain() -> None:
-    """Let /readyz send requests elsewhere, and leave whoever asks it the time to notice."""
+    """Let /readyz fail, and wait DRAIN_SECONDS, so that load balancers stop sending requests."""
     settings.DRAINING_FILE.touch()
     time.sleep(settings.DRAIN_SECONDS)
 
 
 def reachable_host() -> str:
-    """An address at which this machine reaches the site itself."""
+    """Return the IP address at which this machine can connect to the site."""
     return "127.0.0.1" if settings.BIND in ANY_ADDRESS else str(settings.BIND)
 
 
 def refuse_taken_port(name: str, port: int) -> None:
-    """Raise CommandError if something else answers there already."""
-    if answers(reachable_host(), port):
-        raise CommandError(f"Port {port} is taken. Try another: {name}={port + 1} make run")
+    """Raise CommandError if another program uses the port."""
+    if accepts_connections(reachable_host(), port):
+        raise CommandError(f"Port {port} is in use. Try another: {name}={port + 1} make run")
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether a connection is accepted there."""
+def accepts_connections(host: str, port: int) -> bool:
+    """Return whether a connection is accepted."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""`manage.py worker`: what the Procfile and the services run."""
+"""`manage.py worker`: the worker process. The Procfile and the services call it."""
 
 import sys
 from typing import Any

@@ -1,14 +1,14 @@
-"""Events in the trail, for tests: written, and read by whose they are."""
+"""Helpers that record audit events and read them by owner."""
 
 from accounts.audit import log as audit
 from accounts.models import AuditEvent
 
 
 def trail(user=None):
-    """The actions in somebody's trail, or in nobody's, the oldest first."""
+    """Return the actions in the trail of the user, or of no user, with the oldest first."""
     return [event.action for event in AuditEvent.objects.filter(owner=user).order_by("created_at")]
 
 
-def record(**given):
-    audit.record("user.changed", **given)
+def record(**fields):
+    audit.record("user.changed", **fields)
     return AuditEvent.objects.latest("created_at")

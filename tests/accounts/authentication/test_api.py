@@ -11,45 +11,47 @@ LOGIN = "/api/v1/auth/login"
 LOGOUT = "/api/v1/auth/logout"
 
 
-def test_a_login_answers_a_token_that_opens_the_api(owner, anonymous_api):
-    answer = anonymous_api.post(LOGIN, {"username": "owner", "password": PASSWORD, "label": "cron"})
-    assert answer.status_code == 200
-    assert set(answer.json()) == {"token", "expires_at"}
-    assert Api(answer.json()["token"]).get("/api/v1/devices").status_code == 200
+def test_a_login_returns_a_token_that_the_api_accepts(owner, anonymous_api):
+    response = anonymous_api.post(
+        LOGIN, {"username": "owner", "password": PASSWORD, "label": "cron"}
+    )
+    assert response.status_code == 200
+    assert set(response.json()) == {"token", "expires_at"}
+    assert Api(response.json()["token"]).get("/api/v1/devices").status_code == 200
     assert Token.objects.get().label == "cron"
 
 
-def test_the_token_of_a_login_lives_ninety_days(owner, anonymous_api):
+def test_the_token_of_a_login_expires_after_ninety_days(owner, anonymous_api):
     before = datetime.now(UTC)
-    answer = anonymous_api.post(LOGIN, {"username": "owner", "password": PASSWORD}).json()
-    life = datetime.fromisoformat(answer["expires_at"]) - before
-    assert timedelta(days=90) <= life < timedelta(days=90, minutes=1)
+    response = anonymous_api.post(LOGIN, {"username": "owner", "password": PASSWORD}).json()
+    lifetime = datetime.fromisoformat(response["expires_at"]) - before
+    assert timedelta(days=90) <= lifetime < timedelta(days=90, minutes=1)
 
 
-def test_a_login_works_with_the_address_and_in_any_case(owner, anonymous_api):
+def test_a_login_accepts_the_email_and_any_case(owner, anonymous_api):
     for name in ({"email": owner.email.upper()}, {"username": "OWNER"}, {"username": owner.email}):
         assert anonymous_api.post(LOGIN, {**name, "password": PASSWORD}).status_code == 200
 
 
-def test_a_login_is_remembered(owner, anonymous_api):
+def test_a_login_sets_last_login(owner, anonymous_api):
     anonymous_api.post(LOGIN, {"username": "owner", "password": PASSWORD})
     owner.refresh_from_db()
     assert owner.last_login is not None
 
 
-def test_a_wrong_password_and_an_unknown_name_are_answered_alike(owner, anonymous_api):
+def test_a_wrong_password_and_an_unknown_username_get_the_same_response(owner, anonymous_api):
     UserFactory.create(username="gone", is_active=False)
 
-    def refusal(**given):
-        answer = anonymous_api.post(LOGIN, given)
-        assert answer.status_code == 401
-        assert answer["WWW-Authenticate"] == "Bearer"
-        return {**answer.json(), "request_id": None}
+    def rejection(**given):
+        response = anonymous_api.post(LOGIN, given)
+        assert response.status_code == 401
+        assert response["WWW-Authenticate"] == "Bearer"
+        return {**response.json(), "request_id": None}
 
-    wrong_password = refusal(username="owner", password="wrong")
-    assert refusal(username="nobody", password="wrong") == wrong_password
-    assert refusal(email="nobody@example.org", password="wrong") == wrong_password
-    assert refusal(username="gone", password=PASSWORD) == wrong_password
+    wrong_password = rejection(username="owner", password="wrong")
+    assert rejection(username="unknown", password="wrong") == wrong_password
+    assert rejection(email="unknown@example.org", password="wrong") == wrong_password
+    assert rejection(username="gone", password=PASSWORD) == wrong_password
     assert not Token.objects.exists()
 
 
@@ -72,10 +74,10 @@ def test_a_wrong_password_and_an_unknown_name_are_answered_alike(owner, anonymou
         (None, "/password"),
     ],
 )
-def test_a_login_that_cannot_be_one_is_422_and_says_why(owner, anonymous_api, body, pointer):
-    answer = anonymous_api.post(LOGIN, body)
-    assert answer.status_code == 422
-    assert pointer in [fault["pointer"] for fault in answer.json()["errors"]]
+def test_an_invalid_login_body_is_422_with_a_pointer(owner, anonymous_api, body, pointer):
+    response = anonymous_api.post(LOGIN, body)
+    assert response.status_code == 422
+    assert pointer in [fault["pointer"] for fault in response.json()["errors"]]
     assert not Token.objects.exists()
 
 
@@ -89,28 +91,28 @@ def test_a_login_that_cannot_be_one_is_422_and_says_why(owner, anonymous_api, bo
         ("application/json; charset=latin-1", b"{}"),
     ],
 )
-def test_a_login_in_another_form_is_415(owner, anonymous_api, content_type, body):
-    answer = anonymous_api.post(LOGIN, body, content_type=content_type)
-    assert answer.status_code == 415
-    assert answer["Content-Type"] == "application/problem+json"
+def test_a_login_with_another_content_type_is_415(owner, anonymous_api, content_type, body):
+    response = anonymous_api.post(LOGIN, body, content_type=content_type)
+    assert response.status_code == 415
+    assert response["Content-Type"] == "application/problem+json"
 
 
-def test_a_logout_ends_the_token_it_was_made_with_and_no_other(owner):
-    leaving, staying = Api(user_token(owner)), Api(user_token(owner))
-    assert leaving.post(LOGOUT).status_code == 204
-    assert leaving.get("/api/v1/devices").status_code == 401
-    assert leaving.post(LOGOUT).status_code == 401
-    assert staying.get("/api/v1/devices").status_code == 200
+def test_a_logout_revokes_only_the_token_of_the_request(owner):
+    ended, other = Api(user_token(owner)), Api(user_token(owner))
+    assert ended.post(LOGOUT).status_code == 204
+    assert ended.get("/api/v1/devices").status_code == 401
+    assert ended.post(LOGOUT).status_code == 401
+    assert other.get("/api/v1/devices").status_code == 200
 
 
-def test_a_device_cannot_log_out(device):
+def test_a_logout_with_a_device_token_is_403(device):
     api = Api(device_token(device))
     assert api.post(LOGOUT).status_code == 403
     assert api.get("/api/v1/device").status_code == 200
 
 
 @pytest.mark.parametrize("scope", [scope for scope in Token.Scope if scope != Token.Scope.AUTH])
-def test_a_mailed_secret_never_opens_the_api(owner, scope):
+def test_a_token_from_an_email_is_rejected_by_the_api(owner, scope):
     from accounts.tokens import services as tokens
 
     secret = tokens.issue(owner, scope=scope, now=datetime.now(UTC))[1]
@@ -131,39 +133,39 @@ def test_a_mailed_secret_never_opens_the_api(owner, scope):
         "Bearer tsu_\xe9\xff",
     ],
 )
-def test_a_bad_authorization_is_401_and_says_what_is_wanted(db, client, header):
-    answer = client.get("/api/v1/devices", headers={"Authorization": header})
-    assert answer.status_code == 401
-    assert answer["WWW-Authenticate"] == "Bearer"
+def test_an_invalid_authorization_header_is_401_with_www_authenticate(db, client, header):
+    response = client.get("/api/v1/devices", headers={"Authorization": header})
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == "Bearer"
 
 
-def test_the_word_bearer_may_be_written_in_any_case(owner, client):
+def test_the_bearer_scheme_is_accepted_in_any_case(owner, client):
     headers = {"Authorization": f"bEARER  {user_token(owner)}"}
     assert client.get("/api/v1/devices", headers=headers).status_code == 200
 
 
-def test_an_expired_token_is_refused(owner):
+def test_an_expired_token_is_rejected(owner):
     token = user_token(owner, now=datetime.now(UTC) - timedelta(days=90))
     assert Api(token).get("/api/v1/devices").status_code == 401
 
 
-def test_the_use_of_a_token_is_noted(owner):
+def test_a_request_sets_last_used_at_of_its_token(owner):
     Api(user_token(owner)).get("/api/v1/devices")
     assert Token.objects.get().last_used_at is not None
 
 
-def test_a_signed_in_browser_may_read_but_needs_a_csrf_token_to_write(owner):
+def test_a_session_can_read_but_needs_a_csrf_token_to_write(owner):
     from django.test import Client
 
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(owner)
     assert browser.get("/api/v1/devices").status_code == 200
-    answer = browser.post("/api/v1/devices", {"name": "x"}, content_type="application/json")
-    assert answer.status_code == 403
-    assert answer["Content-Type"] == "application/problem+json"
+    response = browser.post("/api/v1/devices", {"name": "x"}, content_type="application/json")
+    assert response.status_code == 403
+    assert response["Content-Type"] == "application/problem+json"
     assert not owner.devices.exists()
 
 
-def test_logging_out_with_a_session_ends_the_session(owner_client: Client) -> None:
+def test_an_api_logout_with_a_session_ends_the_session(owner_client: Client) -> None:
     owner_client.post("/api/v1/auth/logout")
     assert owner_client.get("/api/v1/devices").status_code == 401

@@ -1,4 +1,4 @@
-"""Signing in and out, and the password, as a browser sees them."""
+"""Pages to sign in, to sign out and to change the password."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,9 +20,9 @@ def link_secret(user: User, *, age: timedelta = timedelta(0)) -> str:
 
 
 @pytest.mark.parametrize("name", ["owner", "OWNER", "owner@example.org", "Owner@Example.org"])
-def test_name_or_address_and_password_sign_in(client: Client, owner: User, name: str) -> None:
-    answer = client.post(SIGN_IN, {"username": name, "password": PASSWORD})
-    assert answer.headers["Location"] == "/"
+def test_username_or_email_and_password_sign_in(client: Client, owner: User, name: str) -> None:
+    response = client.post(SIGN_IN, {"username": name, "password": PASSWORD})
+    assert response.headers["Location"] == "/"
     assert client.get("/").status_code == 200
 
 
@@ -30,35 +30,37 @@ def test_name_or_address_and_password_sign_in(client: Client, owner: User, name:
     ("name", "password"),
     [
         ("owner", "wrong"),
-        ("nobody", PASSWORD),
+        ("unknown", PASSWORD),
         ("own\0er", PASSWORD),
         ("owner", PASSWORD + "\0"),
         ("owner", "x" * 2000),
         ("x" * 300, PASSWORD),
     ],
 )
-def test_a_refused_sign_in_signs_nobody_in(
+def test_a_rejected_sign_in_opens_no_session(
     client: Client, owner: User, name: str, password: str
 ) -> None:
-    answer = client.post(SIGN_IN, {"username": name, "password": password})
-    assert answer.status_code == 200
+    response = client.post(SIGN_IN, {"username": name, "password": password})
+    assert response.status_code == 200
     assert client.get("/").headers["Location"] == "/sign-in?next=/"
 
 
-def test_wrong_password_and_unknown_name_are_told_alike(client: Client, owner: User) -> None:
+def test_wrong_password_and_unknown_username_show_the_same_message(
+    client: Client, owner: User
+) -> None:
     known = client.post(SIGN_IN, {"username": "owner", "password": "wrong"})
-    unknown = client.post(SIGN_IN, {"username": "nobody", "password": "wrong"})
-    for answer in (known, unknown):
-        assert "Name and password do not belong together." in answer.content.decode()
+    unknown = client.post(SIGN_IN, {"username": "unknown", "password": "wrong"})
+    for response in (known, unknown):
+        assert "Wrong username or password." in response.content.decode()
 
 
-def test_a_user_who_was_shut_out_is_told_the_same(client: Client, owner: User) -> None:
+def test_a_deactivated_user_sees_the_same_message(client: Client, owner: User) -> None:
     User.objects.update(is_active=False)
-    answer = client.post(SIGN_IN, {"username": "owner", "password": PASSWORD})
-    assert "Name and password do not belong together." in answer.content.decode()
+    response = client.post(SIGN_IN, {"username": "owner", "password": PASSWORD})
+    assert "Wrong username or password." in response.content.decode()
 
 
-def test_next_leads_on_within_the_site(client: Client, owner: User) -> None:
+def test_next_redirects_within_the_site(client: Client, owner: User) -> None:
     form = {"username": "owner", "password": PASSWORD, "next": "/devices/new"}
     assert client.post(SIGN_IN, form).headers["Location"] == "/devices/new"
 
@@ -66,12 +68,12 @@ def test_next_leads_on_within_the_site(client: Client, owner: User) -> None:
 @pytest.mark.parametrize(
     "evil", ["//evil.example", "\\\\evil.example", "https:evil.example", "https://evil.example/"]
 )
-def test_next_never_leads_to_another_site(client: Client, owner: User, evil: str) -> None:
+def test_next_never_redirects_to_another_site(client: Client, owner: User, evil: str) -> None:
     form = {"username": "owner", "password": PASSWORD, "next": evil}
     assert client.post(SIGN_IN, form).headers["Location"] == "/"
 
 
-def test_who_is_signed_in_is_not_asked_again(owner_client: Client) -> None:
+def test_the_sign_in_page_redirects_a_signed_in_user(owner_client: Client) -> None:
     assert owner_client.get(SIGN_IN).headers["Location"] == "/"
 
 
@@ -80,40 +82,42 @@ def test_signing_out_ends_the_session(owner_client: Client) -> None:
     assert owner_client.get("/").status_code == 302
 
 
-def test_a_link_alone_signs_nobody_out(owner_client: Client) -> None:
+def test_a_get_request_to_sign_out_is_405(owner_client: Client) -> None:
     assert owner_client.get("/sign-out").status_code == 405
     assert owner_client.get("/").status_code == 200
 
 
-def test_a_part_that_refreshes_itself_sends_the_whole_page_to_sign_in(
+def test_an_htmx_request_without_a_session_redirects_the_whole_page_to_sign_in(
     client: Client, db: None
 ) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/?status=online"}
-    answer = client.get("/devices/rows", headers=headers, follow=True)
-    assert answer.status_code == 204
-    assert answer.headers["HX-Redirect"] == "/sign-in?next=%2F%3Fstatus%3Donline"
+    response = client.get("/devices/rows", headers=headers, follow=True)
+    assert response.status_code == 204
+    assert response.headers["HX-Redirect"] == "/sign-in?next=%2F%3Fstatus%3Donline"
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "http://[", "http://x//evil.example"])
-def test_a_made_up_address_of_the_page_does_no_harm(
-    client: Client, owner: User, address: str
+@pytest.mark.parametrize("url", ["", "nonsense", "http://[", "http://x//evil.example"])
+def test_an_invalid_hx_current_url_redirects_to_sign_in(
+    client: Client, owner: User, url: str
 ) -> None:
-    answer = client.get(SIGN_IN, headers={"HX-Request": "true", "HX-Current-URL": address})
-    assert answer.headers["HX-Redirect"].startswith("/sign-in?next=%2F")
+    response = client.get(SIGN_IN, headers={"HX-Request": "true", "HX-Current-URL": url})
+    assert response.headers["HX-Redirect"].startswith("/sign-in?next=%2F")
 
 
-def test_a_one_time_link_leaves_the_address_before_anything_is_shown(
+def test_a_one_time_link_removes_its_token_from_the_url_before_it_shows_a_page(
     client: Client, owner: User
 ) -> None:
     secret = link_secret(owner)
-    answer = client.get(f"/sign-in/link/{secret}")
-    assert answer.headers["Location"] == "/sign-in/link"
+    response = client.get(f"/sign-in/link/{secret}")
+    assert response.headers["Location"] == "/sign-in/link"
     page = client.get("/sign-in/link").content.decode()
     assert "Sign in as owner" in page
     assert secret not in page
 
 
-def test_a_one_time_link_signs_in_when_its_button_is_pressed(client: Client, owner: User) -> None:
+def test_the_button_of_a_one_time_link_signs_in_with_a_new_session_key(
+    client: Client, owner: User
+) -> None:
     client.get(f"/sign-in/link/{link_secret(owner)}")
     before = client.session.session_key
     assert client.post("/sign-in/link").headers["Location"] == "/"
@@ -122,7 +126,7 @@ def test_a_one_time_link_signs_in_when_its_button_is_pressed(client: Client, own
     assert "sign_in_link" not in client.session
 
 
-def test_looking_at_a_one_time_link_uses_nothing_up(client: Client, owner: User) -> None:
+def test_opening_a_one_time_link_does_not_consume_it(client: Client, owner: User) -> None:
     secret = link_secret(owner)
     for _ in range(2):
         client.get(f"/sign-in/link/{secret}")
@@ -134,14 +138,14 @@ def test_a_one_time_link_works_once(client: Client, owner: User) -> None:
     client.get(f"/sign-in/link/{secret}")
     client.post("/sign-in/link")
     other = Client()
-    answer = other.get(f"/sign-in/link/{secret}", follow=True)
-    assert answer.status_code == 410
-    assert "manage.py sign_in_link" in answer.content.decode()
+    response = other.get(f"/sign-in/link/{secret}", follow=True)
+    assert response.status_code == 410
+    assert "manage.py sign_in_link" in response.content.decode()
     assert other.post("/sign-in/link").status_code == 410
     assert other.get("/").status_code == 302
 
 
-def test_of_two_browsers_with_one_link_the_first_wins(client: Client, owner: User) -> None:
+def test_the_first_of_two_clients_with_the_same_link_signs_in(client: Client, owner: User) -> None:
     secret = link_secret(owner)
     second = Client()
     for browser in (client, second):
@@ -150,25 +154,25 @@ def test_of_two_browsers_with_one_link_the_first_wins(client: Client, owner: Use
     assert second.post("/sign-in/link").status_code == 410
 
 
-def test_an_old_link_is_refused(client: Client, owner: User) -> None:
+def test_an_expired_link_is_rejected(client: Client, owner: User) -> None:
     secret = link_secret(owner, age=timedelta(hours=2))
     assert client.get(f"/sign-in/link/{secret}", follow=True).status_code == 410
 
 
 @pytest.mark.parametrize("secret", ["x", "tsl_", "%00", "tsl_" + "0" * 49, "😀"])
-def test_a_made_up_link_is_refused_and_stores_nothing(
+def test_a_malformed_link_is_rejected_and_stores_no_session(
     client: Client, db: None, secret: str
 ) -> None:
     assert client.get(f"/sign-in/link/{secret}", follow=True).status_code == 410
     assert not Session.objects.exists()
 
 
-def test_a_token_of_another_kind_is_no_link(client: Client, owner: User) -> None:
+def test_an_api_token_is_rejected_as_a_one_time_link(client: Client, owner: User) -> None:
     _, secret = user_token_and_row(owner)
     assert client.get(f"/sign-in/link/{secret}", follow=True).status_code == 410
 
 
-def test_who_has_no_password_is_reminded_until_they_say_later(
+def test_a_user_without_a_password_is_reminded_until_they_dismiss_it(
     owner_client: Client, owner: User
 ) -> None:
     assert "no password yet" not in owner_client.get("/").content.decode()
@@ -181,7 +185,7 @@ def test_who_has_no_password_is_reminded_until_they_say_later(
     assert "no password yet" not in browser.get("/").content.decode()
 
 
-def test_the_first_password_needs_no_old_one(owner: User) -> None:
+def test_the_first_password_is_set_without_the_current_one(owner: User) -> None:
     owner.set_unusable_password()
     owner.save()
     browser = Client()
@@ -219,32 +223,32 @@ def test_a_changed_password_ends_other_sessions_and_tokens_but_not_this_session(
         {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"},
     ],
 )
-def test_a_password_is_not_changed_by_a_form_with_faults(
+def test_an_invalid_form_does_not_change_the_password(
     owner_client: Client, form: dict[str, str]
 ) -> None:
     assert owner_client.post("/account/password", form).status_code == 422
     assert Client().login(username="owner", password=PASSWORD)
 
 
-def test_pressing_the_button_of_a_link_twice_signs_in_all_the_same(owner: User) -> None:
+def test_pressing_the_button_of_a_link_twice_signs_in(owner: User) -> None:
     browser = Client()
     _, secret = tokens.issue(owner, scope=tokens.Scope.SIGN_IN, now=timezone.now())
     browser.get(f"/sign-in/link/{secret.text}")
     for _ in range(2):
-        answer = browser.post("/sign-in/link")
-        assert (answer.status_code, answer["Location"]) == (302, "/")
+        response = browser.post("/sign-in/link")
+        assert (response.status_code, response["Location"]) == (302, "/")
     assert browser.get("/").status_code == 200
 
 
-def test_a_password_that_could_not_be_typed_again_is_refused(owner_client: Client) -> None:
+def test_a_password_longer_than_the_sign_in_form_accepts_is_rejected(owner_client: Client) -> None:
     long = "correct horse battery " * 60
     fields = {"old_password": PASSWORD, "new_password1": long, "new_password2": long}
-    answer = owner_client.post("/account/password", fields)
-    assert "1024 characters at the most" in answer.content.decode()
+    response = owner_client.post("/account/password", fields)
+    assert "at most 1024 characters" in response.content.decode()
     assert Client().login(username="owner", password=PASSWORD)
 
 
-def test_guessing_the_old_password_is_counted(owner_client: Client, settings: Any) -> None:
+def test_wrong_current_passwords_are_rate_limited(owner_client: Client, settings: Any) -> None:
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "password": (1, 60)}
     wrong = {"old_password": "wrong", "new_password1": "a quite long sentence"}
     assert owner_client.post("/account/password", wrong).status_code == 422

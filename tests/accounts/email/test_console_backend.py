@@ -1,7 +1,7 @@
 from accounts.email import sending
 
 
-def test_without_a_mail_server_mail_is_printed_as_it_would_be_read(settings, capsys):
+def test_the_console_backend_prints_mail_as_plain_text(settings, capsys):
     settings.EMAIL_BACKEND = "accounts.email.console_backend.PlainConsoleBackend"
     sending.send_email(
         "verify_email", to="ada@example.org", link="http://localhost/x", username="ada"

@@ -1,4 +1,4 @@
-"""Between the link of a mail and the button no table has the secret of the link."""
+"""After a mailed link was opened, the session stores a digest of its token only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.email import verification
 from accounts.models import Session, User
 from accounts.passwords import services as passwords
+from accounts.registration import invitations
 from accounts.registration import services as registrations
 from accounts.sessions.store import SessionStore
 from accounts.tokens import services as tokens
@@ -20,42 +21,42 @@ from tests.mail import Inbox, secret_of
 NEW = "a quite long sentence"
 
 
-def mailed(inbox: Inbox, address: str) -> str:
+def mailed_secret(inbox: Inbox, address: str) -> str:
     inbox.deliver()
     return secret_of(inbox.to(address)[-1])
 
 
 def registration(owner: User, inbox: Inbox) -> str:
     registrations.register("ada", "ada@example.org", PASSWORD, now=timezone.now())
-    return mailed(inbox, "ada@example.org")
+    return mailed_secret(inbox, "ada@example.org")
 
 
-def new_address(owner: User, inbox: Inbox) -> str:
+def email_change(owner: User, inbox: Inbox) -> str:
     verification.request_email_change(owner, "moved@example.org")
-    return mailed(inbox, "moved@example.org")
+    return mailed_secret(inbox, "moved@example.org")
 
 
 def invitation(owner: User, inbox: Inbox) -> str:
-    registrations.invite(StaffFactory.create(), "ada@example.org", now=timezone.now())
-    return mailed(inbox, "ada@example.org")
+    invitations.invite(StaffFactory.create(), "ada@example.org", now=timezone.now())
+    return mailed_secret(inbox, "ada@example.org")
 
 
-def forgotten(owner: User, inbox: Inbox) -> str:
+def password_reset(owner: User, inbox: Inbox) -> str:
     passwords.request_reset(owner.email)
-    return mailed(inbox, owner.email)
+    return mailed_secret(inbox, owner.email)
 
 
-def one_time(owner: User, inbox: Inbox) -> str:
+def one_time_link(owner: User, inbox: Inbox) -> str:
     return tokens.issue(owner, scope=tokens.Scope.SIGN_IN, now=timezone.now())[1].text
 
 
 Maker = Callable[[User, Inbox], str]
 LINKS: list[tuple[Maker, str, dict[str, str]]] = [
     (registration, "/verify-email", {"password": PASSWORD}),
-    (new_address, "/verify-email", {"password": PASSWORD}),
+    (email_change, "/verify-email", {"password": PASSWORD}),
     (invitation, "/join", {"username": "ada", "password": NEW}),
-    (forgotten, "/password-reset", {"password": NEW}),
-    (one_time, "/sign-in/link", {}),
+    (password_reset, "/password-reset", {"password": NEW}),
+    (one_time_link, "/sign-in/link", {}),
 ]
 
 
@@ -65,22 +66,22 @@ def _must_verify(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("make", "path", "form"), LINKS)
-def test_a_session_keeps_no_secret_of_a_link_and_the_link_works_once(
+def test_a_session_stores_no_token_of_a_link_and_the_link_works_once(
     owner: User, inbox: Inbox, client: Client, make: Maker, path: str, form: dict[str, str]
 ) -> None:
     secret = make(owner, inbox)
     button = client.get(f"{path}/{secret}").headers["Location"]
     assert client.get(button).status_code == 200
-    (kept,) = [str(SessionStore().decode(row.data)) for row in Session.objects.all()]
-    assert PlaintextToken(secret).digest.hex() in kept
-    assert not TOKEN_IN_TEXT.search(kept)
-    assert secret[4:] not in kept
+    (stored,) = [str(SessionStore().decode(row.data)) for row in Session.objects.all()]
+    assert PlaintextToken(secret).digest.hex() in stored
+    assert not TOKEN_IN_TEXT.search(stored)
+    assert secret[4:] not in stored
     assert client.post(button, form).status_code == 302
     assert Client().get(f"{path}/{secret}", follow=True).status_code == 410
 
 
 @pytest.mark.parametrize("make", [link[0] for link in LINKS])
-def test_a_digest_in_the_place_of_a_secret_opens_nothing(
+def test_a_digest_is_rejected_in_place_of_a_token(
     owner: User, inbox: Inbox, client: Client, anonymous_api: Any, make: Maker
 ) -> None:
     digest = PlaintextToken(make(owner, inbox)).digest.hex()
@@ -92,14 +93,14 @@ def test_a_digest_in_the_place_of_a_secret_opens_nothing(
         "password-reset/confirm": {"password": NEW},
     }
     for path, body in bodies.items():
-        answer = anonymous_api.post(f"/api/v1/auth/{path}", {"token": digest, **body})
-        assert answer.status_code == 422
+        response = anonymous_api.post(f"/api/v1/auth/{path}", {"token": digest, **body})
+        assert response.status_code == 422
 
 
-def test_what_an_earlier_version_has_kept_is_refused(
+def test_a_token_that_an_earlier_version_stored_in_a_session_is_rejected(
     owner: User, inbox: Inbox, client: Client
 ) -> None:
-    secret = forgotten(owner, inbox)
+    secret = password_reset(owner, inbox)
     client.get(f"/password-reset/{secret}")
     session = client.session
     session["new-password"] = secret

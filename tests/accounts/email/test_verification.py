@@ -1,4 +1,4 @@
-"""An address is whoever's who opens what was sent to it."""
+"""E-mail verification: the first user who verifies an e-mail address gets it."""
 
 import pytest
 from django.utils import timezone
@@ -19,37 +19,37 @@ def secret_for(user: User) -> str:
 
 @pytest.fixture
 def claimant() -> User:
-    """Somebody who says that the address is theirs, and has not shown it."""
+    """A user with this e-mail address who has not verified it."""
     return UserFactory.create(email="Ada@example.org", email_verified_at=None)
 
 
 @pytest.fixture
-def moving(owner: User) -> User:
-    """Somebody who wants the same address, and can read what is sent to it."""
+def changing_user(owner: User) -> User:
+    """A user who changes to the same e-mail address and can read its mail."""
     User.objects.filter(pk=owner.pk).update(pending_email="ada@example.org")
     owner.refresh_from_db()
     return owner
 
 
-def test_whoever_has_only_claimed_an_address_gives_way_to_whoever_proves_it(
-    claimant: User, moving: User
+def test_an_unverified_email_is_released_when_another_user_verifies_it(
+    claimant: User, changing_user: User
 ) -> None:
-    theirs = secret_for(claimant)
-    verification.verify_email(secret_for(moving), now=timezone.now())
-    moving.refresh_from_db()
+    claimant_secret = secret_for(claimant)
+    verification.verify_email(secret_for(changing_user), now=timezone.now())
+    changing_user.refresh_from_db()
     claimant.refresh_from_db()
-    assert (moving.email, moving.pending_email) == ("ada@example.org", "")
+    assert (changing_user.email, changing_user.pending_email) == ("ada@example.org", "")
     assert claimant.email.endswith("@released.invalid")
     assert AuditEvent.objects.filter(action="address.released", target_id=claimant.pk).exists()
     with pytest.raises(tokens.InvalidToken):
-        verification.verify_email(theirs, now=timezone.now())
+        verification.verify_email(claimant_secret, now=timezone.now())
 
 
-def test_whoever_has_proven_an_address_keeps_it(claimant: User, moving: User) -> None:
-    secret = secret_for(moving)
+def test_a_verified_email_is_not_given_to_another_user(claimant: User, changing_user: User) -> None:
+    secret = secret_for(changing_user)
     User.objects.filter(pk=claimant.pk).update(email_verified_at=timezone.now())
     with pytest.raises(tokens.InvalidToken):
         verification.verify_email(secret, now=timezone.now())
-    moving.refresh_from_db()
-    assert moving.pending_email == "ada@example.org"
+    changing_user.refresh_from_db()
+    assert changing_user.pending_email == "ada@example.org"
     assert User.objects.get(pk=claimant.pk).email == "Ada@example.org"

@@ -1,4 +1,4 @@
-"""Which second factors a password reset by mail switches off: those of claimed addresses only."""
+"""A password reset by mail disables MFA only if MFA was enabled with an unverified e-mail."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,9 +13,9 @@ from accounts.mfa import services as mfa
 from accounts.models import SecondFactor, User
 from accounts.passwords import services as passwords
 from accounts.registration import services as registrations
-from tests.admin import filled_in
+from tests.admin import form_data
 from tests.conftest import Api, signed_in
-from tests.factories import UserFactory, second_factor_of
+from tests.factories import UserFactory, enable_mfa
 from tests.mail import Inbox, secret_of
 
 NEW = "a quite long sentence"
@@ -24,16 +24,16 @@ EVIL = "operator@evil.example"
 
 @pytest.fixture
 def operator_client(db: None) -> Client:
-    """Staff with the right to change users, and no superuser."""
+    """Staff with the permission to change users, without being superuser."""
     operator = UserFactory.create(username="operator", is_staff=True)
-    may = Permission.objects.filter(codename__in=["change_user", "view_user"])
-    operator.user_permissions.set(may)
+    allowed = Permission.objects.filter(codename__in=["change_user", "view_user"])
+    operator.user_permissions.set(allowed)
     return signed_in(operator)
 
 
-def switch_on(user: User) -> None:
+def enable(user: User) -> None:
     user.refresh_from_db()
-    second_factor_of(user, now=timezone.now() - timedelta(minutes=5))
+    enable_mfa(user, now=timezone.now() - timedelta(minutes=5))
     user.refresh_from_db()
 
 
@@ -45,13 +45,13 @@ def reset(email: str, inbox: Inbox) -> None:
 
 def change(client: Client, user: User, **changes: Any) -> None:
     path = f"/admin/accounts/user/{user.pk}/change/"
-    assert client.post(path, filled_in(client, path, **changes)).status_code == 302
+    assert client.post(path, form_data(client, path, **changes)).status_code == 302
 
 
-def test_staff_who_move_the_address_do_not_get_past_the_second_factor(
+def test_mfa_stays_enabled_after_staff_change_the_email_and_reset_the_password(
     operator_client: Client, owner: User, inbox: Inbox, anonymous_api: Api
 ) -> None:
-    switch_on(owner)
+    enable(owner)
     change(operator_client, owner, email=EVIL)
     reset(EVIL, inbox)
     assert mfa.is_enabled(owner)
@@ -59,20 +59,20 @@ def test_staff_who_move_the_address_do_not_get_past_the_second_factor(
     assert anonymous_api.post("/api/v1/auth/login", body).status_code == 401
 
 
-def test_nor_do_they_where_the_address_was_only_claimed(
+def test_mfa_stays_enabled_after_staff_change_an_unverified_email(
     operator_client: Client, owner: User, inbox: Inbox
 ) -> None:
     User.objects.filter(pk=owner.pk).update(email_verified_at=None)
-    switch_on(owner)
+    enable(owner)
     change(operator_client, owner, email=EVIL)
     reset(EVIL, inbox)
     assert mfa.is_enabled(owner)
 
 
-def test_nor_do_staff_who_take_the_proof_of_an_address_away(
+def test_mfa_stays_enabled_after_staff_mark_the_email_as_unverified(
     operator_client: Client, owner: User, inbox: Inbox
 ) -> None:
-    switch_on(owner)
+    enable(owner)
     change(operator_client, owner, email_verified_at_0="", email_verified_at_1="")
     owner.refresh_from_db()
     assert owner.email_verified_at is None
@@ -80,33 +80,33 @@ def test_nor_do_staff_who_take_the_proof_of_an_address_away(
     assert mfa.is_enabled(owner)
 
 
-def test_who_only_claimed_an_address_does_not_lock_its_owner_out(inbox: Inbox) -> None:
+def test_a_password_reset_disables_mfa_of_an_unverified_email(inbox: Inbox) -> None:
     squatter = UserFactory.create(username="squatter", email_verified_at=None)
-    switch_on(squatter)
+    enable(squatter)
     assert SecondFactor.objects.get().of_claimed_address
     reset(squatter.email, inbox)
     assert not mfa.is_enabled(squatter)
 
 
 @pytest.mark.parametrize("address", ["ada@example.org", "ada@elsewhere.example"])
-def test_who_proves_an_address_later_keeps_the_second_factor(inbox: Inbox, address: str) -> None:
+def test_mfa_stays_enabled_when_the_email_was_verified_later(inbox: Inbox, address: str) -> None:
     user = UserFactory.create(username="ada", email="ada@example.org", email_verified_at=None)
-    switch_on(user)
+    enable(user)
     if address == user.email:
         registrations.resend_links(address)
     else:
         verification.request_email_change(user, address)
     inbox.deliver()
     registrations.verify_email_or_complete(
-        secret_of(inbox.to(address)[0]), by=user, now=timezone.now()
+        secret_of(inbox.to(address)[0]), actor=user, now=timezone.now()
     )
     assert not SecondFactor.objects.get().of_claimed_address
     reset(address, inbox)
     assert mfa.is_enabled(user)
 
 
-def test_a_second_factor_that_is_switched_on_after_the_proof_is_not_of_a_claimed_address(
+def test_mfa_enabled_with_a_verified_email_is_not_marked_as_unverified(
     owner: User,
 ) -> None:
-    switch_on(owner)
+    enable(owner)
     assert not SecondFactor.objects.get().of_claimed_address

@@ -1,4 +1,4 @@
-"""The life of a session, and what of it is stored."""
+"""Sessions: start, expiry, end and what is stored."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from accounts.models import AuditEvent, Session
 from accounts.passwords import services as passwords
 from accounts.sessions import services as sessions
 from accounts.sessions.store import SessionStore
-from tests.factories import session_of
+from tests.factories import create_session
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ def is_signed_in(browser):
     return browser.get("/").status_code == 200
 
 
-def test_the_cookie_is_nowhere_in_the_table(owner, owner_client):
+def test_the_session_key_is_stored_only_as_a_hash(owner, owner_client):
     (cookie,) = [
         morsel.value for name, morsel in owner_client.cookies.items() if name.endswith("session")
     ]
@@ -29,7 +29,7 @@ def test_the_cookie_is_nowhere_in_the_table(owner, owner_client):
     assert not [value for value in vars(row).values() if cookie in str(value)]
 
 
-def test_a_session_ends_fourteen_days_after_its_beginning_however_busy_it_is(owner, owner_client):
+def test_a_session_in_use_ends_at_its_expiry(owner, owner_client):
     Session.objects.update(expires_at=timezone.now() + timedelta(seconds=30))
     session = owner_client.session
     session["more"] = 1
@@ -39,7 +39,7 @@ def test_a_session_ends_fourteen_days_after_its_beginning_however_busy_it_is(own
     assert not is_signed_in(owner_client)
 
 
-def test_a_session_begins_with_fourteen_days(owner_client):
+def test_a_new_session_expires_after_fourteen_days(owner_client):
     row = Session.objects.get()
     assert row.expires_at - row.created_at == timedelta(days=14)
 
@@ -52,7 +52,7 @@ def test_a_session_ends_after_twelve_hours_without_a_request(owner_client):
     assert not is_signed_in(owner_client)
 
 
-def test_a_request_is_noted_at_most_once_a_minute(owner_client):
+def test_a_request_updates_its_session_at_most_once_a_minute(owner_client):
     a_while_ago = timezone.now() - timedelta(seconds=50)
     Session.objects.update(last_seen_at=a_while_ago)
     owner_client.get("/", headers={"User-Agent": "Lynx/2.9"})
@@ -68,7 +68,7 @@ def test_a_request_is_noted_at_most_once_a_minute(owner_client):
     assert row.address == "127.0.0.1"
 
 
-def test_what_was_ended_is_not_stored_again(owner, owner_client):
+def test_saving_a_session_that_was_ended_raises(owner, owner_client):
     session = owner_client.session
     session["more"] = 1
     sessions.end_all(owner)
@@ -77,7 +77,7 @@ def test_what_was_ended_is_not_stored_again(owner, owner_client):
     assert not Session.objects.exists()
 
 
-def test_signing_in_changes_the_key_and_leaves_one_row(owner, client):
+def test_signing_in_changes_the_key_and_keeps_one_row(owner, client):
     session = client.session
     session["before"] = "kept"
     session.save()
@@ -88,7 +88,7 @@ def test_signing_in_changes_the_key_and_leaves_one_row(owner, client):
     assert Session.objects.get().user == owner
 
 
-def test_two_keys_are_never_the_same(monkeypatch):
+def test_a_session_key_that_exists_is_not_used_again(monkeypatch):
     keys = iter(["a" * 32, "a" * 32, "b" * 32])
     monkeypatch.setattr(SessionStore, "_get_new_session_key", lambda self: next(keys))
     for _ in range(2):
@@ -97,22 +97,22 @@ def test_two_keys_are_never_the_same(monkeypatch):
     assert not SessionStore().exists("c" * 32)
 
 
-def test_one_ends_ones_own_sessions_only(owner, owner_client, stranger_client):
-    hers = Session.objects.exclude(user=owner).get()
+def test_a_user_can_end_only_their_own_sessions(owner, owner_client, stranger_client):
+    stranger_session = Session.objects.exclude(user=owner).get()
     with pytest.raises(Session.DoesNotExist):
-        sessions.end_session(owner, hers.pk)
+        sessions.end_session(owner, stranger_session.pk)
     sessions.end_session(owner, Session.objects.get(user=owner).pk)
     assert not is_signed_in(owner_client)
     assert is_signed_in(stranger_client)
 
 
-def test_a_new_password_leaves_no_session_in_the_list(owner, owner_client):
+def test_a_new_password_ends_all_sessions(owner, owner_client):
     passwords.set_password(owner, "a quite long sentence")
     assert not sessions.active_for_user(owner, now=timezone.now()).exists()
     assert not is_signed_in(owner_client)
 
 
-def test_after_changing_it_oneself_this_session_is_the_one_in_the_list(owner, owner_client):
+def test_a_password_change_by_the_user_keeps_only_the_current_session(owner, owner_client):
     Client().force_login(owner)
     new = {"new_password1": "a quite long sentence", "new_password2": "a quite long sentence"}
     owner_client.post("/account/password", {"old_password": "correct horse battery staple", **new})
@@ -121,15 +121,15 @@ def test_after_changing_it_oneself_this_session_is_the_one_in_the_list(owner, ow
     assert bytes(row.key_hash) == SessionStore(owner_client.session.session_key).key_hash
 
 
-def test_the_owner_reads_in_the_trail_what_was_ended(owner, owner_client):
-    other = session_of(owner)
+def test_ended_sessions_are_recorded_in_the_audit_trail(owner, owner_client):
+    other = create_session(owner)
     sessions.end_session(owner, other.pk)
-    session_of(owner)
+    create_session(owner)
     current = SessionStore(owner_client.session.session_key)
     for _ in range(2):
         sessions.end_others(owner, current=current)
         sessions.end_all(owner)
-    events = AuditEvent.objects.of(owner).about("session").order_by("created_at")
+    events = AuditEvent.objects.for_owner(owner).in_category("session").order_by("created_at")
     assert [event.action for event in events] == [
         "session.ended",
         "session.others_ended",
@@ -137,12 +137,12 @@ def test_the_owner_reads_in_the_trail_what_was_ended(owner, owner_client):
     ]
 
 
-def test_a_session_that_is_over_is_not_listed(owner, owner_client):
+def test_an_expired_session_is_not_listed(owner, owner_client):
     Session.objects.update(last_seen_at=timezone.now() - timedelta(hours=13))
     assert not sessions.active_for_user(owner, now=timezone.now()).exists()
 
 
-def test_clearing_forgets_the_same():
+def test_clear_expired_deletes_only_expired_sessions():
     SessionStore().create()
     SessionStore.clear_expired()
     assert Session.objects.count() == 1

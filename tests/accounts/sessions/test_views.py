@@ -1,4 +1,4 @@
-"""The page on which people see where they are signed in."""
+"""The page with the user's sessions."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ IPHONE = (
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "words"),
+    ("user_agent", "description"),
     [
         (FIREFOX, "Firefox on Linux"),
         (IPHONE, "Mobile Safari on iOS"),
@@ -32,26 +32,26 @@ IPHONE = (
         ("\N{SNOWMAN}(((", "Unknown browser"),
     ],
 )
-def test_a_browser_is_told_in_words(user_agent: str, words: str) -> None:
-    assert describe_user_agent(user_agent) == words
+def test_a_user_agent_is_described_by_browser_and_system(user_agent: str, description: str) -> None:
+    assert describe_user_agent(user_agent) == description
 
 
-def test_the_page_tells_this_browser_from_the_others(
+def test_the_page_marks_this_browser_and_ends_another_session(
     owner: User, owner_client: Client, stranger_client: Client
 ) -> None:
-    elsewhere = signed_in(owner)
+    other_client = signed_in(owner)
     Session.objects.filter(user=owner).update(user_agent=FIREFOX, address="2001:db8::7")
     page = owner_client.get("/account/sessions").content.decode()
     assert page.count("Firefox on Linux</strong>") == 2
-    assert page.count("This browser") == 1
+    assert page.count("This session") == 1
     assert "2001:db8::7" in page
     other = next(one for one in Session.objects.filter(user=owner) if f"{one.pk}/end" in page)
     assert owner_client.post(f"/account/sessions/{other.pk}/end").status_code == 302
-    assert elsewhere.get("/").status_code == 302
+    assert other_client.get("/").status_code == 302
     assert owner_client.get("/").status_code == 200
 
 
-def test_everywhere_else_is_ended_at_once(
+def test_all_other_sessions_of_the_user_are_ended(
     owner: User, owner_client: Client, stranger_client: Client
 ) -> None:
     others = [signed_in(owner) for _ in range(2)]
@@ -61,20 +61,20 @@ def test_everywhere_else_is_ended_at_once(
     assert stranger_client.get("/").status_code == 200
 
 
-def test_somebody_elses_session_is_not_there(
+def test_the_session_of_another_user_is_404(
     stranger: User, stranger_client: Client, owner_client: Client
 ) -> None:
-    hers = Session.objects.get(user=stranger)
-    assert owner_client.post(f"/account/sessions/{hers.pk}/end").status_code == 404
+    stranger_session = Session.objects.get(user=stranger)
+    assert owner_client.post(f"/account/sessions/{stranger_session.pk}/end").status_code == 404
     assert stranger_client.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/account/sessions"])
-def test_nobody_is_sent_to_sign_in(client: Client, db: None, path: str) -> None:
+def test_an_anonymous_client_is_redirected_to_sign_in(client: Client, db: None, path: str) -> None:
     assert client.get(path).headers["Location"].startswith("/sign-in?next=")
 
 
-def test_the_page_shows_the_newest_hundred_and_how_many_more_there_are(
+def test_the_page_shows_the_newest_hundred_sessions_and_counts_the_rest(
     owner: User, owner_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = timezone.now()
@@ -91,15 +91,15 @@ def test_the_page_shows_the_newest_hundred_and_how_many_more_there_are(
     )
     parse = Mock(wraps=ua_parser.parse)
     monkeypatch.setattr(ua_parser, "parse", parse)
-    session_views._parsed.cache_clear()
+    session_views._parse.cache_clear()
     page = owner_client.get("/account/sessions").content.decode()
     assert page.count("<li>\n        <div>") == 100
-    assert page.count("This browser") == 1
+    assert page.count("This session") == 1
     assert "51 older sessions are not shown." in page
     assert parse.call_count == 2
 
 
-def test_a_new_session_ends_the_oldest_when_there_are_too_many(
+def test_a_new_session_over_the_limit_ends_the_oldest(
     owner: User, client: Client, settings: Any
 ) -> None:
     settings.SESSIONS_PER_USER = 2

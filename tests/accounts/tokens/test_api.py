@@ -12,18 +12,18 @@ SESSIONS = "/api/v1/sessions"
 DEVICES = "/api/v1/devices"
 
 
-def reading(user):
-    """Of a token that may only read."""
+def read_only_api(user):
+    """Return an API client with a read-only token."""
     now = datetime.now(UTC)
     access = Token.Access.READ
     return Api(tokens.issue(user, scope=Token.Scope.AUTH, now=now, access=access)[1].text)
 
 
-def test_a_token_that_may_only_read_reads(owner, device):
+def test_a_read_only_token_reads(owner, device):
     for path in (DEVICES, f"{DEVICES}/{device.pk}", TOKENS):
-        assert reading(owner).get(path).status_code == 200
-    assert reading(owner).send("HEAD", DEVICES).status_code == 200
-    assert reading(owner).send("OPTIONS", DEVICES).status_code == 200
+        assert read_only_api(owner).get(path).status_code == 200
+    assert read_only_api(owner).send("HEAD", DEVICES).status_code == 200
+    assert read_only_api(owner).send("OPTIONS", DEVICES).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_a_token_that_may_only_read_reads(owner, device):
         ("PUT", "/devices"),
     ],
 )
-def test_and_writes_nothing(owner, device, method, path):
-    answer = reading(owner).send(method, "/api/v1" + path.format(device=device.pk), {})
-    assert answer.status_code == 403
-    assert answer.json()["detail"] == "This token may only read."
+def test_a_read_only_token_is_403_for_every_write(owner, device, method, path):
+    response = read_only_api(owner).send(method, "/api/v1" + path.format(device=device.pk), {})
+    assert response.status_code == 403
+    assert response.json()["detail"] == "This token is read-only."
     assert owner.devices.get().deleted_at is None
 
 
-def test_a_login_may_ask_for_a_token_that_only_reads(owner, anonymous_api):
+def test_a_login_can_request_a_read_only_token(owner, anonymous_api):
     body = {"username": "owner", "password": PASSWORD, "access": "read"}
     secret = anonymous_api.post("/api/v1/auth/login", body).json()["token"]
     assert Api(secret).post(DEVICES, {"name": "x"}).status_code == 403
@@ -59,15 +59,15 @@ def test_a_login_may_ask_for_a_token_that_only_reads(owner, anonymous_api):
     assert anonymous_api.post("/api/v1/auth/login", body).status_code == 422
 
 
-def test_a_new_token_is_answered_once_and_works(owner, owner_api):
+def test_a_new_token_is_returned_once_and_is_accepted(owner, owner_api):
     before = datetime.now(UTC)
-    answer = owner_api.post(TOKENS, {"label": "cron", "access": "read", "expires_in": 3600})
-    assert answer.status_code == 201
-    made = answer.json()
+    response = owner_api.post(TOKENS, {"label": "cron", "access": "read", "expires_in": 3600})
+    assert response.status_code == 201
+    made = response.json()
     assert Api(made["token"]).get(DEVICES).status_code == 200
     assert Api(made["token"]).post(DEVICES, {"name": "x"}).status_code == 403
-    life = datetime.fromisoformat(made["expires_at"]) - before
-    assert timedelta(hours=1) <= life < timedelta(hours=1, minutes=1)
+    lifetime = datetime.fromisoformat(made["expires_at"]) - before
+    assert timedelta(hours=1) <= lifetime < timedelta(hours=1, minutes=1)
     (listed,) = [one for one in owner_api.get(TOKENS).json()["results"] if one["id"] == made["id"]]
     assert {**listed, "last_used_at": None} == {
         name: value for name, value in made.items() if name != "token"
@@ -77,11 +77,13 @@ def test_a_new_token_is_answered_once_and_works(owner, owner_api):
     assert made["token"] not in owner_api.get(TOKENS).content.decode()
 
 
-def test_a_token_may_do_all_for_ninety_days_unless_said_otherwise(owner_api):
+def test_a_token_has_full_access_for_ninety_days_by_default(owner_api):
     made = owner_api.post(TOKENS, {}).json()
-    life = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"])
+    lifetime = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(
+        made["created_at"]
+    )
     assert made["access"] == "full"
-    assert abs(life - timedelta(days=90)) < timedelta(minutes=1)
+    assert abs(lifetime - timedelta(days=90)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -97,14 +99,14 @@ def test_a_token_may_do_all_for_ninety_days_unless_said_otherwise(owner_api):
         ({"user": "x"}, "/user"),
     ],
 )
-def test_a_token_that_cannot_be_is_422(owner_api, body, pointer):
-    answer = owner_api.post(TOKENS, body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == pointer
+def test_an_invalid_token_request_is_422_with_a_pointer(owner_api, body, pointer):
+    response = owner_api.post(TOKENS, body)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == pointer
     assert Token.objects.count() == 1
 
 
-def test_only_ones_own_tokens_for_the_api_are_listed_by_page(owner, owner_api, stranger):
+def test_the_list_pages_through_the_users_own_api_tokens(owner, owner_api, stranger):
     user_token(stranger)
     tokens.issue(owner, scope=Token.Scope.PASSWORD_RESET, now=datetime.now(UTC))
     for _ in range(3):
@@ -117,7 +119,7 @@ def test_only_ones_own_tokens_for_the_api_are_listed_by_page(owner, owner_api, s
     assert second["next"] is None
 
 
-def test_a_revoked_token_is_refused_and_still_listed_as_such(owner, owner_api):
+def test_a_revoked_token_is_rejected_and_listed_as_revoked(owner, owner_api):
     token, secret = user_token_and_row(owner)
     assert owner_api.delete(f"{TOKENS}/{token.pk}").status_code == 204
     assert Api(secret).get(DEVICES).status_code == 401
@@ -125,14 +127,14 @@ def test_a_revoked_token_is_refused_and_still_listed_as_such(owner, owner_api):
     assert listed[str(token.pk)] is True
 
 
-def test_somebody_elses_token_is_not_there(owner_api, stranger, stranger_api):
-    hers = stranger.tokens.get()
-    answer = owner_api.delete(f"{TOKENS}/{hers.pk}")
-    assert answer.status_code == 404
+def test_the_token_of_another_user_is_404(owner_api, stranger, stranger_api):
+    stranger_token = stranger.tokens.get()
+    response = owner_api.delete(f"{TOKENS}/{stranger_token.pk}")
+    assert response.status_code == 404
     assert stranger_api.get(DEVICES).status_code == 200
 
 
-def test_a_device_has_no_say_in_it(device_api):
+def test_a_device_token_is_403_for_tokens_and_sessions(device_api):
     for path in (TOKENS, SESSIONS):
         assert device_api.get(path).status_code == 403
     assert device_api.post(TOKENS, {}).status_code == 403
@@ -154,6 +156,6 @@ def test_sessions_are_listed_and_ended(owner, owner_api, stranger_client):
     assert browser.get(SESSIONS).json()["results"][0]["current"] is True
     assert owner_api.delete(f"{SESSIONS}/{listed['id']}").status_code == 204
     assert browser.get("/").status_code == 302
-    hers = Session.objects.get()
-    assert owner_api.delete(f"{SESSIONS}/{hers.pk}").status_code == 404
+    stranger_session = Session.objects.get()
+    assert owner_api.delete(f"{SESSIONS}/{stranger_session.pk}").status_code == 404
     assert stranger_client.get("/").status_code == 200

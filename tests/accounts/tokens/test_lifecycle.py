@@ -1,6 +1,6 @@
-"""Any life that tokens can have, beside the same life on paper.
+"""State machine: tokens behave like a simple model in any order of operations.
 
-A few dozen lives in the suite; `TOKEN_LIVES=500` for more.
+The suite runs a few dozen examples; TOKEN_LIVES=500 runs more.
 """
 
 import os
@@ -29,25 +29,25 @@ from accounts.tokens import services as tokens
 from tests.factories import UserFactory
 
 Scope, Access = Token.Scope, Token.Access
-LIVES = int(os.environ.get("TOKEN_LIVES", "25"))
+EXAMPLES = int(os.environ.get("TOKEN_LIVES", "25"))
 
 
 @dataclass
-class OnPaper:
-    """What ought to be so of a token."""
+class ExpectedToken:
+    """The expected state of a token."""
 
     secret: token_format.PlaintextToken
     row: Token
     scope: Token.Scope
     ends_at: datetime
-    over: bool = False
-    """Revoked, rotated or used up."""
+    ended: bool = False
+    """Revoked, rotated or consumed."""
 
-    def lives(self, now: datetime) -> bool:
-        return not self.over and now < self.ends_at
+    def is_active(self, now: datetime) -> bool:
+        return not self.ended and now < self.ends_at
 
 
-class TokenLives(RuleBasedStateMachine):
+class TokenMachine(RuleBasedStateMachine):
     known = Bundle("known")
 
     def __init__(self) -> None:
@@ -56,16 +56,18 @@ class TokenLives(RuleBasedStateMachine):
         self.transaction.__enter__()
         self.now = timezone.now()
         self.user = UserFactory.create()
-        self.papers: list[OnPaper] = []
+        self.expected_tokens: list[ExpectedToken] = []
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
         self.transaction.__exit__(None, None, None)
 
-    def note(self, row: Token, secret: token_format.PlaintextToken, lifetime: timedelta) -> OnPaper:
-        paper = OnPaper(secret, row, Scope(row.scope), self.now + lifetime)
-        self.papers.append(paper)
-        return paper
+    def add(
+        self, row: Token, secret: token_format.PlaintextToken, lifetime: timedelta
+    ) -> ExpectedToken:
+        expected = ExpectedToken(secret, row, Scope(row.scope), self.now + lifetime)
+        self.expected_tokens.append(expected)
+        return expected
 
     @rule(
         target=known,
@@ -75,51 +77,51 @@ class TokenLives(RuleBasedStateMachine):
     )
     def issue(
         self, scope: Token.Scope, access: Token.Access, lifetime: timedelta | None
-    ) -> OnPaper:
+    ) -> ExpectedToken:
         made = tokens.issue(self.user, scope=scope, now=self.now, access=access, lifetime=lifetime)
-        return self.note(*made, lifetime or tokens.LIFETIMES[scope])
+        return self.add(*made, lifetime or tokens.LIFETIMES[scope])
 
-    @rule(paper=known)
-    def use(self, paper: OnPaper) -> None:
+    @rule(expected=known)
+    def use(self, expected: ExpectedToken) -> None:
         with suppress(tokens.InvalidToken):
-            token = tokens.get_active(paper.secret.text, scope=paper.scope, now=self.now)
-            assert paper.lives(self.now)
+            token = tokens.get_active(expected.secret.text, scope=expected.scope, now=self.now)
+            assert expected.is_active(self.now)
             tokens.record_use(token, now=self.now)
 
-    @rule(target=known, paper=known)
-    def rotate(self, paper: OnPaper) -> object:
-        lived = paper.lives(self.now)
+    @rule(target=known, expected=known)
+    def rotate(self, expected: ExpectedToken) -> object:
+        was_active = expected.is_active(self.now)
         try:
-            made = tokens.rotate(Token.objects.get(pk=paper.row.pk), now=self.now)
+            made = tokens.rotate(Token.objects.get(pk=expected.row.pk), now=self.now)
         except tokens.InvalidToken:
-            assert not lived
+            assert not was_active
             return multiple()
-        assert lived
-        paper.over = True
-        return self.note(*made, paper.ends_at - paper.row.created_at)
+        assert was_active
+        expected.ended = True
+        return self.add(*made, expected.ends_at - expected.row.created_at)
 
-    @rule(paper=known, scope=st.none() | st.sampled_from(Scope))
-    def redeem(self, paper: OnPaper, scope: Token.Scope | None) -> None:
-        scope = scope or paper.scope
-        may = paper.lives(self.now) and scope == paper.scope
+    @rule(expected=known, scope=st.none() | st.sampled_from(Scope))
+    def consume(self, expected: ExpectedToken, scope: Token.Scope | None) -> None:
+        scope = scope or expected.scope
+        allowed = expected.is_active(self.now) and scope == expected.scope
         try:
-            assert tokens.consume(paper.secret.text, scope=scope, now=self.now) == self.user
+            assert tokens.consume(expected.secret.text, scope=scope, now=self.now) == self.user
         except tokens.InvalidToken:
-            assert not may
+            assert not allowed
         else:
-            assert may
-            paper.over = True
+            assert allowed
+            expected.ended = True
 
-    @rule(paper=known)
-    def revoke(self, paper: OnPaper) -> None:
-        tokens.revoke(paper.row)
-        paper.over = True
+    @rule(expected=known)
+    def revoke(self, expected: ExpectedToken) -> None:
+        tokens.revoke(expected.row)
+        expected.ended = True
 
     @rule(keep=st.none() | known)
-    def change_the_password(self, keep: OnPaper | None) -> None:
+    def change_the_password(self, keep: ExpectedToken | None) -> None:
         passwords.set_password(self.user, "another long passphrase", keep=keep and keep.row)
-        for paper in self.papers:
-            paper.over = paper.over or paper is not keep
+        for expected in self.expected_tokens:
+            expected.ended = expected.ended or expected is not keep
 
     @rule(
         wait=st.sampled_from(
@@ -131,26 +133,26 @@ class TokenLives(RuleBasedStateMachine):
         self.now += wait - less
 
     @invariant()
-    def each_opens_what_it_should_and_nothing_else(self) -> None:
-        for paper in self.papers:
+    def each_token_is_accepted_as_expected(self) -> None:
+        for expected in self.expected_tokens:
             for scope in Scope:
                 try:
-                    found = tokens.get_active(paper.secret.text, scope=scope, now=self.now)
+                    found = tokens.get_active(expected.secret.text, scope=scope, now=self.now)
                 except tokens.InvalidToken:
-                    assert not (paper.lives(self.now) and scope == paper.scope)
+                    assert not (expected.is_active(self.now) and scope == expected.scope)
                 else:
-                    assert paper.lives(self.now)
-                    assert scope == paper.scope
-                    assert found.pk == paper.row.pk
+                    assert expected.is_active(self.now)
+                    assert scope == expected.scope
+                    assert found.pk == expected.row.pk
 
     @invariant()
-    def the_secrets_are_nowhere_in_their_rows(self) -> None:
+    def no_row_contains_a_secret(self) -> None:
         rows = str(list(Token.objects.filter(user=self.user).values()))
-        assert not [paper for paper in self.papers if paper.secret.text in rows]
+        assert not [expected for expected in self.expected_tokens if expected.secret.text in rows]
 
 
 @pytest.mark.django_db
-def test_tokens_live_as_they_do_on_paper():
+def test_tokens_behave_like_the_model():
     run_state_machine_as_test(
-        TokenLives, settings=settings(max_examples=LIVES, stateful_step_count=20)
+        TokenMachine, settings=settings(max_examples=EXAMPLES, stateful_step_count=20)
     )

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: what was issued before access ended opens nothing after it.
+"""State machine: in any order of events, what was issued before access ended is rejected after.
 
 The owner reads the mail of the addresses that are theirs, the thief of theirs; both may know the
 password, and staff look on. Each secret is remembered with the number of ends of access before it.
@@ -35,35 +35,35 @@ from accounts.registration import services as registrations
 from accounts.tokens import services as tokens
 from accounts.tokens.services import Scope
 from accounts.users import permissions
-from tests.admin import opened_with
-from tests.factories import PASSWORD, StaffFactory, UserFactory, second_factor_of
+from tests.admin import initial_values_field
+from tests.factories import PASSWORD, StaffFactory, UserFactory, enable_mfa
 
-HOME = "owner@example.org"
-OWNERS = [HOME, "moved@example.org"]
+OWNER_EMAIL = "owner@example.org"
+OWNER_EMAILS = [OWNER_EMAIL, "moved@example.org"]
 pytestmark = pytest.mark.unmeasured
 
-THIEFS = ["thief@evil.example", "other@evil.example"]
+THIEF_EMAILS = ["thief@evil.example", "other@evil.example"]
 SCOPES = {"tsv": Scope.EMAIL_VERIFICATION, "tsr": Scope.PASSWORD_RESET}
 PASSWORDS = [PASSWORD, "a quite long sentence", "another long sentence"]
 
 
 @dataclass
-class Held:
-    """Something that may open the account, and how often access had ended when it was made."""
+class Credential:
+    """A token or client, and how often access had ended when it was created."""
 
-    what: Any
+    value: Any
     ends: int
     token: Token | None = None
 
 
 @dataclass
-class World:
-    secrets: list[Held] = field(default_factory=list)
-    browsers: list[Held] = field(default_factory=list)
+class Credentials:
+    secrets: list[Credential] = field(default_factory=list)
+    browsers: list[Credential] = field(default_factory=list)
 
 
 class AccessMachine(RuleBasedStateMachine):
-    """The account of one user, between its owner, a thief and staff."""
+    """The account of one user, used by its owner, a thief and staff."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,61 +78,67 @@ class AccessMachine(RuleBasedStateMachine):
         self.transaction.__exit__(None, None, None)
 
     @initialize(verified=st.booleans())
-    def begin(self, verified: bool) -> None:
-        proven = timezone.now() if verified else None
-        self.user = UserFactory.create(username="owner", email=HOME, email_verified_at=proven)
+    def set_up(self, verified: bool) -> None:
+        verified_at = timezone.now() if verified else None
+        self.user = UserFactory.create(
+            username="owner", email=OWNER_EMAIL, email_verified_at=verified_at
+        )
         self.staff = StaffFactory.create(username="staff")
-        self.world = World()
+        self.credentials = Credentials()
         self.ends = 0
         self.password = PASSWORD
-        self.asked = {HOME}
-        """Addresses that were asked for since access ended last, and the one there was then."""
+        self.requested_emails = {OWNER_EMAIL}
+        """E-mails requested since access last ended, and the e-mail of that time."""
 
-    def fresh(self) -> User:
+    def load_user(self) -> User:
         return User.objects.get(pk=self.user.pk)
 
-    def ended(self) -> None:
+    def record_end_of_access(self) -> None:
         self.ends += 1
-        self.asked = {self.fresh().email}
+        self.requested_emails = {self.load_user().email}
 
-    # What anybody may do who knows the password, or has a session or a token
+    # Actions of a client that knows the password or has a session or a token
 
     @rule(scope=st.sampled_from([Scope.AUTH, Scope.SIGN_IN]))
     def issue(self, scope: Scope) -> None:
-        token, secret = tokens.issue(self.fresh(), scope=scope, now=timezone.now())
-        self.world.secrets.append(Held((scope, secret.text), self.ends, token))
+        token, secret = tokens.issue(self.load_user(), scope=scope, now=timezone.now())
+        self.credentials.secrets.append(Credential((scope, secret.text), self.ends, token))
 
     @rule(data=st.data())
     def issue_by_a_token(self, data: st.DataObject) -> None:
-        living = [one for one in self.world.secrets if one.what[0] == Scope.AUTH and opens(one)]
-        if living:
-            parent = data.draw(st.sampled_from(living)).token
+        active = [
+            one
+            for one in self.credentials.secrets
+            if one.value[0] == Scope.AUTH and is_accepted(one)
+        ]
+        if active:
+            parent = data.draw(st.sampled_from(active)).token
             now = timezone.now()
-            token, secret = tokens.issue(self.fresh(), scope=Scope.AUTH, now=now, parent=parent)
-            self.world.secrets.append(Held((Scope.AUTH, secret.text), self.ends, token))
+            token, secret = tokens.issue(self.load_user(), scope=Scope.AUTH, now=now, parent=parent)
+            self.credentials.secrets.append(Credential((Scope.AUTH, secret.text), self.ends, token))
 
     @rule()
     def sign_in(self) -> None:
         browser = Client()
-        browser.force_login(self.fresh())
-        self.world.browsers.append(Held(browser, self.ends))
+        browser.force_login(self.load_user())
+        self.credentials.browsers.append(Credential(browser, self.ends))
 
-    @rule(email=st.sampled_from(OWNERS + THIEFS))
-    def ask_for_another_address(self, email: str) -> None:
+    @rule(email=st.sampled_from(OWNER_EMAILS + THIEF_EMAILS))
+    def request_email_change(self, email: str) -> None:
         try:
-            verification.request_email_change(self.fresh(), email)
+            verification.request_email_change(self.load_user(), email)
         except ValidationError:
             return
-        self.asked.add(email)
+        self.requested_emails.add(email)
 
     @rule()
-    def keep_the_address(self) -> None:
-        verification.cancel_change(self.fresh())
+    def cancel_email_change(self) -> None:
+        verification.cancel_change(self.load_user())
 
-    # What a stranger may do
+    # Actions of an anonymous client
 
-    @rule(email=st.sampled_from(OWNERS + THIEFS), again=st.booleans())
-    def ask_for_mail(self, email: str, again: bool) -> None:
+    @rule(email=st.sampled_from(OWNER_EMAILS + THIEF_EMAILS), again=st.booleans())
+    def request_mail(self, email: str, again: bool) -> None:
         if again:
             registrations.resend_links(email)
         else:
@@ -148,111 +154,115 @@ class AccessMachine(RuleBasedStateMachine):
             self.delivered = job.id
         for message in mail.outbox:
             for secret in re.findall(r"ts[vr]_[0-9A-Za-z]{49}", str(message.body)):
-                assert set(message.to) <= self.asked
-                self.world.secrets.append(Held((SCOPES[secret[:3]], secret), self.ends))
+                assert set(message.to) <= self.requested_emails
+                self.credentials.secrets.append(Credential((SCOPES[secret[:3]], secret), self.ends))
         mail.outbox.clear()
 
     @rule(data=st.data())
     def verify(self, data: st.DataObject) -> None:
-        held = self.draw(data, Scope.EMAIL_VERIFICATION)
-        if held and worked(
+        credential = self.draw(data, Scope.EMAIL_VERIFICATION)
+        if credential and succeeds(
             lambda: registrations.verify_email_or_complete(
-                held.what[1], by=self.fresh(), now=timezone.now()
+                credential.value[1], actor=self.load_user(), now=timezone.now()
             )
         ):
-            assert held.ends == self.ends
+            assert credential.ends == self.ends
 
-    # What ends access
+    # Events that end access
 
     @rule(password=st.sampled_from(PASSWORDS))
     def change_the_password(self, password: str) -> None:
-        passwords.set_password(self.fresh(), password)
-        self.ended()
+        passwords.set_password(self.load_user(), password)
+        self.record_end_of_access()
 
     @rule(data=st.data(), password=st.sampled_from(PASSWORDS))
     def reset(self, data: st.DataObject, password: str) -> None:
-        held = self.draw(data, Scope.PASSWORD_RESET)
-        if held is None:
+        credential = self.draw(data, Scope.PASSWORD_RESET)
+        if credential is None:
             return
-        unproven = self.fresh().email_verified_at is None
-        if worked(lambda: passwords.reset_with_token(held.what[1], password, now=timezone.now())):
-            assert held.ends == self.ends
-            assert not (unproven and mfa.is_enabled(self.fresh()))
-            self.ended()
+        unverified = self.load_user().email_verified_at is None
+        if succeeds(
+            lambda: passwords.reset_with_token(credential.value[1], password, now=timezone.now())
+        ):
+            assert credential.ends == self.ends
+            assert not (unverified and mfa.is_enabled(self.load_user()))
+            self.record_end_of_access()
 
     @rule()
     def staff_sign_out(self) -> None:
-        permissions.revoke_access(self.fresh(), by=self.staff)
-        self.ended()
+        permissions.revoke_access(self.load_user(), actor=self.staff)
+        self.record_end_of_access()
 
     @rule()
     def staff_deactivate_and_reactivate(self) -> None:
-        permissions.deactivate(self.fresh(), by=self.staff)
-        permissions.reactivate(self.fresh(), by=self.staff)
-        self.ended()
+        permissions.deactivate(self.load_user(), actor=self.staff)
+        permissions.reactivate(self.load_user(), actor=self.staff)
+        self.record_end_of_access()
 
     @rule()
-    def staff_move_the_address(self) -> None:
+    def staff_change_the_email(self) -> None:
         browser = Client()
         browser.force_login(self.staff)
-        user = self.fresh()
-        email = OWNERS[1] if user.email == OWNERS[0] else OWNERS[0]
+        user = self.load_user()
+        email = OWNER_EMAILS[1] if user.email == OWNER_EMAILS[0] else OWNER_EMAILS[0]
         form = {"username": user.username, "email": email, "time_zone": "UTC"}
         path = f"/admin/accounts/user/{user.pk}/change/"
-        form |= opened_with(browser, path)
+        form |= initial_values_field(browser, path)
         assert browser.post(path, form).status_code == 302
-        self.ended()
+        self.record_end_of_access()
 
     @rule()
-    def switch_the_second_factor_on_or_off(self) -> None:
-        if mfa.is_enabled(self.fresh()):
-            mfa.disable(self.fresh())
+    def toggle_mfa(self) -> None:
+        if mfa.is_enabled(self.load_user()):
+            mfa.disable(self.load_user())
         else:
-            second_factor_of(self.fresh(), now=timezone.now() - timedelta(minutes=2))
-            self.ended()
+            enable_mfa(self.load_user(), now=timezone.now() - timedelta(minutes=2))
+            self.record_end_of_access()
 
-    # What must hold at any time
+    # Invariants
 
     @invariant()
-    def nothing_from_before_the_last_end_opens_anything(self) -> None:
+    def nothing_issued_before_the_last_end_is_accepted(self) -> None:
         if not hasattr(self, "user"):
             return
-        assert [one for one in self.world.secrets if one.ends < self.ends and opens(one)] == []
-        for one in self.world.browsers:
+        assert [
+            one for one in self.credentials.secrets if one.ends < self.ends and is_accepted(one)
+        ] == []
+        for one in self.credentials.browsers:
             if one.ends < self.ends:
-                assert one.what.get("/account").status_code == 302
+                assert one.value.get("/account").status_code == 302
 
     @invariant()
-    def no_child_outlives_its_parent(self) -> None:
-        living = Token.objects.filter(revoked=False, parent__isnull=False)
-        assert not living.filter(parent__revoked=True).exists()
+    def no_child_of_a_revoked_token_is_active(self) -> None:
+        active = Token.objects.filter(revoked=False, parent__isnull=False)
+        assert not active.filter(parent__revoked=True).exists()
 
     @invariant()
-    def the_address_is_one_that_was_asked_for(self) -> None:
+    def the_email_is_one_that_was_requested(self) -> None:
         if hasattr(self, "user"):
-            user = self.fresh()
-            assert user.email in self.asked
-            assert user.pending_email in {"", *self.asked}
+            user = self.load_user()
+            assert user.email in self.requested_emails
+            assert user.pending_email in {"", *self.requested_emails}
 
-    def draw(self, data: st.DataObject, scope: Scope) -> Held | None:
-        held = [one for one in self.world.secrets if one.what[0] == scope]
-        return data.draw(st.sampled_from(held)) if held else None
-
-
-def opens(held: Held) -> bool:
-    scope, secret = held.what
-    return worked(lambda: tokens.get_active(secret, scope=scope, now=timezone.now()))
+    def draw(self, data: st.DataObject, scope: Scope) -> Credential | None:
+        found = [one for one in self.credentials.secrets if one.value[0] == scope]
+        return data.draw(st.sampled_from(found)) if found else None
 
 
-def worked(what: Any) -> bool:
+def is_accepted(credential: Credential) -> bool:
+    scope, secret = credential.value
+    return succeeds(lambda: tokens.get_active(secret, scope=scope, now=timezone.now()))
+
+
+def succeeds(action: Any) -> bool:
     try:
-        what()
+        action()
     except tokens.InvalidToken:
         return False
     return True
 
 
-def test_nothing_from_before_an_end_of_access_opens_the_account(db: None) -> None:
+def test_nothing_issued_before_access_ended_is_accepted_after_it(db: None) -> None:
     run_state_machine_as_test(
         AccessMachine,
         settings=hypothesis_settings(

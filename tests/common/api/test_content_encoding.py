@@ -1,4 +1,4 @@
-"""Bodies that come deflated."""
+"""Decompression of request bodies."""
 
 import gzip
 import io
@@ -20,45 +20,45 @@ def with_checksum(raw):
     return zstd.compress(raw, options={int(zstd.CompressionParameter.checksum_flag): 1})
 
 
-DEFLATE = {"gzip": gzip.compress, "x-gzip": gzip.compress, "zstd": with_checksum, "": bytes}
+COMPRESSORS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "zstd": with_checksum, "": bytes}
 
 
 def read(raw, encoding, limit=LIMIT):
     return b"".join(content_encoding.iter_decoded(io.BytesIO(raw), encoding, limit=limit))
 
 
-@pytest.mark.parametrize("encoding", DEFLATE)
+@pytest.mark.parametrize("encoding", COMPRESSORS)
 @pytest.mark.parametrize("size", [0, 1, LIMIT])
-def test_what_is_inflated_is_what_was_deflated(encoding, size):
-    assert read(DEFLATE[encoding](b"x" * size), encoding) == b"x" * size
+def test_a_compressed_body_is_decompressed(encoding, size):
+    assert read(COMPRESSORS[encoding](b"x" * size), encoding) == b"x" * size
 
 
-@pytest.mark.parametrize("encoding", DEFLATE)
-def test_one_byte_more_than_may_be_is_refused(encoding):
+@pytest.mark.parametrize("encoding", COMPRESSORS)
+def test_a_body_one_byte_over_the_limit_is_rejected(encoding):
     with pytest.raises(content_encoding.BodyTooLarge) as error:
-        read(DEFLATE[encoding](b"x" * (LIMIT + 1)), encoding)
+        read(COMPRESSORS[encoding](b"x" * (LIMIT + 1)), encoding)
     assert str(LIMIT) in str(error.value)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_a_bomb_is_inflated_no_further_than_the_limit(encoding):
+def test_a_decompression_bomb_is_not_read_to_its_end(encoding):
     class Counting(io.BytesIO):
-        taken = 0
+        bytes_read = 0
 
         def read(self, size=-1):
             part = super().read(size)
-            Counting.taken += len(part)
+            Counting.bytes_read += len(part)
             return part
 
-    bomb = DEFLATE[encoding](bytes(200 * 1024 * 1024))
+    bomb = COMPRESSORS[encoding](bytes(200 * 1024 * 1024))
     with pytest.raises(content_encoding.BodyTooLarge):
         list(content_encoding.iter_decoded(Counting(bomb * 50), encoding, limit=1024 * 1024))
-    assert Counting.taken < len(bomb) * 50
+    assert Counting.bytes_read < len(bomb) * 50
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_members_one_after_the_other_are_one_body(encoding):
-    assert read(DEFLATE[encoding](b"ab") + DEFLATE[encoding](b"cd"), encoding) == b"abcd"
+def test_several_compressed_members_are_one_body(encoding):
+    assert read(COMPRESSORS[encoding](b"ab") + COMPRESSORS[encoding](b"cd"), encoding) == b"abcd"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
@@ -73,13 +73,13 @@ def test_members_one_after_the_other_are_one_body(encoding):
     ],
     ids=["cut off", "preceded", "changed", "followed", "none"],
 )
-def test_a_damaged_body_is_not_taken_for_a_whole_one(encoding, damage):
-    whole = DEFLATE[encoding](bytes(range(256)))
+def test_a_corrupt_body_is_rejected(encoding, damage):
+    compressed = COMPRESSORS[encoding](bytes(range(256)))
     with pytest.raises(content_encoding.CorruptBody):
-        read(damage(whole), encoding)
+        read(damage(compressed), encoding)
 
 
-def test_a_frame_that_asks_for_much_memory_is_refused():
+def test_a_frame_with_a_large_window_is_rejected():
     options = {int(zstd.CompressionParameter.window_log): 27}
     large = zstd.ZstdCompressor(options=options)
     frame = large.compress(b"x" * 100) + large.flush()
@@ -88,7 +88,7 @@ def test_a_frame_that_asks_for_much_memory_is_refused():
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "GZIP "])
-def test_other_encodings_are_not_read(encoding):
+def test_an_unsupported_encoding_is_rejected(encoding):
     if encoding == "GZIP ":
         assert read(gzip.compress(b"x"), encoding) == b"x"
     else:

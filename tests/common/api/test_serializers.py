@@ -1,4 +1,4 @@
-"""What a body may say, by the type of each field."""
+"""Strict serializers: accepted types of fields in bodies and in queries."""
 
 import pytest
 from django.http import QueryDict
@@ -30,7 +30,7 @@ GOOD = {
 }
 
 
-def test_what_is_of_the_right_type_is_taken() -> None:
+def test_a_value_of_the_right_type_is_accepted() -> None:
     assert Body(data=GOOD).is_valid()
     assert Body(data={"text": None}).is_valid()
     assert Body(data={"number": 5.0}).is_valid()
@@ -53,27 +53,27 @@ def test_what_is_of_the_right_type_is_taken() -> None:
         ("ids", "5"),
     ],
 )
-def test_another_type_is_a_fault_of_the_field(field: str, value: object) -> None:
+def test_a_value_of_another_type_is_an_error_of_its_field(field: str, value: object) -> None:
     body = Body(data={**GOOD, field: value})
     assert not body.is_valid()
     assert set(body.errors) == {field}
 
 
-def test_in_a_query_everything_is_text() -> None:
+def test_a_number_in_a_query_is_parsed_from_text() -> None:
     query = Query(data={"text": "5", "number": "5"})
     assert query.is_valid()
     assert query.validated_data["number"] == 5
 
 
 @pytest.mark.parametrize("field", ["text", "number", "id"])
-def test_what_is_given_in_a_query_is_not_empty(field: str) -> None:
+def test_an_empty_query_parameter_is_an_error(field: str) -> None:
     query = Query(data=QueryDict(f"{field}="))
     assert not query.is_valid()
     assert query.errors[field][0].code == "blank"
 
 
 @pytest.mark.parametrize("kind", [Body, Query])
-def test_a_field_that_is_not_known_is_a_fault(kind: type[Fields]) -> None:
+def test_an_unknown_field_is_an_error(kind: type[Fields]) -> None:
     unknown = kind(data={"texts": "5"})
     assert not unknown.is_valid()
     assert unknown.errors["texts"][0].code == "unknown-field"

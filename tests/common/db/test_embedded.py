@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from common.db.embedded import postgres_memory
-from tests.e2e.sites import PATIENCE, ROOT
+from tests.e2e.sites import ROOT, TIMEOUT_SECONDS
 
 GIGABYTE = 1024 * postgres_memory.MEGABYTE
 
@@ -71,7 +71,7 @@ def test_a_server_that_root_starts_leaves_the_data_folder_closed(tmp_path: Path)
             cwd=ROOT,
             env=os.environ | {"DATA_DIR": str(data_dir), "DATABASE_URL": ""},
             check=True,
-            timeout=4 * PATIENCE,
+            timeout=4 * TIMEOUT_SECONDS,
         )
         # The server's user passes through and reads no list of files.
         assert data_dir.stat().st_mode & 0o777 == 0o711

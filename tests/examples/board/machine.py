@@ -1,4 +1,4 @@
-"""What a board has, on a computer."""
+"""The machine module of MicroPython, for tests on a computer."""
 
 
 class WDT:
@@ -6,7 +6,7 @@ class WDT:
         assert timeout > 60000
 
     def feed(self):
-        """Nobody is waiting for it."""
+        """Do nothing: there is no watchdog."""
 
 
 class Pin:

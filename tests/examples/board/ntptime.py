@@ -1,4 +1,4 @@
-"""A computer has set its clock."""
+"""The ntptime module of MicroPython: the clock of a computer is set already."""
 
 
 def settime():

@@ -1,4 +1,4 @@
-"""Bodies of readings: in four forms, read quickly or slowly, and to the same end."""
+"""Bodies of readings in four forms: the fast and the slow decoder give the same result."""
 
 import json
 from datetime import timedelta
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.strict_json import JSONSyntaxError
 from telemetry.ingest import decoding, validation
-from telemetry.ingest.validation import InvalidReadings, Reading
+from telemetry.ingest.validation import InvalidReadings, ParsedReading
 from tests.factories import NOW
 
 DEVICE = UUID(int=7)
@@ -18,7 +18,9 @@ ONE = b'{"telemetry_type":"a","payload":{"t":21.5},"recorded_at":"2025-06-15T11:
 
 
 def outcome(raw, by_lines, quickly):
-    """All that becomes of a body: its readings with their ids, its faults, or its error."""
+    """Return the result for a body: its readings with their ids and its errors, or its
+    exception.
+    """
     with pytest.MonkeyPatch.context() as patch:
         if not quickly:
             patch.setattr(decoding, "decode_fast", lambda raw, by_lines=False: None)
@@ -27,7 +29,7 @@ def outcome(raw, by_lines, quickly):
         except (JSONSyntaxError, InvalidReadings) as error:
             return type(error), str(error)
     valid, rejected = validation.parse_all(
-        body.values, device_id=DEVICE, now=NOW, at=body.at, is_list=body.is_list
+        body.values, device_id=DEVICE, now=NOW, at=body.pointer, is_list=body.is_list
     )
     return [(one.id, one.telemetry_type, one.json, one.recorded_at) for one in valid], rejected
 
@@ -77,7 +79,7 @@ sent = st.one_of(
     st.booleans(),
     st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")]),
 )
-def test_the_quick_way_and_the_slow_one_come_to_the_same(values, form, ascii_only, separators):
+def test_the_fast_and_the_slow_decoder_return_the_same_result(values, form, ascii_only, separators):
     def text(value):
         return json.dumps(value, ensure_ascii=ascii_only, separators=separators).encode(
             errors="surrogatepass"
@@ -104,13 +106,13 @@ def test_the_quick_way_and_the_slow_one_come_to_the_same(values, form, ascii_onl
         b'{"readings":[' + ONE + b'],"readings":[' + ONE + b"]}",
     ],
 )
-def test_a_key_that_comes_twice_is_found_however_it_is_hidden(raw):
+def test_a_duplicate_key_is_rejected_by_both_decoders(raw):
     found = outcome(raw, by_lines=False, quickly=True)
     assert found == outcome(raw, by_lines=False, quickly=False)
     assert found[0] in ([], InvalidReadings)
 
 
-def test_the_usual_body_is_read_quickly():
+def test_a_usual_body_is_decoded_by_the_fast_decoder():
     for raw, by_lines in [
         (ONE, False),
         (b"[%b,%b]" % (ONE, ONE), False),
@@ -121,15 +123,15 @@ def test_the_usual_body_is_read_quickly():
         assert decoding.decode_fast(raw, by_lines=by_lines) is not None, raw
 
 
-class TestLines:
+class TestNDJSON:
     def decode(self, raw):
         return decoding.decode(raw, by_lines=True)
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n", b" \n"])
-    def test_each_line_is_a_reading_and_empty_ones_are_passed_over(self, end):
+    def test_each_line_is_a_reading_and_empty_lines_are_skipped(self, end):
         assert len(self.decode(end.join([ONE, ONE, ONE]) + end).values) == 3
 
-    def test_a_line_that_is_no_json_is_only_its_own_fault(self):
+    def test_a_line_that_is_not_json_is_rejected_without_the_others(self):
         raw = b"\n".join([ONE, b'{"telemetry_type": "a", "pay', b"\xff", ONE])
         values = self.decode(raw).values
         valid, rejected = validation.parse_all(values, device_id=DEVICE, now=NOW)
@@ -139,26 +141,28 @@ class TestLines:
             2: "not-json",
         }
 
-    def test_two_on_one_line_are_one_bad_line(self):
+    def test_two_objects_on_one_line_are_one_invalid_line(self):
         (value,) = self.decode(ONE + b" " + ONE).values
         assert isinstance(value, JSONSyntaxError)
 
-    def test_an_array_on_a_line_is_no_reading(self):
+    def test_an_array_on_a_line_is_not_a_reading(self):
         values = self.decode(b"[" + ONE + b"]\n" + ONE).values
         valid, rejected = validation.parse_all(values, device_id=DEVICE, now=NOW)
         assert (len(valid), rejected[0][0].code) == (1, "not-an-object")
 
-    def test_too_many_lines_are_refused_before_they_are_decoded(self, settings, monkeypatch):
+    def test_too_many_lines_are_rejected_before_decoding(self, settings, monkeypatch):
         settings.READINGS_PER_REQUEST = 10
         monkeypatch.setattr(decoding, "_decode_ndjson", None)
         with pytest.raises(decoding.TooManyReadings):
             self.decode(b"1\n" * 21)
 
 
-def test_a_reading_before_what_is_kept_is_told_from_when_on():
+def test_a_reading_older_than_the_retention_is_rejected_with_the_earliest_time():
     value = {"telemetry_type": "a", "payload": {"a": 1}, "recorded_at": "2025-06-15T11:00:00Z"}
     (fault,) = validation.parse(value, device_id=DEVICE, now=NOW, earliest=NOW)
     assert (fault.pointer, fault.code) == ("/recorded_at", "time-out-of-range")
     assert "2025-06-15T12:00:00.000000Z" in fault.detail
     early = NOW - timedelta(hours=1)
-    assert isinstance(validation.parse(value, device_id=DEVICE, now=NOW, earliest=early), Reading)
+    assert isinstance(
+        validation.parse(value, device_id=DEVICE, now=NOW, earliest=early), ParsedReading
+    )

@@ -1,4 +1,4 @@
-"""A reading is stored once, however often, in whatever order and by whichever way it comes."""
+"""A reading is stored once, in any order, number of repetitions and way of storing."""
 
 from datetime import timedelta
 from random import Random
@@ -11,15 +11,15 @@ from hypothesis.extra.django import TestCase
 
 from telemetry.ingest import storage
 from telemetry.models import Telemetry
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, DeviceFactory, make_reading
 
 COPIED, INSERTED = 1, 10**9
-"""Values of COPY_FROM."""
+"""Values of COPY_THRESHOLD."""
 
 
 def known_readings(device, count):
-    """Some at one instant, some in another month."""
+    """Return readings, some of the same time and some of other months."""
     return [
         make_reading(
             device,
@@ -35,14 +35,14 @@ def rows():
     return sorted(Telemetry.objects.values_list("id", "recorded_at", "telemetry_type"))
 
 
-class TestOneAfterTheOther(TestCase):
+class TestSequential(TestCase):
     @given(
         st.lists(
             st.tuples(st.sampled_from([COPIED, INSERTED]), st.lists(st.integers(0, 20))), max_size=6
         ),
         st.randoms(use_true_random=False),
     )
-    def test_any_order_split_and_repetition_leaves_the_same_rows(self, batches, random):
+    def test_any_order_split_and_repetition_stores_the_same_rows(self, batches, random):
         device = DeviceFactory.create()
         known = known_readings(device, 21)
         accepted = 0
@@ -59,7 +59,7 @@ class TestOneAfterTheOther(TestCase):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_log_sent_from_several_connections_at_once_few_and_many_at_a_time_is_stored_once(seed):
+def test_concurrent_batches_of_different_sizes_store_each_reading_once(seed):
     shuffle = Random(seed)
     device = DeviceFactory.create()
     known = known_readings(device, 600)
@@ -69,7 +69,7 @@ def test_a_log_sent_from_several_connections_at_once_few_and_many_at_a_time_is_s
         batches = [readings[start : start + size] for start in range(0, len(readings), size)]
         return lambda: sum(storage.store(device, batch, now=NOW).accepted for batch in batches)
 
-    outcomes = at_once(*[sender(size) for size in (600, 600, 300, 60, 60, 20)])
+    outcomes = run_concurrently(*[sender(size) for size in (600, 600, 300, 60, 60, 20)])
     assert [outcome for outcome in outcomes if not isinstance(outcome, int)] == []
     assert sum(outcomes) == 600
     assert rows() == sorted((one.id, one.recorded_at, one.telemetry_type) for one in known)
@@ -77,7 +77,7 @@ def test_a_log_sent_from_several_connections_at_once_few_and_many_at_a_time_is_s
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("spread", [timedelta(0), timedelta(days=5)])
-def test_readings_among_many_others_are_found_to_be_there(spread):
+def test_duplicates_among_many_other_readings_are_found(spread):
     device = DeviceFactory.create()
     others = [make_reading(device, payload={"other": n}, recorded_at=NOW) for n in range(50)]
     sent = [make_reading(device, payload={"n": n}, recorded_at=NOW + spread * n) for n in range(5)]

@@ -1,3 +1,5 @@
+"""Storage of readings, with INSERT and with COPY."""
+
 import json
 import threading
 import time
@@ -13,13 +15,13 @@ from devices.models import Device
 from telemetry.ingest import storage
 from telemetry.models import Telemetry
 from telemetry.retention import partitions
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, DeviceFactory, make_reading
-from tests.telemetry.parts import drop_old_partitions
+from tests.telemetry.old_partitions import drop_old_partitions
 
 SECOND = timedelta(seconds=1)
 OLD = datetime(2001, 5, 20, tzinfo=UTC)
-"""In a month that no partition was made for."""
+"""A month without a partition."""
 
 
 def series_of(device, count, **given):
@@ -31,7 +33,7 @@ def series_of(device, count, **given):
 
 @pytest.fixture(autouse=True, params=["inserted", "copied"])
 def way(request, monkeypatch):
-    """Everything here holds for few and for many."""
+    """Run every test with INSERT and with COPY."""
     monkeypatch.setattr(storage, "COPY_THRESHOLD", 1 if request.param == "copied" else 10**9)
 
 
@@ -39,7 +41,7 @@ def rows():
     return sorted(Telemetry.objects.values_list("id", "recorded_at", "telemetry_type"))
 
 
-def test_a_reading_is_stored_as_it_was_sent(device):
+def test_a_reading_is_stored_unchanged(device):
     payload = {"temperature": -2.5e-8, "größe": [1, {"deep": None}], "big": 2**53, "on": True}
     reading = make_reading(device, payload=payload, recorded_at=NOW, telemetry_type="env")
     assert storage.store(device, [reading], now=NOW + SECOND) == storage.StoreResult(1, 0)
@@ -50,11 +52,11 @@ def test_a_reading_is_stored_as_it_was_sent(device):
     assert json.dumps(row.payload["on"]) == "true"
 
 
-def test_nothing_is_stored_of_nothing(device):
+def test_an_empty_batch_stores_nothing(device):
     assert storage.store(device, [], now=NOW) == storage.StoreResult(0, 0)
 
 
-def test_what_is_there_already_counts_as_a_duplicate_and_is_left_alone(device):
+def test_stored_readings_count_as_duplicates_and_are_not_changed(device):
     batch = series_of(device, 5)
     storage.store(device, batch[:3], now=NOW)
     assert storage.store(device, batch, now=NOW + SECOND) == storage.StoreResult(2, 3)
@@ -66,26 +68,26 @@ def test_a_reading_twice_in_one_batch_is_stored_once(device):
     assert storage.store(device, series_of(device, 2) * 3, now=NOW) == storage.StoreResult(2, 4)
 
 
-def test_two_devices_may_say_the_same_at_the_same_time(device):
+def test_the_same_reading_of_two_devices_is_stored_twice(device):
     other = DeviceFactory.create()
     storage.store(device, series_of(device, 3), now=NOW)
     assert storage.store(other, series_of(other, 3), now=NOW) == storage.StoreResult(3, 0)
 
 
-def test_two_readings_at_one_instant_are_both_kept(device):
+def test_two_readings_of_the_same_time_are_both_stored(device):
     pair = [make_reading(device, payload={"a": 1}), make_reading(device, payload={"a": 2})]
     assert storage.store(device, pair, now=NOW).accepted == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_senders_of_reversed_batches_do_not_block_each_other_and_store_nothing_twice():
+def test_concurrent_reversed_batches_do_not_deadlock_and_store_no_duplicates():
     device, other = DeviceFactory.create_batch(2)
     batch, others = series_of(device, 300), series_of(other, 300)
 
     def send(to, readings):
         return lambda: storage.store(to, readings, now=NOW)
 
-    outcomes = at_once(
+    outcomes = run_concurrently(
         *[send(device, batch), send(device, batch[::-1])] * 3,
         send(other, others),
         send(other, others[::-1]),
@@ -98,7 +100,7 @@ def test_senders_of_reversed_batches_do_not_block_each_other_and_store_nothing_t
 
 
 @pytest.mark.django_db(transaction=True)
-def test_reversed_batches_that_meet_in_the_middle_do_not_wait_for_each_other():
+def test_reversed_batches_that_wait_for_the_same_row_do_not_deadlock():
     device = DeviceFactory.create()
     batch = series_of(device, 300)
     held, go_on = threading.Event(), threading.Event()
@@ -107,7 +109,7 @@ def test_reversed_batches_that_meet_in_the_middle_do_not_wait_for_each_other():
         with transaction.atomic():
             storage.store(device, [batch[150]], now=NOW)
             held.set()
-            go_on.wait(30)
+            go_on.wait(120)
             transaction.set_rollback(True)
 
     def both_wait():
@@ -123,7 +125,7 @@ def test_reversed_batches_that_meet_in_the_middle_do_not_wait_for_each_other():
 
     with ThreadPoolExecutor(3) as pool:
         holder = pool.submit(closing, hold_the_middle)
-        assert held.wait(30)
+        assert held.wait(120), "the reading is not stored"
         senders = [
             pool.submit(closing, lambda sent: storage.store(device, sent, now=NOW), sent)
             for sent in (batch, batch[::-1])
@@ -138,14 +140,14 @@ def test_reversed_batches_that_meet_in_the_middle_do_not_wait_for_each_other():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_month_is_made_on_demand_even_when_many_need_it_at_once():
+def test_concurrent_requests_for_a_missing_partition_create_it_once():
     device = DeviceFactory.create()
     batches = [
         [make_reading(device, payload={"n": number}, recorded_at=OLD + timedelta(days=20))]
         for number in range(6)
     ]
     try:
-        outcomes = at_once(
+        outcomes = run_concurrently(
             *[lambda batch=batch: storage.store(device, batch, now=NOW) for batch in batches]
         )
         assert outcomes == [storage.StoreResult(1, 0)] * 6
@@ -153,19 +155,19 @@ def test_a_month_is_made_on_demand_even_when_many_need_it_at_once():
         drop_old_partitions()
 
 
-def test_a_batch_across_months_that_are_not_there_is_stored_whole(device):
+def test_a_batch_across_missing_partitions_is_stored_completely(device):
     batch = [make_reading(device, recorded_at=OLD + timedelta(days=20) * step) for step in range(9)]
     assert storage.store(device, [*batch, make_reading(device)], now=NOW).accepted == 10
 
 
-def test_making_a_month_leaves_an_open_transaction_usable(device):
+def test_creating_a_partition_keeps_the_open_transaction_usable(device):
     storage.store(device, [make_reading(device, recorded_at=OLD)], now=NOW)
     assert Telemetry.objects.count() == 1
     assert partitions.ensure([partitions.month_of(OLD)], now=NOW) == []
 
 
 @pytest.mark.parametrize("recorded_at", [NOW, OLD], ids=["month there", "month missing"])
-def test_a_device_that_is_gone_is_told_so_and_the_transaction_goes_on(device, recorded_at):
+def test_for_a_deleted_device_storing_fails_and_the_transaction_stays_usable(device, recorded_at):
     Device.objects.all().delete()
     with pytest.raises(storage.DeviceDeleted):
         storage.store(device, [make_reading(device, recorded_at=recorded_at)], now=NOW)
@@ -173,61 +175,61 @@ def test_a_device_that_is_gone_is_told_so_and_the_transaction_goes_on(device, re
 
 
 @pytest.mark.parametrize("fields", [{"json": b"[]"}, {"telemetry_type": ""}])
-def test_what_is_no_reading_at_all_is_not_hidden(device, fields):
+def test_an_invalid_row_raises_the_integrity_error(device, fields):
     bad = msgspec.structs.replace(make_reading(device), **fields)
     with pytest.raises(IntegrityError):
         storage.store(device, [bad], now=NOW)
 
 
-def test_nothing_of_a_batch_is_stored_when_one_of_it_cannot_be(device):
+def test_one_invalid_row_rolls_back_the_whole_batch(device):
     bad = make_reading(device, telemetry_type="")
     with pytest.raises(IntegrityError):
         storage.store(device, [*series_of(device, 3), bad], now=NOW)
     assert not Telemetry.objects.exists()
 
 
-def test_readings_are_contact_with_the_device(device):
+def test_a_reading_marks_the_device_as_online(device):
     storage.store(device, series_of(device, 1), now=NOW)
     device.refresh_from_db()
     assert (device.status, device.last_seen_at) == ("online", NOW)
 
 
-def test_duplicates_are_contact_too(device):
+def test_a_duplicate_marks_the_device_as_seen(device):
     storage.store(device, series_of(device, 1), now=NOW)
     storage.store(device, series_of(device, 1), now=NOW + 31 * SECOND)
     device.refresh_from_db()
     assert device.last_seen_at == NOW + 31 * SECOND
 
 
-def test_contact_through_readings_is_throttled_like_any(device):
+def test_a_second_reading_within_the_presence_interval_does_not_update_last_seen(device):
     storage.store(device, series_of(device, 1), now=NOW)
     storage.store(device, series_of(device, 2), now=NOW + 30 * SECOND)
     device.refresh_from_db()
     assert device.last_seen_at == NOW
 
 
-def test_an_import_is_no_contact(device):
+def test_an_import_does_not_mark_the_device_as_online(device):
     storage.store(device, series_of(device, 3), now=NOW, contact=False)
     device.refresh_from_db()
     assert (device.status, device.last_seen_at) == ("offline", None)
     assert Telemetry.objects.count() == 3
 
 
-def test_contact_is_with_this_device_alone(device):
+def test_a_reading_marks_only_its_own_device_as_seen(device):
     other = DeviceFactory.create()
     storage.store(device, series_of(device, 1), now=NOW)
     other.refresh_from_db()
     assert other.last_seen_at is None
 
 
-def test_a_decommissioned_device_may_finish_its_sentence(device):
+def test_a_batch_of_a_device_deleted_during_the_request_is_stored(device):
     device_services.soft_delete(device, now=NOW)
     assert storage.store(device, series_of(device, 1), now=NOW).accepted == 1
 
 
 @pytest.mark.parametrize("count", [1, storage.COPY_THRESHOLD - 1])
 @pytest.mark.django_db(transaction=True)
-def test_a_few_are_stored_by_one_statement(django_assert_num_queries, monkeypatch, count):
+def test_a_small_batch_is_stored_by_one_statement(django_assert_num_queries, monkeypatch, count):
     monkeypatch.undo()
     device = DeviceFactory.create()
     batch = series_of(device, count + 1)
@@ -236,7 +238,7 @@ def test_a_few_are_stored_by_one_statement(django_assert_num_queries, monkeypatc
         storage.store(device, batch[1:], now=NOW)
 
 
-def test_what_is_there_is_looked_up_in_the_index_of_one_month(device):
+def test_the_lookup_of_duplicates_uses_the_index_of_one_month(device):
     minutes = [NOW - timedelta(minutes=number) for number in range(30_000)]
     storage.store(device, [make_reading(device, recorded_at=at) for at in minutes], now=NOW)
     arguments = {"device": device.pk, "first": NOW - timedelta(hours=1), "last": NOW, "most": 1000}

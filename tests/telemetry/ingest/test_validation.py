@@ -1,3 +1,5 @@
+"""Validation of readings, and their ids."""
+
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +18,13 @@ DEVICE = UUID("0190163d-8694-739b-aea5-966c26f8ad90")
 EXAMPLES = json.loads(
     (Path(__file__).parent / "canonical_examples.json").read_text(encoding="utf-8")
 )
-"""Readings and the ids they got when the first of them was stored. Never to be changed: other ids
-would make every reading that is sent again a new row beside the old one. Add, if need be."""
+"""Readings and the ids they got when the first of them was stored. Never change them: another id
+would store a repeated reading as a new row. Only add examples.
+"""
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_a_reading_keeps_the_id_it_always_had(example):
+def test_the_id_of_a_reading_never_changes(example):
     reading = validation.build_reading(
         UUID(example["device_id"]),
         example["telemetry_type"],
@@ -64,7 +67,7 @@ objects = st.dictionaries(st.text(max_size=3), payloads, min_size=1)
 
 
 @given(objects)
-def test_the_order_of_keys_makes_no_difference(payload):
+def test_the_order_of_keys_does_not_change_the_id(payload):
     def turned(value):
         if isinstance(value, dict):
             return {key: turned(value[key]) for key in reversed(value)}
@@ -74,7 +77,7 @@ def test_the_order_of_keys_makes_no_difference(payload):
 
 
 @given(objects)
-def test_how_an_equal_number_is_written_makes_no_difference(payload):
+def test_the_format_of_an_equal_number_does_not_change_the_id(payload):
     def floats(value):
         if isinstance(value, dict):
             return {key: floats(item) for key, item in value.items()}
@@ -86,9 +89,9 @@ def test_how_an_equal_number_is_written_makes_no_difference(payload):
 
 
 @given(objects, objects)
-def test_another_payload_is_another_reading(one, other):
+def test_another_payload_has_another_id(one, other):
     def told_apart(value):
-        # Python holds True and 1 for equal; JSON does not.
+        # In Python True equals 1; in JSON it does not.
         return json.dumps(validation.canonicalize(value), sort_keys=True)
 
     assume(told_apart(one) != told_apart(other))
@@ -108,7 +111,7 @@ def test_another_payload_is_another_reading(one, other):
         {"recorded_at": NOW + timedelta(microseconds=1)},
     ],
 )
-def test_any_difference_makes_another_reading(changed):
+def test_any_difference_changes_the_id(changed):
     assert id_of(**{"payload": {"temperature": 21.5}, **changed}) != id_of({"temperature": 21.5})
 
 
@@ -124,7 +127,7 @@ def test_any_difference_makes_another_reading(changed):
         ({"a": 9007199254740992}, {"a": 9007199254740991}),
     ],
 )
-def test_what_only_looks_equal_is_not(one, other):
+def test_values_that_only_look_equal_have_different_ids(one, other):
     assert id_of(one) != id_of(other)
 
 
@@ -156,7 +159,7 @@ def test_a_valid_reading_is_parsed():
 
 
 @pytest.mark.parametrize("fields", [{"recorded_at": None}, {}])
-def test_without_a_time_it_is_the_servers(fields):
+def test_a_reading_without_a_time_gets_the_time_of_the_server(fields):
     value = {"telemetry_type": "a", "payload": {"a": 1}, **fields}
     assert parse(value).recorded_at == NOW
 
@@ -171,7 +174,7 @@ def test_without_a_time_it_is_the_servers(fields):
         (0, [("", "not-an-object")]),
     ],
 )
-def test_what_is_no_reading_is_pointed_at(value, found):
+def test_a_value_that_is_not_a_reading_is_reported_with_pointers(value, found):
     found_in = validation.parse(value, device_id=DEVICE, now=NOW)
     assert sorted((fault.pointer, fault.code) for fault in found_in) == found
 
@@ -179,16 +182,16 @@ def test_what_is_no_reading_is_pointed_at(value, found):
 @pytest.mark.parametrize(
     "kind", ["", "a" * 65, "a b", "a.b", "ä", "a\n", "a\0", None, 1, [], {}, "\ud800", "<b>"]
 )
-def test_a_type_is_a_short_word(kind):
+def test_an_invalid_type_is_rejected(kind):
     assert faults(telemetry_type=kind) == [("/telemetry_type", "invalid")]
 
 
 @pytest.mark.parametrize("kind", ["a", "a" * 64, "A-Z_0-9", "-", "0"])
-def test_words_digits_and_dashes_are_types(kind):
+def test_letters_digits_dashes_and_underscores_are_valid_in_types(kind):
     assert parse(telemetry_type=kind).telemetry_type == kind
 
 
-def test_every_fault_is_told_at_once():
+def test_all_errors_of_a_reading_are_reported_at_once():
     assert faults(telemetry_type=1, payload={"a": "\0"}, recorded_at="x", id=str(uuid4())) == [
         ("/id", "unknown-field"),
         ("/payload/a", "nul-character"),
@@ -208,7 +211,7 @@ def test_every_fault_is_told_at_once():
         (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), False),
     ],
 )
-def test_a_time_lies_between_2000_and_tomorrow(recorded_at, valid):
+def test_a_time_before_2000_or_more_than_a_day_ahead_is_rejected(recorded_at, valid):
     if valid:
         assert (
             parse(recorded_at=timestamps.format_timestamp(recorded_at)).recorded_at == recorded_at
@@ -219,11 +222,11 @@ def test_a_time_lies_between_2000_and_tomorrow(recorded_at, valid):
         ]
 
 
-def test_who_is_told_that_a_time_is_wrong_is_told_the_servers():
+def test_an_error_about_a_time_contains_the_time_of_the_server():
     assert timestamps.format_timestamp(NOW) in parse(recorded_at="1970-01-01T00:00:00Z")[0].detail
 
 
-def test_of_many_the_valid_are_taken_and_each_other_is_pointed_at():
+def test_of_a_batch_the_valid_readings_are_parsed_and_the_others_reported():
     good = {"telemetry_type": "a", "payload": {"a": 1}, "recorded_at": "2025-06-15T11:00:00Z"}
     valid, rejected = validation.parse_all(
         [good, {**good, "payload": {}}, 7, good], device_id=DEVICE, now=NOW, at="/readings"
@@ -249,13 +252,13 @@ def test_every_value_of_a_payload_has_a_path():
 
 
 @pytest.mark.parametrize("value", [5.0, -0.0, 1.5, True, None, "1.0", {"a": [2.0]}])
-def test_the_canonical_form_is_canonical(value):
+def test_canonicalizing_twice_changes_nothing(value):
     once = validation.canonicalize(value)
     assert repr(validation.canonicalize(once)) == repr(once)
     assert once == value
 
 
-def test_the_faults_of_one_reading_are_told_to_a_bearable_number() -> None:
+def test_the_number_of_reported_errors_is_limited() -> None:
     faults = validation.parse({f"field{n}": n for n in range(1000)}, device_id=uuid4(), now=NOW)
     assert isinstance(faults, list)
-    assert len(faults) == validation.FAULTS_SHOWN
+    assert len(faults) == validation.MAX_ERRORS_PER_READING

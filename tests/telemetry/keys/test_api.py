@@ -23,7 +23,7 @@ TEMPERATURE = {
 }
 
 
-def test_all_keys_are_listed_in_order(device, owner, owner_api):
+def test_all_keys_are_listed_in_natural_order(device, owner, owner_api):
     for name in ("environment.t10", "environment.t9", "battery.gps.lat", "environment.temperature"):
         register_key(device, name)
     register_key(DeviceFactory.create(user=owner), "other.key")
@@ -41,11 +41,11 @@ def test_all_keys_are_listed_in_order(device, owner, owner_api):
     assert found["results"][3] == TEMPERATURE
 
 
-def test_a_device_that_said_nothing_has_no_keys(device, owner_api):
+def test_a_device_without_readings_has_no_keys(device, owner_api):
     assert owner_api.get(of(device)).json() == {"results": [], "next": None}
 
 
-def test_a_label_a_unit_and_decimals_are_chosen_and_given_up_again(device, owner_api):
+def test_label_unit_and_decimals_are_set_and_reset(device, owner_api):
     path = of(device, "/" + register_key(device))
     assert owner_api.patch(path, {}).json() == TEMPERATURE
     chosen = {"label": "Room", "unit": "K", "decimals": 3}
@@ -56,7 +56,7 @@ def test_a_label_a_unit_and_decimals_are_chosen_and_given_up_again(device, owner
     assert owner_api.patch(path, {"label": "", "unit": ""}).json() == TEMPERATURE
 
 
-def test_a_path_with_points_is_a_key_like_any(device, owner_api):
+def test_a_key_whose_path_has_dots_can_be_changed(device, owner_api):
     register_key(device, "environment.gps.lat")
     answer = owner_api.patch(of(device, "/environment.gps.lat"), {"label": "North"})
     assert (answer.json()["path"], answer.json()["label"]) == ("gps.lat", "North")
@@ -83,7 +83,7 @@ def test_a_path_with_points_is_a_key_like_any(device, owner_api):
         ("K", ""),
     ],
 )
-def test_what_cannot_be_is_told_with_a_pointer_and_changes_nothing(
+def test_an_invalid_change_is_422_with_a_pointer_and_changes_nothing(
     device, owner_api, body, pointer
 ):
     path = of(device, "/" + register_key(device))
@@ -105,12 +105,12 @@ def test_what_cannot_be_is_told_with_a_pointer_and_changes_nothing(
         "a.é",
     ],
 )
-def test_a_key_that_was_never_sent_is_404(device, owner_api, name):
+def test_an_unknown_key_is_404(device, owner_api, name):
     register_key(device)
     assert owner_api.patch(of(device, f"/{name}"), {"unit": "K"}).status_code == 404
 
 
-def test_the_key_of_another_device_is_404(device, owner, owner_api):
+def test_a_key_of_another_device_is_404(device, owner, owner_api):
     name = register_key(DeviceFactory.create(user=owner))
     assert owner_api.patch(of(device, f"/{name}"), {"unit": "K"}).status_code == 404
     assert not Key.objects.filter(unit="K").exists()

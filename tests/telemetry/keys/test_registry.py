@@ -1,4 +1,4 @@
-"""The keys of a device: how they are registered and how their values are shown."""
+"""The keys of a device: how they are registered and how their values are displayed."""
 
 import random
 from contextlib import suppress
@@ -18,7 +18,7 @@ from telemetry.ingest import validation
 from telemetry.keys import registry as keys
 from telemetry.models import Key
 from telemetry.queries import series
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, DeviceFactory, register_key
 
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ def registered(device):
 
 
 def expected(shapes):
-    """By brute force: every chartable path, since the hour of its oldest reading."""
+    """Return by brute force every chartable path with the hour of its oldest reading."""
     oldest: dict[tuple[str, str], datetime] = {}
     for kind, paths, recorded_at in shapes:
         for path in paths:
@@ -69,7 +69,7 @@ shapes = st.builds(
 
 class TestRegistry(TestCase):
     @given(st.lists(st.lists(shapes, max_size=6), max_size=5))
-    def test_it_holds_every_chartable_path_since_its_oldest_reading(self, batches):
+    def test_every_chartable_path_is_registered_with_the_hour_of_its_oldest_reading(self, batches):
         device = DeviceFactory.create()
         for batch in batches:
             with self.captureOnCommitCallbacks(execute=True):
@@ -78,7 +78,7 @@ class TestRegistry(TestCase):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_holds_the_same_whichever_order_threads_come_in():
+def test_concurrent_registration_in_any_order_stores_the_same_keys():
     device = DeviceFactory.create()
     chance = random.Random(3)
     known = [
@@ -95,24 +95,24 @@ def test_it_holds_the_same_whichever_order_threads_come_in():
             keys.register_keys(device, order[n : n + 5]) for n in range(0, len(order), 5)
         ]
 
-    outcomes = at_once(*[send(chance.sample(known, len(known))) for _ in range(5)])
+    outcomes = run_concurrently(*[send(chance.sample(known, len(known))) for _ in range(5)])
     assert not [one for one in outcomes if isinstance(one, Exception)]
     assert registered(device) == expected(known)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_threads_together_register_no_more_than_may_be(settings):
+def test_concurrent_registration_does_not_exceed_the_limit(settings):
     settings.KEYS_PER_DEVICE = 10
     device = DeviceFactory.create()
 
     def send(name):
         return lambda: keys.register_keys(device, [shape({f"{name}{n}": n for n in range(7)})])
 
-    assert at_once(*[send(name) for name in "abcd"]) == [None] * 4
+    assert run_concurrently(*[send(name) for name in "abcd"]) == [None] * 4
     assert len(registered(device)) == 10
 
 
-def test_what_was_seen_before_costs_no_query(
+def test_registered_keys_take_no_query(
     device, django_assert_num_queries, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
@@ -124,7 +124,7 @@ def test_what_was_seen_before_costs_no_query(
         keys.register_keys(device, [])
 
 
-def test_another_device_is_another_matter(device, django_capture_on_commit_callbacks):
+def test_the_same_key_of_another_device_is_registered(device, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         keys.register_keys(device, [shape({"a": 1})])
     other = DeviceFactory.create()
@@ -132,7 +132,7 @@ def test_another_device_is_another_matter(device, django_capture_on_commit_callb
     assert registered(other) == registered(device)
 
 
-def test_what_was_rolled_back_is_registered_again(device, django_capture_on_commit_callbacks):
+def test_a_key_is_registered_again_after_a_rollback(device, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         with suppress(ZeroDivisionError), transaction.atomic():
             keys.register_keys(device, [shape({"a": 1})])
@@ -142,7 +142,7 @@ def test_what_was_rolled_back_is_registered_again(device, django_capture_on_comm
     assert len(registered(device)) == 1
 
 
-def test_of_a_device_that_is_gone_nothing_is_registered_until_it_is_back(
+def test_keys_of_a_deleted_device_are_registered_only_after_it_exists_again(
     device, django_capture_on_commit_callbacks
 ):
     gone = Device.objects.get()
@@ -155,7 +155,7 @@ def test_of_a_device_that_is_gone_nothing_is_registered_until_it_is_back(
     assert len(registered(gone)) == 1
 
 
-def test_what_was_lost_is_registered_again_within_the_hour(
+def test_a_deleted_key_is_registered_again_within_the_hour(
     device, monkeypatch, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
@@ -167,7 +167,7 @@ def test_what_was_lost_is_registered_again_within_the_hour(
     assert len(registered(device)) == 1
 
 
-def test_what_is_remembered_is_bounded(device, monkeypatch, django_capture_on_commit_callbacks):
+def test_the_size_of_the_cache_is_limited(device, monkeypatch, django_capture_on_commit_callbacks):
     monkeypatch.setattr(keys, "_known_shapes", RandomCache(10))
     with django_capture_on_commit_callbacks(execute=True):
         for number in range(25):
@@ -176,7 +176,7 @@ def test_what_is_remembered_is_bounded(device, monkeypatch, django_capture_on_co
     assert len(registered(device)) == 25
 
 
-def test_beyond_the_limit_no_more_are_registered_but_the_known_are_kept_right(device, settings):
+def test_over_the_limit_no_key_is_registered_but_known_keys_are_updated(device, settings):
     settings.KEYS_PER_DEVICE = 3
     keys.register_keys(device, [shape({"a": 1, "b": 1})])
     keys.register_keys(device, [shape({f"n{number}": 1 for number in range(9)})])
@@ -187,7 +187,7 @@ def test_beyond_the_limit_no_more_are_registered_but_the_known_are_kept_right(de
 
 
 @given(st.text(alphabet="aZ9_.-/ é\n", max_size=70))
-def test_what_is_registered_can_be_charted(path):
+def test_a_path_can_be_registered_if_it_can_be_charted(path):
     assert bool(keys.PATH.fullmatch(path)) == bool(series.KEY.fullmatch(f"environment.{path}"))
 
 
@@ -202,28 +202,28 @@ def key_of(device: Device, name: str = "environment.temperature") -> Key:
         ("environment.anything", {}, ("anything", "", None)),
         ("environment.temperature", {"label": "Room"}, ("Room", "°C", 1)),
         ("environment.temperature", {"unit": "°C"}, ("temperature", "°C", 1)),
-        # The decimals of a percentage say nothing of those of a voltage.
+        # The decimals of a percentage are not used for a voltage.
         ("environment.battery", {"unit": "V"}, ("battery", "V", None)),
         ("environment.battery", {"unit": "1"}, ("battery", "", None)),
         ("environment.battery", {"unit": "V", "decimals": 2}, ("battery", "V", 2)),
         ("environment.temperature", {"decimals": 0}, ("temperature", "°C", 0)),
     ],
 )
-def test_what_is_chosen_wins_and_the_name_tells_the_rest(
+def test_chosen_values_override_the_defaults_of_the_name(
     device: Device, name: str, chosen: dict[str, Any], expected: tuple[str, str, int | None]
 ) -> None:
-    key = keys.change(key_of(device, name), **chosen)
+    key = keys.update_key(key_of(device, name), **chosen)
     assert keys.display_format(key) == expected
     kind, path = name.split(".", 1)
     assert keys.display_formats_for([device])[device.pk][kind, path] == expected
 
 
-def test_units_of_many_devices_are_one_query(
+def test_display_formats_of_many_devices_take_one_query(
     device: Device, django_assert_num_queries: Any
 ) -> None:
     other = DeviceFactory.create()
-    keys.change(key_of(device), unit="K")
-    keys.change(key_of(other), unit="°F")
+    keys.update_key(key_of(device), unit="K")
+    keys.update_key(key_of(other), unit="°F")
     with django_assert_num_queries(1):
         found = keys.display_formats_for([device, other])
     assert found[device.pk]["environment", "temperature"].unit == "K"
@@ -232,35 +232,35 @@ def test_units_of_many_devices_are_one_query(
 
 
 @pytest.mark.parametrize("value", [True, None, "21.5", [], {}])
-def test_what_is_no_number_has_no_unit(value: object) -> None:
-    assert keys.DisplayFormat("a", "°C", 1).of(value) == ("a", "", None)
+def test_a_value_that_is_not_a_number_has_no_unit(value: object) -> None:
+    assert keys.DisplayFormat("a", "°C", 1).for_value(value) == ("a", "", None)
 
 
-def test_a_key_of_a_device_that_is_gone_is_not_changed(device: Device) -> None:
+def test_changing_a_deleted_key_fails(device: Device) -> None:
     key = key_of(device)
     Key.objects.all().delete()
     with pytest.raises(Key.DoesNotExist):
-        keys.change(key, unit="K")
+        keys.update_key(key, unit="K")
 
 
 @pytest.mark.parametrize(
     "fields", [{"decimals": 11}, {"decimals": -1}, {"unit": "x" * 17}, {"label": "x" * 65}]
 )
-def test_what_cannot_be_is_not_stored(device: Device, fields: dict[str, Any]) -> None:
+def test_an_invalid_display_format_is_rejected(device: Device, fields: dict[str, Any]) -> None:
     key = key_of(device)
     with pytest.raises(ValidationError) as raised:
-        keys.change(key, **fields)
+        keys.update_key(key, **fields)
     assert set(raised.value.message_dict) == set(fields)
     assert not Key.objects.filter(**fields).exists()
 
 
-def test_the_database_holds_the_decimals_in_range(device: Device) -> None:
+def test_decimals_out_of_range_violate_a_constraint(device: Device) -> None:
     key_of(device)
     with pytest.raises(IntegrityError), transaction.atomic():
         Key.objects.update(decimals=11)
 
 
-def test_what_was_noted_at_once_is_not_forgotten_at_once(
+def test_keys_cached_at_the_same_time_expire_at_different_times(
     device, monkeypatch, django_capture_on_commit_callbacks
 ):
     shapes = [shape({f"k{number}": 1}) for number in range(200)]

@@ -1,4 +1,4 @@
-"""What a name tells of the unit, and where it tells nothing."""
+"""The unit that a name implies, and names that imply none."""
 
 import pytest
 
@@ -44,7 +44,7 @@ from telemetry.keys.units import UNKNOWN, guess_unit
         ("disk_usage", "%", 1),
     ],
 )
-def test_well_known_names_tell_their_unit(path: str, unit: str, decimals: int) -> None:
+def test_a_known_name_implies_its_unit(path: str, unit: str, decimals: int) -> None:
     assert guess_unit(path) == (unit, decimals)
 
 
@@ -77,7 +77,7 @@ def test_well_known_names_tell_their_unit(path: str, unit: str, decimals: int) -
         ("cpu_power_w", "W"),
     ],
 )
-def test_a_unit_at_the_end_is_the_unit(path: str, unit: str) -> None:
+def test_a_unit_at_the_end_of_a_name_is_used(path: str, unit: str) -> None:
     assert guess_unit(path).unit == unit
 
 
@@ -93,5 +93,5 @@ def test_a_unit_at_the_end_is_the_unit(path: str, unit: str) -> None:
         *("tempête", "größe", "température", "温度"),
     ],
 )
-def test_nothing_is_guessed_where_a_name_may_mean_several_things(path: str) -> None:
+def test_an_ambiguous_name_implies_no_unit(path: str) -> None:
     assert guess_unit(path) == UNKNOWN

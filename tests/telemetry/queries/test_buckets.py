@@ -1,3 +1,5 @@
+"""The boundaries of buckets in time zones."""
+
 import math
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -23,33 +25,31 @@ lengths = st.timedeltas(SECOND, timedelta(days=14_000))
 
 
 @given(instants, lengths, st.integers(1, 2000))
-def test_a_range_is_no_longer_than_as_many_buckets_as_asked_for(start, length, points):
+def test_a_range_has_no_more_buckets_than_requested(start, length, points):
     step = next(buckets.allowed_steps(start, start + length, points))
     assert math.ceil(length.total_seconds() / step) <= points
 
 
 @given(instants, lengths, st.integers(1, 1998))
-def test_no_shorter_round_bucket_would_do(start, length, points):
+def test_the_step_is_the_shortest_round_one(start, length, points):
     step = next(buckets.allowed_steps(start, start + length, points))
     shorter = [one for one in buckets.STEPS if one < step]
     if shorter:
         assert shorter[-1] * points < length.total_seconds()
 
 
-def test_longer_buckets_follow_without_end():
+def test_longer_steps_continue_without_end():
     assert list(islice(buckets.allowed_steps(NOW, NOW + timedelta(days=27), 1), 3)) == [
         28 * DAY, 29 * DAY, 30 * DAY,
     ]  # fmt: skip
 
 
-def test_a_bucket_is_never_shorter_than_a_second():
+def test_a_step_is_at_least_one_second():
     assert next(buckets.allowed_steps(NOW, NOW + SECOND, 2000)) == 1
 
 
 @given(instants, lengths, st.integers(1, 2000), zones)
-def test_the_buckets_cover_the_range_and_are_never_more_than_two_thousand(
-    start, length, points, zone
-):
+def test_the_buckets_cover_the_range_and_are_at_most_two_thousand(start, length, points, zone):
     end = start + length
     step = next(buckets.allowed_steps(start, end, points))
     bounds = buckets.bucket_boundaries(start, end, step, zone)
@@ -60,13 +60,13 @@ def test_the_buckets_cover_the_range_and_are_never_more_than_two_thousand(
 
 
 @given(instants, zones, st.sampled_from(buckets.STEPS), st.integers(1, 300))
-def test_the_clocks_show_round_times_where_buckets_begin(start, zone, step, count):
+def test_buckets_begin_at_round_local_times(start, zone, step, count):
     bounds = buckets.bucket_boundaries(start, start + count * step * SECOND, step, zone)
     for bound in bounds[:1] if step <= HOUR else bounds:
         clock = bound.astimezone(zone)
         before = (bound - SECOND).astimezone(zone)
         if clock.utcoffset() != before.utcoffset():
-            continue  # the clocks were moved at this very moment
+            continue  # the clocks changed at this moment
         assert (clock.hour * HOUR + clock.minute * 60 + clock.second) % min(step, DAY) == 0
         if step >= DAY:
             assert (clock.date() - MONDAY.date()).days % (step // DAY) == 0
@@ -84,7 +84,7 @@ def test_the_clocks_show_round_times_where_buckets_begin(start, zone, step, coun
         ("Asia/Kolkata", datetime(2025, 3, 30), 24),  # noqa: DTZ001
     ],
 )
-def test_a_day_lasts_from_midnight_to_midnight_of_the_zone(zone, day, hours):
+def test_a_day_lasts_from_local_midnight_to_midnight(zone, day, hours):
     start = day.replace(hour=12, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     first, last = buckets.bucket_boundaries(start, start + SECOND, DAY, ZoneInfo(zone))
     assert last - first == timedelta(hours=hours)
@@ -96,7 +96,7 @@ def test_weeks_begin_on_mondays():
     assert first.isoweekday() == 1
 
 
-def test_hours_follow_the_clock_across_a_change():
+def test_buckets_of_hours_follow_the_local_clock_across_a_change():
     zone = ZoneInfo("Europe/Brussels")
     start = datetime(2025, 10, 26, tzinfo=zone).astimezone(UTC)
     bounds = buckets.bucket_boundaries(start, start + timedelta(hours=25), 6 * HOUR, zone)

@@ -1,3 +1,5 @@
+"""The history of a device: pages, single readings, latest readings, and query plans."""
+
 import base64
 import struct
 from datetime import UTC, datetime, timedelta
@@ -44,9 +46,9 @@ class TestPages(TestCase):
         st.booleans(),
         st.sampled_from(["", "a", "b"]),
     )
-    def test_they_lose_nothing_and_repeat_nothing(self, seconds, limit, ascending, kind):
+    def test_pages_return_every_reading_exactly_once(self, seconds, limit, ascending, kind):
         device = DeviceFactory.create()
-        # Many at the same instant, with nothing but their ids to tell them apart.
+        # Many at the same time, which only their ids distinguish.
         batch = [
             make_reading(
                 device,
@@ -65,7 +67,7 @@ class TestPages(TestCase):
         assert [(one.recorded_at, one.id) for one in found] == expected
 
 
-def test_what_comes_while_pages_are_turned_moves_nothing(device):
+def test_a_reading_stored_between_two_pages_does_not_change_the_pages(device):
     store_readings(device, payloads=[{"n": number} for number in range(4)])
     first = history.page(device, limit=2)
     store_readings(device, payloads=[{"late": 1}], recorded_at=NOW + timedelta(hours=1))
@@ -79,7 +81,7 @@ def test_a_range_includes_its_start_and_excludes_its_end(device):
     assert [one.payload["n"] for one in found] == [2, 1]
 
 
-def test_a_page_shows_one_device_only(device):
+def test_a_page_contains_readings_of_one_device_only(device):
     store_reading(DeviceFactory.create())
     assert history.page(device, limit=10) == history.Page([], None)
 
@@ -103,18 +105,18 @@ def cursor_of(*parts):
         cursor_of(-(2**63), b""),
     ],
 )
-def test_a_cursor_of_ones_own_making_is_refused(device, cursor):
+def test_an_invalid_cursor_is_rejected(device, cursor):
     with pytest.raises(history.InvalidCursor):
         history.page(device, limit=1, cursor=cursor)
 
 
-def test_one_reading_is_found_by_its_id(device):
+def test_a_reading_is_found_by_its_id(device):
     reading = store_reading(device, recorded_at=NOW + timedelta(microseconds=999_999))
     assert history.get(device, reading.pk) == reading
 
 
 @pytest.mark.parametrize("recorded_at", [NOW, NOW + timedelta(microseconds=999)])
-def test_both_ends_of_the_millisecond_in_an_id_are_searched(device, recorded_at):
+def test_a_reading_at_either_end_of_its_ids_millisecond_is_found(device, recorded_at):
     reading = store_reading(device, recorded_at=recorded_at)
     assert history.get(device, reading.pk).recorded_at == recorded_at
 
@@ -122,19 +124,19 @@ def test_both_ends_of_the_millisecond_in_an_id_are_searched(device, recorded_at)
 @pytest.mark.parametrize(
     "number", [0, 1, 2**128 - 1, 0xE677D21FDC00 << 80, 0x019C13EC9E7B855D_A7ED51AF32F2ED25]
 )
-def test_any_other_id_is_not_found(device, number):
+def test_an_unknown_id_is_not_found(device, number):
     store_reading(device)
     with pytest.raises(Telemetry.DoesNotExist):
         history.get(device, UUID(int=number))
 
 
-def test_the_reading_of_another_device_is_not_found(device):
+def test_a_reading_of_another_device_is_not_found(device):
     reading = store_reading(DeviceFactory.create())
     with pytest.raises(Telemetry.DoesNotExist):
         history.get(device, reading.pk)
 
 
-def test_the_latest_are_the_newest_of_each_type_in_order_of_types(device):
+def test_the_latest_readings_are_the_newest_of_each_type_sorted_by_type(device):
     for kind, first in (("b", 0), ("a", 10), ("c", 5)):
         store_readings(
             device,
@@ -150,31 +152,31 @@ def test_the_latest_are_the_newest_of_each_type_in_order_of_types(device):
     ]
 
 
-def test_of_two_at_the_newest_instant_the_latest_is_always_the_same(device):
+def test_of_two_readings_of_the_same_time_the_latest_is_the_one_with_the_greater_id(device):
     pair = [store_reading(device, payload={"n": number}) for number in range(2)]
     assert history.latest_readings([device])[device.pk] == [max(pair, key=lambda one: one.pk)]
 
 
-def test_the_latest_of_many_devices_are_one_query_without_the_rare(
+def test_the_latest_readings_of_many_devices_without_rare_types_take_one_query(
     device, django_assert_num_queries
 ):
     devices = [device, *DeviceFactory.create_batch(3)]
     for one in devices[:3]:
         store_reading(one, payload={"of": str(one.pk)})
     with django_assert_num_queries(1):
-        found = history.latest_readings(devices, rare=False)
+        found = history.latest_readings(devices, include_rare_types=False)
     assert {key: [one.payload for one in of] for key, of in found.items()} == {
         one.pk: [{"of": str(one.pk)}] for one in devices[:3]
     }
     assert found[devices[3].pk] == []
 
 
-def test_the_latest_are_searched_to_a_depth_where_rare_types_need_not_be_found(device):
+def test_without_rare_types_the_latest_readings_are_searched_up_to_a_depth(device):
     store_reading(device, telemetry_type="rare", recorded_at=NOW - SECOND)
     store_readings(device, payloads=[{"n": number} for number in range(3)], telemetry_type="often")
 
     def types(depth):
-        found = history.latest_readings([device], depth=depth, rare=False)
+        found = history.latest_readings([device], depth=depth, include_rare_types=False)
         return [one.telemetry_type for one in found[device.pk]]
 
     assert types(4) == ["often", "rare"]
@@ -182,7 +184,7 @@ def test_the_latest_are_searched_to_a_depth_where_rare_types_need_not_be_found(d
 
 
 def roll_up_to(hour):
-    """What the worker leaves behind, as far as `latest` reads it."""
+    """Write what the rollup job writes, as far as `latest_readings` reads it."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE telemetry_rolled_until SET hour = %s", [hour])
         cursor.execute(
@@ -211,7 +213,9 @@ class TestLatest(TestCase):
         st.integers(0, 42),
         st.integers(1, 5),
     )
-    def test_they_are_the_newest_of_each_type_however_rare(self, sent, hours, depth):
+    def test_the_latest_readings_contain_the_newest_of_every_type_even_if_rare(
+        self, sent, hours, depth
+    ):
         devices = DeviceFactory.create_batch(2)
         batches = {device: [] for device in devices}
         for number, kind, payload, minutes in sent:
@@ -231,7 +235,7 @@ class TestLatest(TestCase):
             assert [one.id for one in found[device.pk]] == [newest[kind] for kind in sorted(newest)]
 
 
-def test_until_it_is_known_where_a_type_was_last_seen_no_older_reading_stands_for_it(device):
+def test_a_type_without_a_known_last_hour_is_left_out_instead_of_an_older_reading(device):
     store_readings(device, payloads=[{"n": number} for number in range(3)], telemetry_type="often")
     rare = [
         make_reading(
@@ -253,19 +257,19 @@ def test_until_it_is_known_where_a_type_was_last_seen_no_older_reading_stands_fo
     assert set(found()) == {"often"}
 
 
-def test_a_type_whose_readings_were_dropped_is_none_of_the_latest(device):
+def test_a_type_whose_readings_are_deleted_is_not_among_the_latest(device):
     register_key(device, "rare.temperature")
     assert history.latest_readings([device]) == {}
 
 
-def test_where_no_type_is_rare_nothing_more_is_searched(device, django_assert_num_queries):
+def test_without_rare_types_no_further_query_is_made(device, django_assert_num_queries):
     storage.store(device, [make_reading(device)], now=NOW)
     with django_assert_num_queries(2):
         assert len(history.latest_readings([device])[device.pk]) == 1
 
 
 class Plans:
-    """The plan of every query made while this is in force, as it was carried out."""
+    """Collects the executed plan of every query."""
 
     def __init__(self):
         self.nodes = []
@@ -286,7 +290,7 @@ class Plans:
         return {node["Node Type"] for node in self.nodes}
 
     def visited(self, by="Scan"):
-        """The months that were really read; those before and ahead are empty and do not count."""
+        """Return the months that were read; other months are empty and do not count."""
         read = {
             node["Relation Name"].removeprefix("telemetry_")
             for node in self.nodes
@@ -296,7 +300,7 @@ class Plans:
 
 
 class TestPlans:
-    """What makes the table fast at any size, told by the plans over four months of readings."""
+    """Plans over four months of readings: the cost does not grow with the size of the table."""
 
     @pytest.fixture
     def busy(self, device):
@@ -328,7 +332,7 @@ class TestPlans:
         assert not plans.visited("Seq Scan")
         return result, plans
 
-    def test_rare_types_are_looked_for_in_the_months_they_are_known_from(self, busy):
+    def test_rare_types_are_searched_only_in_their_last_known_months(self, busy):
         rare = make_reading(
             busy, telemetry_type="rare", recorded_at=datetime(2025, 7, 5, tzinfo=UTC)
         )
@@ -341,7 +345,7 @@ class TestPlans:
         assert {one.id for one in found[busy.pk]} >= {rare.id, gone.id}
         assert plans.visited() == {"2025_06", "2025_07", "2025_09"}
 
-    def test_the_newest_page_is_read_from_the_key_of_the_newest_month(self, busy):
+    def test_the_newest_page_reads_the_primary_key_of_the_newest_month(self, busy):
         page, plans = self.explained(lambda: history.page(busy, limit=50))
         assert len(page.readings) == 50
         assert plans.visited() == {"2025_09"}
@@ -354,23 +358,23 @@ class TestPlans:
         assert len(page.readings) == 50
         assert plans.visited() == {"2025_07"}
 
-    def test_the_oldest_page_is_read_from_the_oldest_month(self, busy):
+    def test_the_oldest_page_reads_the_oldest_month(self, busy):
         _, plans = self.explained(lambda: history.page(busy, limit=50, ascending=True))
         assert plans.visited() == {"2025_06"}
 
-    def test_a_later_page_of_the_oldest_skips_the_months_before_its_cursor(self, busy):
+    def test_a_later_page_in_ascending_order_skips_the_months_before_its_cursor(self, busy):
         start = datetime(2025, 7, 10, tzinfo=UTC)
         turn = history.page(busy, limit=1, start=start, ascending=True).next
         _, plans = self.explained(lambda: history.page(busy, limit=50, cursor=turn, ascending=True))
         assert plans.visited() == {"2025_07"}
 
-    def test_a_range_is_read_from_its_months(self, busy):
+    def test_a_range_reads_only_its_months(self, busy):
         start, end = datetime(2025, 7, 5, tzinfo=UTC), datetime(2025, 7, 6, tzinfo=UTC)
         page, plans = self.explained(lambda: history.page(busy, limit=50, start=start, end=end))
         assert len(page.readings) == 32
         assert plans.visited() == {"2025_07"}
 
-    def test_one_reading_is_looked_up_in_one_month(self, busy):
+    def test_a_lookup_by_id_reads_one_month(self, busy):
         wanted = history.page(busy, limit=1, end=datetime(2025, 7, 10, tzinfo=UTC)).readings[0]
         found, plans = self.explained(lambda: history.get(busy, wanted.pk))
         assert found == wanted

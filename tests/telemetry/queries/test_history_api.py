@@ -1,19 +1,19 @@
-"""The history of a device over the API: in pages, one reading, the latest."""
+"""The history of a device over the API: pages, single readings, the latest readings."""
 
 from datetime import timedelta
 
 import pytest
 
 from tests.factories import NOW, DeviceFactory, store_reading, store_readings
-from tests.problems import pointers, told
-from tests.telemetry.sending import of
+from tests.problems import error_pointers, read_problem
+from tests.telemetry.ingest_requests import telemetry_path
 
 
 class TestReading:
-    def test_history_comes_newest_first_in_pages(self, device, owner_api):
+    def test_history_is_returned_in_pages_with_the_newest_first(self, device, owner_api):
         store_readings(device, payloads=[{"n": number} for number in range(5)])
-        first = owner_api.get(of(device), {"limit": 3}).json()
-        second = owner_api.get(of(device), {"limit": 3, "cursor": first["next"]}).json()
+        first = owner_api.get(telemetry_path(device), {"limit": 3}).json()
+        second = owner_api.get(telemetry_path(device), {"limit": 3, "cursor": first["next"]}).json()
         assert [one["payload"]["n"] for one in first["results"] + second["results"]] == [
             4, 3, 2, 1, 0,
         ]  # fmt: skip
@@ -35,7 +35,9 @@ class TestReading:
             ({"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}, [3, 2, 1, 0]),
         ],
     )
-    def test_history_can_be_filtered_and_turned(self, device, owner_api, query, found):
+    def test_history_is_filtered_and_sorted_by_query_parameters(
+        self, device, owner_api, query, found
+    ):
         for number in range(4):
             store_reading(
                 device,
@@ -43,7 +45,7 @@ class TestReading:
                 telemetry_type="odd" if number % 2 else "even",
                 recorded_at=NOW + timedelta(seconds=number),
             )
-        page = owner_api.get(of(device), query)
+        page = owner_api.get(telemetry_path(device), query)
         assert [one["payload"]["n"] for one in page.json()["results"]] == found
 
     @pytest.mark.parametrize(
@@ -70,8 +72,8 @@ class TestReading:
             ({"to": "%00"}, "/to"),
         ],
     )
-    def test_a_query_of_any_other_shape_is_422(self, device, owner_api, query, pointer):
-        assert pointers(owner_api.get(of(device), query))[0].startswith(pointer)
+    def test_an_invalid_query_is_422_with_a_pointer(self, device, owner_api, query, pointer):
+        assert error_pointers(owner_api.get(telemetry_path(device), query))[0].startswith(pointer)
 
     @pytest.mark.parametrize(
         "reading_id",
@@ -84,20 +86,24 @@ class TestReading:
             "1",
         ],
     )
-    def test_a_reading_that_is_not_there_is_404(self, device, owner_api, reading_id):
-        told(owner_api.get(of(device, f"/{reading_id}")), 404)
+    def test_an_unknown_reading_is_404(self, device, owner_api, reading_id):
+        read_problem(owner_api.get(telemetry_path(device, f"/{reading_id}")), 404)
 
-    def test_a_reading_is_found_under_its_own_device_only(self, owner, device, owner_api):
+    def test_a_reading_of_another_device_is_404(self, owner, device, owner_api):
         other = store_reading(DeviceFactory.create(user=owner))
-        told(owner_api.get(of(device, f"/{other.pk}")), 404)
+        read_problem(owner_api.get(telemetry_path(device, f"/{other.pk}")), 404)
 
-    def test_a_device_may_send_to_its_path_but_reads_nothing_else(self, device, device_api):
+    def test_a_device_reads_its_history_but_not_single_readings_latest_or_series(
+        self, device, device_api
+    ):
         reading = store_reading(device)
-        assert device_api.get(of(device)).status_code == 200
+        assert device_api.get(telemetry_path(device)).status_code == 200
         for rest in (f"/{reading.pk}", "/latest", "/series"):
-            told(device_api.get(of(device, rest)), 403)
+            read_problem(device_api.get(telemetry_path(device, rest)), 403)
 
-    def test_the_latest_are_shown_with_the_measure_of_each_value(self, device, owner_api):
+    def test_the_latest_readings_have_label_unit_and_decimals_of_each_value(
+        self, device, owner_api
+    ):
         store_readings(device, payloads=[{"t": 1}, {"t": 2, "gps": {"ok": True, "lat": 52.5}}])
         store_reading(device, telemetry_type="battery", payload={"voltage": 3.7})
 
@@ -106,7 +112,7 @@ class TestReading:
             return {"key": key, "path": path, "value": value,
                     "label": path, "unit": unit, "decimals": decimals}  # fmt: skip
 
-        assert owner_api.get(of(device, "/latest")).json() == {
+        assert owner_api.get(telemetry_path(device, "/latest")).json() == {
             "results": [
                 {
                     "telemetry_type": "battery",
@@ -125,5 +131,5 @@ class TestReading:
             ]
         }
 
-    def test_a_device_that_said_nothing_has_no_latest(self, device, owner_api):
-        assert owner_api.get(of(device, "/latest")).json() == {"results": []}
+    def test_a_device_without_readings_has_no_latest_readings(self, device, owner_api):
+        assert owner_api.get(telemetry_path(device, "/latest")).json() == {"results": []}

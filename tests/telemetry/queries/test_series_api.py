@@ -1,4 +1,4 @@
-"""Series over the API, as charts ask for them."""
+"""Series over the API, as charts request them."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -6,17 +6,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.factories import NOW, store_readings
-from tests.problems import pointers
-from tests.telemetry.sending import of
+from tests.problems import error_pointers
+from tests.telemetry.ingest_requests import telemetry_path
 
 DAY = {"from": "2025-06-15T00:00:00Z", "to": "2025-06-16T00:00:00Z"}
 
 
 class TestSeries:
-    def test_several_keys_are_answered_as_columns(self, device, owner_api):
+    def test_several_keys_are_returned_as_columns(self, device, owner_api):
         store_readings(device, payloads=[{"t": 1, "h": True}, {"t": 2, "h": False}])
         query = [("key", "environment.t"), ("key", "environment.h"), ("points", 24), *DAY.items()]
-        assert owner_api.get(of(device, "/series"), query).json() == {
+        assert owner_api.get(telemetry_path(device, "/series"), query).json() == {
             "resolution": 3600,
             "source": "hour",
             "t": [1749988800],
@@ -26,18 +26,18 @@ class TestSeries:
             },
         }
 
-    def test_buckets_begin_on_round_times_of_the_zone_asked_for(self, device, owner_api):
+    def test_buckets_begin_at_round_times_of_the_requested_zone(self, device, owner_api):
         store_readings(device, payloads=[{"t": 1}])
         query = {"key": "environment.t", "points": 1, "time_zone": "Asia/Kolkata", **DAY}
-        answer = owner_api.get(of(device, "/series"), query).json()
+        answer = owner_api.get(telemetry_path(device, "/series"), query).json()
         assert answer["resolution"] == 24 * 3600
         assert datetime.fromtimestamp(answer["t"][0], ZoneInfo("Asia/Kolkata")).hour == 0
 
-    def test_where_no_key_has_a_value_is_one_bucket_of_null(self, device, owner_api):
+    def test_a_gap_of_all_keys_is_one_bucket_of_null(self, device, owner_api):
         for hours in (0, 5):
             store_readings(device, recorded_at=NOW + timedelta(hours=hours), payloads=[{"t": 1}])
         query = [("key", "environment.t"), ("key", "environment.none"), ("points", 24)]
-        answer = owner_api.get(of(device, "/series"), [*query, *DAY.items()]).json()
+        answer = owner_api.get(telemetry_path(device, "/series"), [*query, *DAY.items()]).json()
         assert answer["t"] == [1749988800, 1749988800 + 3600, 1749988800 + 5 * 3600]
         assert answer["series"] == {
             "environment.t": {
@@ -47,9 +47,11 @@ class TestSeries:
             | {"count": [0] * 3},
         }  # fmt: skip
 
-    def test_a_key_asked_for_twice_is_answered_once(self, device, owner_api):
+    def test_a_repeated_key_is_returned_once(self, device, owner_api):
         query = [("key", "a.b"), ("key", "a.b"), *DAY.items()]
-        assert list(owner_api.get(of(device, "/series"), query).json()["series"]) == ["a.b"]
+        assert list(owner_api.get(telemetry_path(device, "/series"), query).json()["series"]) == [
+            "a.b"
+        ]
 
     @pytest.mark.parametrize(
         ("query", "pointer"),
@@ -73,19 +75,23 @@ class TestSeries:
             ([("key", "a.b"), ("to", "2024-06-15T00:00:00Z")], "/to"),
         ],
     )
-    def test_a_query_that_cannot_be_drawn_is_422(self, device, owner_api, query, pointer):
+    def test_an_invalid_query_is_422_with_a_pointer(self, device, owner_api, query, pointer):
         asked = [*DAY.items(), *query]
-        assert set(pointers(owner_api.get(of(device, "/series"), asked))) == {pointer}
+        assert set(error_pointers(owner_api.get(telemetry_path(device, "/series"), asked))) == {
+            pointer
+        }
 
     @pytest.mark.parametrize("missing", ["from", "to"])
-    def test_a_range_has_two_ends(self, device, owner_api, missing):
+    def test_a_range_without_start_or_end_is_422(self, device, owner_api, missing):
         query = {"key": "a.b", **DAY}
         del query[missing]
-        assert pointers(owner_api.get(of(device, "/series"), query)) == [f"/{missing}"]
+        assert error_pointers(owner_api.get(telemetry_path(device, "/series"), query)) == [
+            f"/{missing}"
+        ]
 
-    def test_all_of_time_can_be_drawn(self, device, owner_api):
+    def test_the_longest_possible_range_is_accepted(self, device, owner_api):
         store_readings(device, payloads=[{"t": 1}])
         query = {"key": "environment.t", "points": 1, "from": "0001-01-01T00:00:00Z",
                  "to": "9999-12-31T23:59:59.999999Z"}  # fmt: skip
-        answer = owner_api.get(of(device, "/series"), query)
+        answer = owner_api.get(telemetry_path(device, "/series"), query)
         assert answer.json()["series"]["environment.t"]["count"] == [1]

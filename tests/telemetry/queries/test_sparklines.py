@@ -1,4 +1,4 @@
-"""How values went lately."""
+"""Sparklines: the values of the last day."""
 
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from tests.factories import DeviceFactory, store_reading, store_readings
 HOUR = timedelta(hours=1)
 
 
-def test_of_a_day_there_is_a_mean_for_each_hour(device: Device, now: datetime) -> None:
+def test_a_sparkline_has_the_average_of_each_hour_of_a_day(device: Device, now: datetime) -> None:
     for number in range(1, 9):
         for minute in (0, 30):
             at = now - number * HOUR + timedelta(minutes=minute)
@@ -27,9 +27,7 @@ def test_of_a_day_there_is_a_mean_for_each_hour(device: Device, now: datetime) -
     assert found[-1][0] == (now - HOUR / 2).timestamp()
 
 
-def test_a_device_of_a_few_hours_is_shown_by_its_newest_readings(
-    device: Device, now: datetime
-) -> None:
+def test_a_device_with_few_hours_gets_its_newest_readings(device: Device, now: datetime) -> None:
     store_readings(
         device, payloads=[{"a": {"b": 1}}, {"a": "on"}, {"a": {"b": True}}], recorded_at=now - HOUR
     )
@@ -39,7 +37,7 @@ def test_a_device_of_a_few_hours_is_shown_by_its_newest_readings(
     assert found == [(first, 1.0), (first + 2, 1.0)]
 
 
-def test_what_was_not_sent_lately_has_no_points(device: Device, now: datetime) -> None:
+def test_a_key_without_recent_readings_has_no_points(device: Device, now: datetime) -> None:
     store_reading(device, recorded_at=now - 25 * HOUR, payload={"t": 1})
     rollups.rebuild(device, now - 48 * HOUR, now)
     wanted = SparklineKey(device.pk, "environment", "t")
@@ -48,7 +46,7 @@ def test_what_was_not_sent_lately_has_no_points(device: Device, now: datetime) -
 
 
 @pytest.mark.parametrize("devices", [1, 5])
-def test_any_number_of_devices_is_one_query(
+def test_sparklines_of_any_number_of_devices_take_one_query(
     owner: User,
     now: datetime,
     devices: int,

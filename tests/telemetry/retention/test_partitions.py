@@ -1,3 +1,5 @@
+"""Creating and dropping partitions of the table of readings."""
+
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +14,13 @@ from telemetry.ingest import storage
 from telemetry.models import Telemetry
 from telemetry.retention import partitions
 from telemetry.retention.partitions import Partition
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, DeviceFactory, make_reading
-from tests.telemetry.parts import drop_old_partitions, months_since_2000
+from tests.telemetry.old_partitions import drop_old_partitions, months_since_2000
 
 MICROSECOND = timedelta(microseconds=1)
 LATER = datetime(2005, 11, 30, 23, 59, tzinfo=UTC)
-"""At this time 2004 and 2005 are partitioned by month, and the years before as they are."""
+"""At this time 2004 and 2005 are partitioned by month, and earlier years by year."""
 YEAR = Partition(date(2003, 1, 1), date(2004, 1, 1))
 
 
@@ -36,8 +38,8 @@ def of_year(year):
 
 
 @pytest.fixture(autouse=True)
-def _does_not_wait_for_a_partition_in_use(monkeypatch):
-    monkeypatch.setattr(partitions, "PAUSES", ())
+def _no_waiting_for_partitions_in_use(monkeypatch):
+    monkeypatch.setattr(partitions, "RETRY_DELAYS_SECONDS", ())
 
 
 def bounds_of(name):
@@ -51,7 +53,7 @@ def bounds_of(name):
 
 
 def tables(device):
-    """The names of the partitions that the device's readings are in, by their times."""
+    """Return the names of the partitions of the device's readings, by time."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT recorded_at, tableoid::regclass::text FROM telemetry WHERE device_id = %s",
@@ -69,7 +71,7 @@ def tables(device):
         (datetime(2003, 12, 31, 23, 0, tzinfo=timezone(-timedelta(hours=1))), date(2004, 1, 1)),
     ],
 )
-def test_a_month_is_one_of_utc(time, expected):
+def test_months_are_in_utc(time, expected):
     assert partitions.month_of(time) == expected
 
 
@@ -81,12 +83,12 @@ def test_a_month_is_one_of_utc(time, expected):
         (date(2003, 12, 1), date(2004, 1, 1)),
     ],
 )
-def test_after_december_comes_january(first, after):
+def test_the_month_after_december_is_january(first, after):
     assert partitions.month_after(first) == after
 
 
 @given(st.dates(date(2000, 1, 1), date(9998, 12, 1)))
-def test_the_month_after_is_the_next_first(day):
+def test_the_month_after_begins_on_its_first_day(day):
     first = day.replace(day=1)
     after = partitions.month_after(first)
     assert after.day == 1
@@ -102,9 +104,7 @@ def test_the_month_after_is_the_next_first(day):
     ],
 )
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
-def test_a_partition_is_named_after_its_months_in_utc_and_spans_them(
-    db, asked, now, name, start, end, zone
-):
+def test_a_partition_spans_months_in_utc_and_has_their_name(db, asked, now, name, start, end, zone):
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('TimeZone', %s, true)", [zone])
     made = partitions.ensure([date.fromisoformat(asked)], now=now)
@@ -115,14 +115,14 @@ def test_a_partition_is_named_after_its_months_in_utc_and_spans_them(
     assert bounds_of(name) == f"FOR VALUES FROM ('{start} 00:00:00+00') TO ('{end} 00:00:00+00')"
 
 
-def test_a_partition_is_made_once(db):
+def test_an_existing_partition_is_not_created_again(db):
     months = [date(2004, 5, 1), date(2003, 4, 1), date(2004, 5, 1), date(2003, 6, 1)]
     assert partitions.ensure(months, now=LATER) == [YEAR, month(2004, 5)]
     assert partitions.ensure(months, now=LATER) == []
     assert partitions.ensure([], now=LATER) == []
 
 
-def test_a_year_that_has_months_gets_partitions_for_the_gaps(db):
+def test_a_year_with_some_months_gets_partitions_for_the_gaps(db):
     partitions.ensure([date(2003, 3, 1), date(2003, 9, 1)], now=LATER.replace(year=2003))
     device = DeviceFactory.create()
     times = [datetime(2003, number, 28, tzinfo=UTC) for number in range(1, 13)]
@@ -139,19 +139,19 @@ def test_a_year_that_has_months_gets_partitions_for_the_gaps(db):
     )
 
 
-def test_a_month_inside_a_year_that_is_there_is_not_made(db):
-    """As after the clock was years ahead for a while."""
+def test_a_month_inside_the_partition_of_a_year_is_not_created(db):
+    """This happens after the clock was years ahead for a while."""
     assert partitions.ensure([date(2003, 11, 1)], now=LATER) == [YEAR]
     made = partitions.ensure_ahead(datetime(2003, 11, 30, tzinfo=UTC))
     assert made == [month(2004, 1), month(2004, 2)]
 
 
-def test_this_month_and_three_more_are_made_ahead(db):
+def test_this_month_and_the_next_three_are_created_in_advance(db):
     made = partitions.ensure_ahead(datetime(2003, 11, 30, 23, 59, tzinfo=UTC))
     assert made == [month(2003, 11), month(2003, 12), month(2004, 1), month(2004, 2)]
 
 
-def test_a_reading_is_in_the_partition_of_the_time_it_was_recorded_at(db):
+def test_a_reading_is_in_the_partition_of_its_recorded_time(db):
     device = DeviceFactory.create()
     new_year, april = datetime(2004, 1, 1, tzinfo=UTC), datetime(2004, 4, 1, tzinfo=UTC)
     times = [new_year - MICROSECOND, new_year, april - MICROSECOND, april]
@@ -162,18 +162,18 @@ def test_a_reading_is_in_the_partition_of_the_time_it_was_recorded_at(db):
     }
 
 
-class TestABound:
-    """However many months a device names, few partitions are made."""
+class TestNumberOfPartitions:
+    """Few partitions are created, for any number of months that a device sends."""
 
     NOW = datetime(2026, 11, 30, tzinfo=UTC)
     YEARS, MONTHS = 2025 - 2000, 12 + 11
 
-    def test_a_reading_in_every_month_since_2000_makes_years_and_few_months(
+    def test_readings_in_every_month_since_2000_create_few_partitions(
         self, db, device_api, device, monkeypatch
     ):
         monkeypatch.setattr("django.utils.timezone.now", lambda: self.NOW)
         for partition in partitions.list_months():
-            partitions.drop(partition, agreed=lambda: True)
+            partitions.drop(partition, confirm=lambda: True)
         times = months_since_2000(until=self.NOW)
         answer = device_api.post(
             "/api/v1/device/telemetry",
@@ -187,14 +187,14 @@ class TestABound:
         assert set(Telemetry.objects.values_list("recorded_at", flat=True)) == set(times)
 
     @pytest.mark.parametrize("lonely", [0, 1])
-    def test_however_a_year_was_begun_it_has_at_most_a_partition_a_month(self, db, lonely):
+    def test_a_year_has_at_most_one_partition_per_month(self, db, lonely):
         odd = [date(2003, number + lonely, 1) for number in range(1, 12, 2)]
         partitions.ensure(odd, now=LATER.replace(year=2003))
         partitions.ensure([date(2003, number, 1) for number in range(1, 13)], now=LATER)
         assert len(of_year(2003)) == 12
 
 
-def test_there_is_no_partition_for_what_fits_no_other(db):
+def test_there_is_no_default_partition(db):
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT partdefid FROM pg_partitioned_table WHERE partrelid = 'telemetry'::regclass"
@@ -218,17 +218,17 @@ def test_a_partition_has_the_key_and_the_triggers_of_the_table(db, first):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_make_a_partition_at_once_one_does():
+def test_concurrent_requests_create_a_partition_once():
     first = date(2002, 8, 1)
     try:
-        outcomes = at_once(*[lambda: partitions.ensure([first], now=LATER)] * 8)
+        outcomes = run_concurrently(*[lambda: partitions.ensure([first], now=LATER)] * 8)
         assert sorted(outcomes) == [[]] * 7 + [[Partition(date(2002, 1, 1), date(2003, 1, 1))]]
     finally:
         drop_old_partitions()
 
 
-class TestDroppingEmptyOnes:
-    def test_old_ones_without_readings_go_and_no_others(self, db):
+class TestDroppingEmptyPartitions:
+    def test_old_partitions_without_readings_are_dropped_and_no_others(self, db):
         device = DeviceFactory.create()
         partitions.ensure_ahead(LATER)
         store(device, datetime(2003, 5, 1, tzinfo=UTC), datetime(2004, 5, 1, tzinfo=UTC))
@@ -242,14 +242,14 @@ class TestDroppingEmptyOnes:
         assert partitions.list_months() == [YEAR, month(2004, 5), *(month(*one) for one in ahead)]
         assert device.readings.count() == 2
 
-    def test_what_a_purged_device_leaves_goes(self, db):
+    def test_empty_partitions_of_a_purged_device_are_dropped(self, db):
         device = DeviceFactory.create()
         store(device, datetime(2003, 5, 1, tzinfo=UTC), datetime(2004, 5, 1, tzinfo=UTC))
         device.readings.all().delete()
         partitions.drop_empty(LATER)
         assert of_year(2003) == of_year(2004) == []
 
-    def test_one_that_takes_long_to_look_through_stays(self, db, monkeypatch):
+    def test_a_partition_whose_check_times_out_is_not_dropped(self, db, monkeypatch):
         partitions.ensure([YEAR.first], now=LATER)
         monkeypatch.setattr(partitions, "DROP_LOCK_TIMEOUT", "1ms")
         with connection.cursor() as cursor:
@@ -267,26 +267,26 @@ class TestDroppingEmptyOnes:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() != ("1ms",)
 
-    def test_the_rest_waits_for_another_night_while_the_table_is_in_use(self, db, monkeypatch):
+    def test_dropping_stops_until_the_next_night_while_the_table_is_in_use(self, db, monkeypatch):
         made = partitions.ensure([date(2001, 1, 1), date(2002, 1, 1)], now=LATER)
         asked = []
-        monkeypatch.setattr(partitions, "drop", lambda one, agreed: asked.append(one))
+        monkeypatch.setattr(partitions, "drop", lambda one, confirm: asked.append(one))
         assert partitions.drop_empty(LATER) == []
         assert asked == made[:1]
 
 
 @pytest.mark.django_db(transaction=True)
-class TestDroppingWhileOthersStore:
+class TestDroppingDuringIngest:
     OLD = datetime(2003, 5, 20, tzinfo=UTC)
 
     @pytest.fixture(autouse=True)
-    def _leaves_no_partition(self, transactional_db):
+    def _drops_its_partitions(self, transactional_db):
         yield
         drop_old_partitions()
         partitions.ensure_ahead(NOW)
         partitions.ensure_ahead(datetime.now(UTC))
 
-    def test_a_partition_with_a_reading_that_is_not_committed_stays(self, caplog):
+    def test_a_partition_with_an_uncommitted_reading_is_not_dropped(self, caplog):
         device = DeviceFactory.create()
         partitions.ensure([YEAR.first], now=LATER)
         other = connections.create_connection("default")
@@ -306,14 +306,14 @@ class TestDroppingWhileOthersStore:
         assert YEAR not in partitions.drop_empty(LATER)
         assert device.readings.count() == 1
 
-    def test_a_reading_that_is_committed_before_the_lock_is_held_stays(self, monkeypatch):
+    def test_a_partition_with_a_reading_committed_before_the_lock_is_not_dropped(self, monkeypatch):
         device = DeviceFactory.create()
         partitions.ensure([YEAR.first], now=LATER)
         drop = partitions.drop
 
-        def drop_late(partition, *, agreed):
+        def drop_late(partition, *, confirm):
             store(device, self.OLD)
-            return drop(partition, agreed=agreed)
+            return drop(partition, confirm=confirm)
 
         monkeypatch.setattr(partitions, "drop", drop_late)
         assert partitions.drop_empty(LATER) == []
@@ -336,7 +336,7 @@ class TestDroppingWhileOthersStore:
         with ThreadPoolExecutor(1) as pool:
             sender = pool.submit(send)
 
-            def agreed():
+            def confirm():
                 dropping.set()
                 with connection.cursor() as cursor:
                     waiting = 0
@@ -349,18 +349,18 @@ class TestDroppingWhileOthersStore:
                 assert waiting
                 return True
 
-            assert partitions.drop(YEAR, agreed=agreed)
+            assert partitions.drop(YEAR, confirm=confirm)
             sender.result(120)
         assert tables(device) == dict.fromkeys(times, YEAR.name)
 
-    def test_nothing_is_lost_however_they_come_together(self, monkeypatch):
-        monkeypatch.setattr(partitions, "PAUSES", [0.01] * 20)
+    def test_concurrent_drops_and_ingest_lose_no_reading(self, monkeypatch):
+        monkeypatch.setattr(partitions, "RETRY_DELAYS_SECONDS", [0.01] * 20)
         devices = DeviceFactory.create_batch(2)
         years = [self.OLD.replace(year=year) for year in (2001, 2002, 2003)]
         for round in range(5):
             Telemetry.objects.all().delete()
             times = [year + round * MICROSECOND for year in years]
-            outcomes = at_once(
+            outcomes = run_concurrently(
                 lambda: partitions.drop_empty(LATER),
                 *[
                     lambda device=device, time=time: store(device, time)

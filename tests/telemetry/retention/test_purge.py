@@ -1,3 +1,5 @@
+"""Purging deleted devices with all their rows."""
+
 import logging
 import threading
 from datetime import timedelta
@@ -11,14 +13,16 @@ from devices.models import Device
 from telemetry.ingest import storage
 from telemetry.models import DayRollup, Delivery, HourRollup, Key, Telemetry
 from telemetry.retention import purge
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, CommandFactory, DeviceFactory, device_token, make_reading
-from tests.stopping import after
-from tests.telemetry.kept import keep
+from tests.stopping import stop_after
+from tests.telemetry.retention_rules import create_rule
 
 
 def with_readings(count, *, every=timedelta(days=7), **fields):
-    """A device and readings of it whose one value has no key that could be registered."""
+    """Return a device with readings whose only value has a name that cannot be registered as
+    a key.
+    """
     device = DeviceFactory.create(**fields)
     storage.store(
         device,
@@ -42,11 +46,11 @@ def with_rows_everywhere(device, count):
         )
 
 
-def test_a_decommissioned_device_goes_with_all_that_is_its(db):
+def test_a_deleted_device_is_purged_with_all_its_rows(db):
     gone, staying = with_readings(5), with_readings(3)
     for device in (gone, staying):
         with_rows_everywhere(device, 2)
-        keep(30, device=device)
+        create_rule(30, device=device)
     CommandFactory.create(device=gone)
     device_token(gone)
     device_services.soft_delete(gone, now=NOW)
@@ -65,12 +69,12 @@ def test_a_decommissioned_device_goes_with_all_that_is_its(db):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
 @pytest.mark.parametrize("every", [timedelta(days=7), timedelta(0)])
-def test_rows_go_in_batches_and_none_is_left(db, monkeypatch, batch, every):
-    monkeypatch.setattr(purge, "BATCH", batch)
+def test_rows_are_deleted_in_batches_until_none_is_left(db, monkeypatch, batch, every):
+    monkeypatch.setattr(purge, "BATCH_SIZE", batch)
     device = with_readings(6, every=every)
     with_rows_everywhere(device, 3)
     device_services.soft_delete(device, now=NOW)
-    sizes = [(table, rows) for table, rows in purge.purge(device)]
+    sizes = [(table, rows) for table, rows in purge.purge_device(device)]
     assert all(rows <= batch for _, rows in sizes)
     assert sum(rows for table, rows in sizes if table == "telemetry") == 6
     assert len(sizes) == -(-6 // batch) + 4 * -(-3 // batch)
@@ -78,22 +82,22 @@ def test_rows_go_in_batches_and_none_is_left(db, monkeypatch, batch, every):
     assert not Device.objects.exists()
 
 
-def test_without_anything_decommissioned_nothing_is_removed(db):
+def test_without_deleted_devices_nothing_is_purged(db):
     with_readings(2)
     assert purge.purge_deleted() == {}
     assert Telemetry.objects.count() == 2
     assert Device.objects.count() == 1
 
 
-def test_a_living_device_keeps_its_row_whoever_purges_it(db):
+def test_purging_an_active_device_keeps_its_row(db):
     device = with_readings(2)
-    list(purge.purge(device))
+    list(purge.purge_device(device))
     assert Device.objects.filter(pk=device.pk).exists()
 
 
-def test_the_log_tells_how_far_a_large_one_is(db, monkeypatch, caplog):
-    monkeypatch.setattr(purge, "BATCH", 2)
-    monkeypatch.setattr(purge, "PROGRESS", 4)
+def test_the_log_shows_the_progress_of_a_large_purge(db, monkeypatch, caplog):
+    monkeypatch.setattr(purge, "BATCH_SIZE", 2)
+    monkeypatch.setattr(purge, "LOG_INTERVAL", 4)
     device = with_readings(9)
     device_services.soft_delete(device, now=NOW)
     with caplog.at_level(logging.INFO):
@@ -106,19 +110,19 @@ def test_the_log_tells_how_far_a_large_one_is(db, monkeypatch, caplog):
     ]
 
 
-def test_how_far_it_is_can_be_seen_while_it_goes_on(db, monkeypatch):
-    monkeypatch.setattr(purge, "BATCH", 10)
+def test_the_progress_of_a_purge_can_be_read_during_the_purge(db, monkeypatch):
+    monkeypatch.setattr(purge, "BATCH_SIZE", 10)
     device, waiting = with_readings(40, every=timedelta(hours=1)), with_readings(0)
     for day, count in enumerate((25, 15)):
         of_day = {"bucket": NOW + timedelta(days=day), "sum": 0, "min": 0, "max": 0}
         key = {"device": device, "telemetry_type": "environment"}
         DayRollup.objects.create(**key, **of_day, key="n", count=count)
-        # A value that is in few of the readings.
+        # A value that only some of the readings contain.
         DayRollup.objects.create(**key, **of_day, key="rare", count=1)
     device_services.soft_delete(device, now=NOW)
     device_services.soft_delete(waiting, now=NOW + timedelta(seconds=1))
     assert purge.in_progress(10) == (2, [device, waiting])
-    going = purge.purge(device)
+    going = purge.purge_device(device)
     seen = []
     for gone in going:
         if gone.table == "telemetry":
@@ -130,10 +134,10 @@ def test_how_far_it_is_can_be_seen_while_it_goes_on(db, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-class TestOnItsOwnConnection:
+class TestOwnConnection:
     @pytest.fixture(autouse=True)
     def small_batches(self, monkeypatch):
-        monkeypatch.setattr(purge, "BATCH", 5)
+        monkeypatch.setattr(purge, "BATCH_SIZE", 5)
 
     @pytest.fixture
     def device(self):
@@ -141,39 +145,41 @@ class TestOnItsOwnConnection:
         device_services.soft_delete(device, now=NOW)
         return device
 
-    def test_what_a_killed_worker_has_removed_stays_removed_and_the_rest_goes_later(self, device):
-        killed = purge.purge(device)
+    def test_after_a_killed_purge_the_deleted_rows_stay_deleted_and_the_rest_is_purged_later(
+        self, device
+    ):
+        killed = purge.purge_device(device)
         assert [rows for _, rows in islice(killed, 3)] == [5, 5, 5]
-        # No transaction is open between two batches, so there is nothing to roll back.
+        # No transaction is open between two batches, so nothing is rolled back.
         connection.close()
         assert Telemetry.objects.count() == 42 - 15
         assert purge.purge_deleted() == {"telemetry": 42 - 15}
         assert not Device.objects.exists()
 
-    def test_one_that_is_told_to_stop_ends_after_a_batch_and_the_rest_goes_later(self, device):
-        assert purge.purge_deleted(should_stop=after(0)) == {}
-        assert purge.purge_deleted(should_stop=after(3)) == {"telemetry": 15}
+    def test_a_stopped_purge_ends_after_a_batch_and_the_rest_is_purged_later(self, device):
+        assert purge.purge_deleted(should_stop=stop_after(0)) == {}
+        assert purge.purge_deleted(should_stop=stop_after(3)) == {"telemetry": 15}
         assert purge.purge_deleted() == {"telemetry": 42 - 15}
         assert not Device.objects.exists()
 
-    def test_of_two_workers_each_row_is_removed_by_one(self, device):
-        one, another = at_once(purge.purge_deleted, purge.purge_deleted)
+    def test_two_concurrent_purges_delete_each_row_once(self, device):
+        one, another = run_concurrently(purge.purge_deleted, purge.purge_deleted)
         assert one["telemetry"] + another["telemetry"] == 42
         assert not Telemetry.objects.exists()
         assert not Device.objects.exists()
 
-    def test_others_go_on_sending(self, device):
+    def test_other_devices_can_send_during_a_purge(self, device):
         sender = DeviceFactory.create()
         new = [make_reading(sender, recorded_at=NOW + n * timedelta(hours=3)) for n in range(30)]
 
         def send():
             return sum(storage.store(sender, [one], now=NOW).accepted for one in new)
 
-        gone, stored = at_once(purge.purge_deleted, send)
+        gone, stored = run_concurrently(purge.purge_deleted, send)
         assert (gone["telemetry"], stored) == (42, 30)
         assert Telemetry.objects.count() == 30
 
-    def test_a_device_that_got_a_reading_at_the_last_moment_goes_the_next_time(
+    def test_a_device_with_a_reading_stored_during_its_purge_is_purged_the_next_time(
         self, device, monkeypatch, caplog
     ):
         other = with_readings(1)
@@ -188,7 +194,7 @@ class TestOnItsOwnConnection:
 
         monkeypatch.setattr(device_services, "hard_delete", forget_late)
         assert purge.purge_deleted() == {"telemetry": 43}
-        assert "stays for now" in caplog.text
+        assert "is kept until the next purge" in caplog.text
         assert Device.objects.get() == device
         assert purge.purge_deleted() == {"telemetry": 1}
         assert not Device.objects.exists()

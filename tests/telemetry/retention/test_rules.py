@@ -1,3 +1,5 @@
+"""Retention rules, cutoffs and watermarks."""
+
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -10,21 +12,21 @@ from common.timestamps import MIN_TIMESTAMP
 from telemetry.models import Horizon, RetentionRule
 from telemetry.retention import rules as retention
 from telemetry.retention.rules import Cutoffs
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, DeviceFactory
-from tests.telemetry.kept import keep
+from tests.telemetry.retention_rules import create_rule
 
 MIDNIGHT = NOW.replace(hour=0)
 DAY = timedelta(days=1)
 
 
-def test_without_a_rule_all_is_kept_for_ever(device):
+def test_without_a_rule_everything_is_kept(device):
     assert retention.cutoffs(device, NOW) == (None, None, None)
     assert retention.earliest_allowed(device, NOW) == MIN_TIMESTAMP
 
 
-def test_cut_offs_are_midnights_in_utc(device):
-    keep(1, 7, 365)
+def test_cutoffs_are_midnights_in_utc(device):
+    create_rule(1, 7, 365)
     kept = Cutoffs(MIDNIGHT - DAY, MIDNIGHT - 7 * DAY, MIDNIGHT - 365 * DAY)
     for now in (MIDNIGHT, NOW, MIDNIGHT + DAY - timedelta(microseconds=1)):
         assert retention.cutoffs(device, now) == kept
@@ -33,36 +35,40 @@ def test_cut_offs_are_midnights_in_utc(device):
 
 
 @pytest.mark.parametrize("days", [(NOW - MIN_TIMESTAMP).days, 36_500, 2**31 - 1])
-def test_an_age_beyond_all_readings_is_for_ever(device, days):
-    keep(days)
+def test_a_rule_older_than_all_readings_keeps_everything(device, days):
+    create_rule(days)
     assert retention.cutoffs(device, NOW).raw is None
     assert retention.earliest_allowed(device, NOW) == MIN_TIMESTAMP
 
 
-def test_the_most_particular_rule_holds_whole(db):
+def test_the_most_specific_rule_applies_alone(db):
     plain, pump, own = (
         DeviceFactory.create(device_type="plain"),
         DeviceFactory.create(device_type="pump"),
         DeviceFactory.create(device_type="pump"),
     )
-    keep(30, 60, 90)
-    keep(10, device_type="pump")
-    keep(None, device=own)
+    create_rule(30, 60, 90)
+    create_rule(10, device_type="pump")
+    create_rule(None, device=own)
     assert retention.cutoffs(plain, NOW) == tuple(MIDNIGHT - n * DAY for n in (30, 60, 90))
     assert retention.cutoffs(pump, NOW) == (MIDNIGHT - 10 * DAY, None, None)
     assert retention.cutoffs(own, NOW) == (None, None, None)
 
 
-def test_each_rule_knows_its_living_devices(db):
+def test_each_rule_applies_to_its_active_devices(db):
     plain, pump, own = (
         DeviceFactory.create(),
         DeviceFactory.create(device_type="pump"),
         DeviceFactory.create(device_type="pump"),
     )
     DeviceFactory.create(deleted_at=NOW)
-    expected = {keep(30): plain, keep(10, device_type="pump"): pump, keep(5, device=own): own}
+    expected = {
+        create_rule(30): plain,
+        create_rule(10, device_type="pump"): pump,
+        create_rule(5, device=own): own,
+    }
     rules = retention.RuleSet.read()
-    assert {rule: rules.devices_of(rule).get() for rule in rules} == expected
+    assert {rule: rules.devices_for(rule).get() for rule in rules} == expected
 
 
 @pytest.mark.parametrize(
@@ -77,27 +83,27 @@ def test_each_rule_knows_its_living_devices(db):
         ([], None),
     ],
 )
-def test_what_nobody_keeps_is_known_of_all_devices_together(db, rules, limit):
+def test_the_global_cutoff_is_the_oldest_one_that_any_device_needs(db, rules, limit):
     DeviceFactory.create_batch(2)
     DeviceFactory.create(device_type="pump")
     for rule in rules:
-        keep(**rule)
-    found = retention.RuleSet.read().nothing_kept_before(NOW)
+        create_rule(**rule)
+    found = retention.RuleSet.read().global_cutoff(NOW)
     assert found == (limit and MIDNIGHT - limit * DAY)
 
 
-def test_a_device_of_its_own_rule_keeps_more_than_all_others(device):
+def test_a_rule_of_one_device_moves_the_global_cutoff(device):
     DeviceFactory.create()
-    keep(30)
-    keep(90, device=device)
-    assert retention.RuleSet.read().nothing_kept_before(NOW) == MIDNIGHT - 90 * DAY
+    create_rule(30)
+    create_rule(90, device=device)
+    assert retention.RuleSet.read().global_cutoff(NOW) == MIDNIGHT - 90 * DAY
     RetentionRule.objects.filter(device=device).update(raw_days=None)
-    assert retention.RuleSet.read().nothing_kept_before(NOW) is None
+    assert retention.RuleSet.read().global_cutoff(NOW) is None
 
 
-def test_without_devices_nothing_is_known_to_be_unwanted(db):
-    keep(30)
-    assert retention.RuleSet.read().nothing_kept_before(NOW) is None
+def test_without_devices_there_is_no_global_cutoff(db):
+    create_rule(30)
+    assert retention.RuleSet.read().global_cutoff(NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_without_devices_nothing_is_known_to_be_unwanted(db):
         ({"raw_days": 5}, "already"),
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused_by_form_and_table(device, rule, words):
+def test_an_invalid_rule_is_rejected_by_validation_and_by_constraints(device, rule, words):
     RetentionRule.objects.create(raw_days=30)
     made = RetentionRule(**{**rule, **({"device": device} if "device" in rule else {})})
     with pytest.raises(ValidationError, match=words):
@@ -126,19 +132,19 @@ def test_a_rule_that_makes_no_sense_is_refused_by_form_and_table(device, rule, w
     "rule",
     [{}, {"raw_days": 1}, {"raw_days": 9, "hour_days": 9, "day_days": 9}],
 )
-def test_a_rule_that_makes_sense_is_taken(db, rule):
+def test_a_valid_rule_is_stored(db, rule):
     made = RetentionRule(**rule)
     made.full_clean()
     made.save()
 
 
-class TestRulesHeld:
-    def test_a_process_reads_them_once_a_minute(
+class TestCachedRules:
+    def test_a_process_reads_the_rules_once_a_minute(
         self, device, monkeypatch, django_assert_num_queries
     ):
         clock = 1000.0
         monkeypatch.setattr(retention, "monotonic", lambda: clock)
-        keep(30)
+        create_rule(30)
         RetentionRule.objects.update(raw_days=10)
         clock += 59
         with django_assert_num_queries(0):
@@ -149,8 +155,8 @@ class TestRulesHeld:
             assert retention.earliest_allowed(device, NOW + DAY) == MIDNIGHT - 9 * DAY
 
 
-class TestHorizons:
-    def test_they_only_move_forward(self, device):
+class TestWatermarks:
+    def test_watermarks_only_move_forward(self, device):
         old, new = Cutoffs(MIDNIGHT - DAY), Cutoffs(MIDNIGHT, MIDNIGHT - DAY)
         assert retention.get_watermark(device) == (None, None, None)
         retention.advance_watermarks({device.pk: old})
@@ -160,7 +166,7 @@ class TestHorizons:
         assert retention.get_watermark(device) == new
         assert retention.get_watermarks([device.pk]) == {device.pk: new}
 
-    def test_those_of_devices_that_are_no_more_are_passed_over(self, device):
+    def test_watermarks_of_deleted_devices_are_skipped(self, device):
         gone = DeviceFactory.create()
         due = {gone.pk: Cutoffs(NOW), device.pk: Cutoffs(None, None, NOW)}
         gone.delete()
@@ -170,7 +176,7 @@ class TestHorizons:
         assert retention.get_watermarks([device.pk]) == {device.pk: (None, None, NOW)}
 
     @pytest.mark.django_db(transaction=True)
-    def test_they_stay_while_somebody_goes_by_them(self):
+    def test_a_watermark_waits_for_transactions_that_read_it(self):
         device = DeviceFactory.create()
 
         def move():
@@ -195,13 +201,13 @@ class TestHorizons:
         assert retention.get_watermarks([device.pk]) == {device.pk: Cutoffs(MIDNIGHT)}
 
     @pytest.mark.django_db(transaction=True)
-    def test_several_may_go_by_them_at_once(self):
-        assert at_once(*[lambda: retention.get_watermarks([uuid4()])] * 3) == [{}] * 3
+    def test_concurrent_readers_of_watermarks_do_not_block_each_other(self):
+        assert run_concurrently(*[lambda: retention.get_watermarks([uuid4()])] * 3) == [{}] * 3
 
 
-def test_a_time_is_held_back_to_the_midnight_before_it():
+def test_a_capped_cutoff_is_the_midnight_before_the_limit():
     cut = Cutoffs(MIDNIGHT, None, datetime(2024, 1, 1, tzinfo=UTC))
-    assert cut.no_later_than(NOW) == cut
-    assert cut.no_later_than(MIDNIGHT - timedelta(hours=1)) == Cutoffs(
+    assert cut.capped_at(NOW) == cut
+    assert cut.capped_at(MIDNIGHT - timedelta(hours=1)) == Cutoffs(
         MIDNIGHT - DAY, None, datetime(2024, 1, 1, tzinfo=UTC)
     )

@@ -1,3 +1,5 @@
+"""Hourly and daily rollups: closed hours, the queue, and rebuilding."""
+
 from datetime import timedelta
 from importlib import import_module
 from itertools import count
@@ -17,17 +19,17 @@ from telemetry.retention import rules as retention
 from telemetry.retention.rules import Cutoffs
 from telemetry.rollups import build as rollups
 from telemetry.rollups.build import DAY, HOUR, floor
-from tests.concurrency import at_once
+from tests.concurrency import run_concurrently
 from tests.factories import NOW, DeviceFactory, make_reading, store_reading
-from tests.stopping import after
-from tests.telemetry.rolling import (
+from tests.stopping import stop_after
+from tests.telemetry.rollup_state import (
     brute_force,
-    mark,
-    marks,
-    register,
-    set_rolled_until,
+    create_keys,
+    empty_queue,
+    enqueue_hours,
+    queue_size,
+    set_rollup_watermark,
     stored_rollups,
-    unmark,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -35,18 +37,18 @@ TODAY = floor(NOW, DAY)
 
 
 @pytest.fixture(autouse=True)
-def _rolled_until_as_before(django_db_setup, django_db_blocker):
-    """Also after tests whose changes are committed: the table is no model's, and so not emptied."""
+def _resets_the_watermark(django_db_setup, django_db_blocker):
+    """Reset it also after tests that commit: the table has no model and is not emptied."""
     yield
     with django_db_blocker.unblock():
-        set_rolled_until(NOW)
+        set_rollup_watermark(NOW)
 
 
 @pytest.fixture
 def watched(device):
-    """A device of which one key is known, and nothing rolled up since the day began."""
-    set_rolled_until(TODAY)
-    register(device, "environment.t")
+    """A device with one registered key, and a watermark at the beginning of the day."""
+    set_rollup_watermark(TODAY)
+    create_keys(device, "environment.t")
     return device
 
 
@@ -78,13 +80,15 @@ actions = st.lists(
 )
 
 
-class TestAnyHistory(TestCase):
+class TestAnySequence(TestCase):
     @given(actions)
-    def test_the_tables_are_those_of_brute_force_whatever_came_when(self, actions):
-        set_rolled_until(TODAY)
+    def test_after_any_sequence_of_actions_the_rollups_equal_a_brute_force_calculation(
+        self, actions
+    ):
+        set_rollup_watermark(TODAY)
         device, other = DeviceFactory.create_batch(2)
         for one in (device, other):
-            register(one, "environment.t")
+            create_keys(one, "environment.t")
         now, there, serial = TODAY, {}, count()
         for action, how in actions:
             if action == "store":
@@ -106,7 +110,7 @@ class TestAnyHistory(TestCase):
             elif action == "delete" and there:
                 one, _ = there.pop(sorted(there)[how % len(there)])
                 Telemetry.objects.filter(id=one.id, recorded_at=one.recorded_at).delete()
-                mark(device, [one.recorded_at])
+                enqueue_hours(device, [one.recorded_at])
             elif action == "drain":
                 rollups.process_queue()
             elif action == "roll up":
@@ -122,10 +126,10 @@ class TestAnyHistory(TestCase):
             for bucket in expected:
                 assert found[bucket] == pytest.approx(expected[bucket], abs=1e-9)
         assert not HourRollup.objects.filter(device=other).exists()
-        assert marks() == 0
+        assert queue_size() == 0
 
 
-class TestClosing:
+class TestClosedHours:
     def test_an_hour_is_rolled_up_ten_minutes_after_its_end(self, watched):
         store_reading(watched, recorded_at=TODAY + 59 * MINUTE, payload={"t": 3})
         end = TODAY + HOUR
@@ -136,11 +140,11 @@ class TestClosing:
         assert rollups.get_rollup_watermark() == end
         assert rollups.roll_up_closed_hours(end + 10 * MINUTE) == 0
 
-    def test_a_worker_that_was_away_catches_up(self, watched, monkeypatch):
-        monkeypatch.setattr(rollups, "BATCH", 7)
+    def test_after_a_pause_all_closed_hours_are_rolled_up(self, watched, monkeypatch):
+        monkeypatch.setattr(rollups, "BATCH_SIZE", 7)
         others = DeviceFactory.create_batch(2)
         for device in (watched, *others):
-            register(device, "environment.t")
+            create_keys(device, "environment.t")
             batch = [reading(device, TODAY + n * HOUR) for n in range(0, 60, 7)]
             storage.store(device, batch, now=NOW)
         assert rollups.roll_up_closed_hours(TODAY + 60 * HOUR + 10 * MINUTE) == 60
@@ -149,14 +153,14 @@ class TestClosing:
             assert sorted(days(device)) == [TODAY, TODAY + DAY, TODAY + 2 * DAY]
 
     @pytest.mark.parametrize("batches", range(8))
-    def test_one_that_is_told_to_stop_leaves_whole_days_and_goes_on_later(
+    def test_a_stopped_run_leaves_whole_days_and_the_next_run_continues(
         self, watched, monkeypatch, batches
     ):
-        monkeypatch.setattr(rollups, "BATCH", 10)
+        monkeypatch.setattr(rollups, "BATCH_SIZE", 10)
         storage.store(watched, [reading(watched, TODAY + n * HOUR) for n in range(48)], now=NOW)
-        unmark()
+        empty_queue()
         end = TODAY + 48 * HOUR + 10 * MINUTE
-        rolled = rollups.roll_up_closed_hours(end, should_stop=after(batches))
+        rolled = rollups.roll_up_closed_hours(end, should_stop=stop_after(batches))
         assert rolled == (0, 0, 0, 24, 24, 24, 48, 48)[batches]
         assert rollups.get_rollup_watermark() == TODAY + rolled * HOUR
         assert rollups.roll_up_closed_hours(end) == 48 - rolled
@@ -166,16 +170,18 @@ class TestClosing:
             TODAY + DAY: 24,
         }
 
-    def test_a_clock_that_went_back_changes_nothing(self, watched):
-        set_rolled_until(TODAY + DAY)
+    def test_after_the_clock_went_back_nothing_is_rolled_up(self, watched):
+        set_rollup_watermark(TODAY + DAY)
         assert rollups.roll_up_closed_hours(TODAY) == 0
         assert rollups.get_rollup_watermark() == TODAY + DAY
 
     @pytest.mark.django_db(transaction=True)
-    def test_one_that_dies_halfway_leaves_the_hours_to_be_done(self, watched, monkeypatch):
+    def test_after_an_error_the_watermark_is_unchanged_and_the_hours_are_rolled_up_later(
+        self, watched, monkeypatch
+    ):
         store_reading(watched, recorded_at=TODAY, payload={"t": 3})
         with monkeypatch.context() as broken:
-            broken.setattr(rollups, "MAKE_DAYS", "SELECT 1/0 -- %(devices)s %(buckets)s")
+            broken.setattr(rollups, "BUILD_DAYS_SQL", "SELECT 1/0 -- %(devices)s %(buckets)s")
             with pytest.raises(Exception, match="division by zero"):
                 rollups.roll_up_closed_hours(NOW)
         assert rollups.get_rollup_watermark() == TODAY
@@ -184,45 +190,47 @@ class TestClosing:
 
 
 class TestIdleDevices:
-    """What is not sent costs next to nothing."""
+    """Devices that send nothing cost almost no work."""
 
     @pytest.fixture
-    def made(self):
-        """The hours that each statement makes, each with its device."""
+    def rolled_up_hours(self):
+        """The hours that each statement rolls up, with their devices."""
         found = []
 
         def record(execute, sql, params, many, context):
-            if sql == rollups.MAKE_HOURS:
+            if sql == rollups.BUILD_HOURS_SQL:
                 found.append(list(zip(params["devices"], params["buckets"], strict=True)))
             return execute(sql, params, many, context)
 
         with connection.execute_wrapper(record):
             yield found
 
-    def test_only_hours_with_readings_are_made(self, watched, made):
+    def test_only_hours_with_readings_are_rolled_up(self, watched, rolled_up_hours):
         DeviceFactory.create_batch(5)
         at = [TODAY + 30 * MINUTE, TODAY + 5 * HOUR, TODAY + 25 * HOUR]
         storage.store(watched, [reading(watched, one) for one in at], now=NOW)
-        unmark()
+        empty_queue()
         rollups.roll_up_closed_hours(TODAY + 2 * DAY + HOUR)
         pairs = [(watched.pk, floor(one, HOUR)) for one in at]
-        assert made == [pairs[:2], pairs[2:]]
+        assert rolled_up_hours == [pairs[:2], pairs[2:]]
         assert sorted(hours(watched)) == [hour for _, hour in pairs]
 
-    def test_how_many_there_are_changes_no_number_of_queries(self, watched, made):
+    def test_the_number_of_queries_does_not_depend_on_the_number_of_idle_devices(
+        self, watched, rolled_up_hours
+    ):
         counts = []
         for more in (1, 30):
             idle = DeviceFactory.create_batch(more)
             retention.advance_watermarks({one.pk: Cutoffs(TODAY - DAY) for one in idle})
-            set_rolled_until(TODAY)
+            set_rollup_watermark(TODAY)
             with CaptureQueriesContext(connection) as queries:
                 rollups.roll_up_closed_hours(TODAY + HOUR + 10 * MINUTE)
             counts.append(len(queries))
         assert counts[0] == counts[1]
-        assert made == []
+        assert rolled_up_hours == []
 
     @pytest.mark.parametrize("by", ["closing", "draining"])
-    def test_only_the_horizons_of_the_devices_of_a_batch_are_read(self, watched, monkeypatch, by):
+    def test_only_the_watermarks_of_the_devices_of_a_batch_are_read(self, watched, monkeypatch, by):
         idle = DeviceFactory.create_batch(3)
         retention.advance_watermarks({one.pk: Cutoffs(TODAY - DAY) for one in [watched, *idle]})
         read = []
@@ -232,13 +240,13 @@ class TestIdleDevices:
         )
         storage.store(watched, [reading(watched, TODAY)], now=NOW)
         if by == "closing":
-            unmark()
+            empty_queue()
             rollups.roll_up_closed_hours(NOW)
         else:
             rollups.process_queue()
         assert read == [{watched.pk: Cutoffs(TODAY - DAY)}]
 
-    def test_each_is_looked_up_in_the_key_of_the_month(self, watched):
+    def test_each_device_is_looked_up_in_the_primary_key_of_the_month(self, watched):
         devices = [watched, *DeviceFactory.create_batch(20)]
         for device in devices[:5]:
             batch = [reading(device, TODAY + n * MINUTE) for n in range(1000)]
@@ -246,7 +254,7 @@ class TestIdleDevices:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE telemetry")
             cursor.execute(
-                f"EXPLAIN {rollups.WITH_READINGS}",
+                f"EXPLAIN {rollups.HOURS_WITH_READINGS}",
                 {"devices": [one.pk for one in devices], "start": TODAY, "end": TODAY + DAY},
             )
             plan = "\n".join(line for (line,) in cursor.fetchall())
@@ -255,62 +263,62 @@ class TestIdleDevices:
         assert "telemetry_2025_07" not in plan
 
 
-class TestDraining:
-    def test_late_readings_change_their_hour_and_day_and_no_other(self, watched):
+class TestQueue:
+    def test_a_late_reading_changes_only_its_hour_and_day(self, watched):
         at = TODAY + 2 * HOUR
         storage.store(watched, [reading(watched, at, 1), reading(watched, at + HOUR, 5)], now=NOW)
         rollups.roll_up_closed_hours(NOW)
         store_reading(watched, recorded_at=at + HOUR + MINUTE, payload={"t": 100})
-        unmark()
+        empty_queue()
         storage.store(watched, [reading(watched, at + MINUTE, 2)], now=NOW)
         assert rollups.process_queue() == 1
         assert hours(watched) == {at: (2, 3, 1, 2), at + HOUR: (1, 5, 5, 5)}
         assert days(watched) == {TODAY: (3, 8, 1, 5)}
 
-    def test_hours_without_readings_any_more_are_gone_and_so_are_days(self, watched):
+    def test_hours_and_days_without_readings_are_deleted(self, watched):
         row = store_reading(watched, recorded_at=TODAY, payload={"t": 3})
         rollups.roll_up_closed_hours(NOW)
         Telemetry.objects.filter(id=row.id, recorded_at=TODAY).delete()
-        mark(watched, [TODAY])
+        enqueue_hours(watched, [TODAY])
         rollups.process_queue()
         assert hours(watched) == days(watched) == {}
 
-    def test_a_deleted_device_is_left_alone_and_its_marks_go(self, watched):
+    def test_queued_hours_of_a_deleted_device_are_dropped(self, watched):
         storage.store(watched, [reading(watched, TODAY)], now=NOW)
         device_services.soft_delete(watched, now=NOW)
         assert rollups.process_queue() == 1
         assert hours(watched) == {}
-        assert marks() == 0
+        assert queue_size() == 0
 
-    def test_all_marks_are_taken_however_many_there_are(self, watched, monkeypatch):
-        monkeypatch.setattr(rollups, "BATCH", 5)
+    def test_all_queued_hours_are_processed_in_batches(self, watched, monkeypatch):
+        monkeypatch.setattr(rollups, "BATCH_SIZE", 5)
         storage.store(
             watched, [reading(watched, TODAY + n * 20 * MINUTE) for n in range(34)], now=NOW
         )
         assert rollups.process_queue() == 11
         assert sum(found[0] for found in hours(watched).values()) == 33
 
-    def test_one_that_is_told_to_stop_leaves_the_other_marks(self, watched, monkeypatch):
-        monkeypatch.setattr(rollups, "BATCH", 5)
+    def test_a_stopped_run_leaves_the_other_hours_in_the_queue(self, watched, monkeypatch):
+        monkeypatch.setattr(rollups, "BATCH_SIZE", 5)
         storage.store(
             watched, [reading(watched, TODAY + n * 20 * MINUTE) for n in range(34)], now=NOW
         )
-        assert rollups.process_queue(should_stop=after(1)) == 5
-        assert marks() == 6
+        assert rollups.process_queue(should_stop=stop_after(1)) == 5
+        assert queue_size() == 6
         assert rollups.process_queue() == 6
         assert sum(found[0] for found in hours(watched).values()) == 33
 
-    def test_what_is_the_same_is_not_written_again(self, watched):
+    def test_an_unchanged_rollup_is_not_written_again(self, watched):
         storage.store(watched, [reading(watched, TODAY)], now=NOW)
         rollups.process_queue()
         written = written_rows()
-        mark(watched, [TODAY])
+        enqueue_hours(watched, [TODAY])
         rollups.process_queue()
         assert written_rows() == written
 
 
 def written_rows():
-    """Where each row lies: a row that is written again lies elsewhere."""
+    """Return the physical position of each row, which changes when the row is written again."""
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT 1, ctid::text FROM telemetry_hours UNION SELECT 2, ctid::text
@@ -343,14 +351,14 @@ class TestValues:
             ("missing", None),
         ],
     )
-    def test_a_key_is_looked_up_whole_and_then_as_a_path(self, watched, path, value):
-        register(watched, f"environment.{path}")
+    def test_a_key_is_looked_up_as_a_whole_name_and_then_as_a_path(self, watched, path, value):
+        create_keys(watched, f"environment.{path}")
         store_reading(watched, recorded_at=TODAY, payload=self.PAYLOAD)
         rollups.roll_up_closed_hours(NOW)
         expected = {} if value is None else {TODAY: (1, value, value, value)}
         assert hours(watched, f"environment.{path}") == expected
 
-    def test_keys_nobody_registered_are_not_rolled_up(self, watched):
+    def test_unregistered_keys_are_not_rolled_up(self, watched):
         store_reading(watched, recorded_at=TODAY, payload={"t": 1, "u": 2})
         store_reading(watched, recorded_at=TODAY, telemetry_type="other", payload={"t": 1})
         Key.objects.exclude(telemetry_type="environment", key="t").delete()
@@ -360,7 +368,7 @@ class TestValues:
 
 
 class TestKeys:
-    def test_their_last_hour_and_their_first_reading_are_kept(self, watched):
+    def test_the_first_and_the_last_hour_of_a_key_are_stored(self, watched):
         first = TODAY + 90 * MINUTE
         batch = [reading(watched, first), reading(watched, TODAY + 5 * HOUR)]
         storage.store(watched, batch, now=NOW)
@@ -372,17 +380,17 @@ class TestKeys:
 
 
 class TestRetention:
-    def test_what_has_lost_its_readings_stays_as_it_is(self, watched):
+    def test_an_hour_whose_readings_are_deleted_keeps_its_rollup(self, watched):
         storage.store(watched, [reading(watched, TODAY + n * HOUR) for n in range(6)], now=NOW)
         rollups.process_queue()
         before = hours(watched), days(watched)
         Telemetry.objects.filter(recorded_at__lt=TODAY + 3 * HOUR).delete()
-        mark(watched, [TODAY + n * HOUR for n in range(6)])
+        enqueue_hours(watched, [TODAY + n * HOUR for n in range(6)])
         retention.advance_watermarks({watched.pk: Cutoffs(raw=TODAY + 2 * HOUR + 30 * MINUTE)})
         rollups.process_queue()
         assert (hours(watched), days(watched)) == before
 
-    def test_a_day_that_has_lost_hours_stays_as_it_is(self, watched):
+    def test_a_day_whose_hours_are_deleted_keeps_its_rollup(self, watched):
         storage.store(watched, [reading(watched, TODAY + n * HOUR) for n in range(6)], now=NOW)
         rollups.process_queue()
         HourRollup.objects.filter(bucket__lt=TODAY + 3 * HOUR).delete()
@@ -394,11 +402,11 @@ class TestRetention:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_readings_that_come_late_while_the_queue_is_drained_are_all_counted():
-    set_rolled_until(TODAY)
+def test_late_readings_stored_while_the_queue_is_processed_are_all_counted():
+    set_rollup_watermark(TODAY)
     one, two = DeviceFactory.create_batch(2)
     for device in (one, two):
-        register(device, "environment.t")
+        create_keys(device, "environment.t")
     rollups.roll_up_closed_hours(NOW)
 
     def send(device, first):
@@ -408,11 +416,13 @@ def test_readings_that_come_late_while_the_queue_is_drained_are_all_counted():
 
         return run
 
-    def drain():
+    def process():
         for _ in range(30):
             rollups.process_queue()
 
-    outcomes = at_once(*[send(device, n) for device in (one, two) for n in range(3)], drain, drain)
+    outcomes = run_concurrently(
+        *[send(device, n) for device in (one, two) for n in range(3)], process, process
+    )
     assert outcomes == [None] * 8
     rollups.process_queue()
     for device in (one, two):
@@ -425,8 +435,8 @@ def test_readings_that_come_late_while_the_queue_is_drained_are_all_counted():
 
 
 class TestRebuild:
-    def test_everything_is_made_anew_and_missing_keys_are_registered(self, device):
-        set_rolled_until(TODAY + DAY)
+    def test_all_rollups_are_rebuilt_and_missing_keys_registered(self, device):
+        set_rollup_watermark(TODAY + DAY)
         payload = {"t": 1, "gps": {"lat": 2.5, "list": [True]}, "text": "x", "ä": 3, "k" * 65: 4}
         row = store_reading(device, recorded_at=TODAY - 3 * DAY, payload=payload)
         Key.objects.all().delete()
@@ -442,37 +452,37 @@ class TestRebuild:
         assert hours(device) == days(device) == {TODAY - 3 * DAY: (1, 1, 1, 1)}
         assert hours(device, "environment.gps.lat") == {TODAY - 3 * DAY: (1, 2.5, 2.5, 2.5)}
 
-    def test_hours_that_are_still_open_are_left_to_be_read_raw(self, watched):
+    def test_hours_that_are_still_open_are_not_rebuilt(self, watched):
         store_reading(watched, recorded_at=TODAY + HOUR, payload={"t": 1})
         call_command("rebuild_rollups")
         assert hours(watched) == {}
 
-    def test_it_can_be_of_one_device_and_of_some_days(self, watched):
-        set_rolled_until(TODAY + DAY)
+    def test_a_rebuild_can_be_limited_to_a_device_and_to_some_days(self, watched):
+        set_rollup_watermark(TODAY + DAY)
         other = DeviceFactory.create()
         for device in (watched, other):
-            register(device, "environment.t")
+            create_keys(device, "environment.t")
             storage.store(device, [reading(device, TODAY - n * DAY) for n in range(4)], now=NOW)
         span = [f"--from={TODAY - 2 * DAY:%Y-%m-%d}", f"--to={TODAY:%Y-%m-%d}"]
         call_command("rebuild_rollups", f"--device={watched.pk}", *span)
         assert sorted(hours(watched)) == [TODAY - 2 * DAY, TODAY - DAY]
         assert hours(other) == {}
 
-    def test_no_more_keys_are_registered_than_a_device_may_have(self, device, settings):
+    def test_a_rebuild_registers_no_more_keys_than_the_limit(self, device, settings):
         settings.KEYS_PER_DEVICE = 2
-        set_rolled_until(TODAY + DAY)
-        register(device, "environment.z")
+        set_rollup_watermark(TODAY + DAY)
+        create_keys(device, "environment.z")
         store_reading(device, recorded_at=TODAY, payload={"a": 1, "b": 2, "c": 3, "z": 4})
         call_command("rebuild_rollups")
         assert sorted(Key.objects.values_list("key", flat=True)) == ["a", "z"]
 
     @pytest.mark.parametrize("option", ["--from=soon", "--device=x", f"--device={'0' * 32}"])
-    def test_what_it_cannot_do_it_says(self, db, option):
+    def test_a_rebuild_with_an_invalid_option_fails(self, db, option):
         with pytest.raises(CommandError):
             call_command("rebuild_rollups", option)
 
 
-def test_what_was_stored_before_there_were_rollups_is_rolled_up_after_the_upgrade(device):
+def test_readings_stored_before_the_migration_are_rolled_up_after_it(device):
     migration = import_module("telemetry.migrations.0002_rollups_keys_retention")
     payload = {"t": 1, "gps": {"lat": 2.5, "list": [True]}, "text": "x", "ä": 3, "empty": {}}
     store_reading(device, recorded_at=TODAY - 3 * DAY, payload=payload)

@@ -1,4 +1,4 @@
-"""Readings as files, and back."""
+"""Readings as files, and their import."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from telemetry.models import Telemetry
 from telemetry.transfer import export
 from telemetry.transfer.export import Selection
 from tests.factories import NOW, DeviceFactory, UserFactory, store_reading, store_readings
-from tests.telemetry.round_trip import FORMATS, import_into, stored
+from tests.telemetry.round_trip import FORMATS, import_into, stored_rows
 
-# An export reads on a connection of its own, and sees what is committed.
+# An export uses its own connection and reads committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -27,7 +27,7 @@ def exported(selection, format):
 
 
 def table(selection, *keys):
-    """The rows of CSV with these columns, as Python reads them."""
+    """Return the CSV rows with these columns, as Python parses them."""
     text = b"".join(export.export_table(selection, keys=keys)).decode()
     return list(csv.reader(io.StringIO(text, newline=""), strict=True))
 
@@ -74,7 +74,7 @@ names = count()
 
 
 @given(st.lists(READINGS, min_size=1, max_size=8), st.sampled_from(FORMATS))
-def test_what_is_exported_and_imported_again_is_the_same(sent, format):
+def test_an_exported_file_imports_as_the_same_readings(sent, format):
     user = UserFactory.create(
         username=f"traveller{next(names)}", email=f"{next(names)}@example.org"
     )
@@ -82,19 +82,19 @@ def test_what_is_exported_and_imported_again_is_the_same(sent, format):
     valid, rejected = validation.parse_all(sent, device_id=device.pk, now=NOW)
     assume(not rejected)
     storage.store(device, valid, now=NOW)
-    before = stored(device)
+    before = stored_rows(device)
     file = exported(Selection(device), format)
 
     again = import_into(device, file)
-    assert (again.accepted, again.duplicates, again.refused) == (0, len(before), 0)
+    assert (again.accepted, again.duplicates, again.rejected) == (0, len(before), 0)
 
     Telemetry.objects.filter(device=device).delete()
-    tally = import_into(device, file)
-    assert (tally.accepted, tally.duplicates, tally.refused) == (len(before), 0, 0)
-    assert stored(device) == before
+    result = import_into(device, file)
+    assert (result.accepted, result.duplicates, result.rejected) == (len(before), 0, 0)
+    assert stored_rows(device) == before
 
 
-def test_a_line_of_ndjson_is_what_the_ingest_takes(device, owner_api):
+def test_a_line_of_exported_ndjson_is_accepted_by_ingest(device, owner_api):
     reading = store_reading(device, payload={"t": -1.5, "gps": {"lat": 50.4}, "text": '\\n\n"ü€'})
 
     (line,) = exported(Selection(device), "ndjson").splitlines()
@@ -103,7 +103,7 @@ def test_a_line_of_ndjson_is_what_the_ingest_takes(device, owner_api):
     assert (answer.status_code, answer.json()["id"]) == (200, str(reading.pk))
 
 
-def test_a_row_of_csv_is_the_time_the_type_and_the_payload_as_json(device):
+def test_a_row_of_exported_csv_has_time_type_and_payload_as_json(device):
     store_reading(device, telemetry_type="-a", payload={"b": 'say "hi", ü'})
 
     header, row = csv.reader(io.StringIO(exported(Selection(device), "csv").decode()), strict=True)
@@ -137,7 +137,7 @@ CELLS = [
 ]
 
 
-def test_a_cell_shows_the_value_and_computes_nothing(device):
+def test_cells_that_look_like_formulas_are_escaped(device):
     store_readings(device, payloads=[{"a": value} for value, _ in CELLS])
 
     rows = table(Selection(device), "environment.a")
@@ -145,13 +145,13 @@ def test_a_cell_shows_the_value_and_computes_nothing(device):
     assert [row[1] for row in rows] == ["environment.a", *(cell for _, cell in CELLS)]
 
 
-def test_a_key_that_begins_with_a_minus_is_no_formula_either(device):
+def test_a_key_that_begins_with_a_minus_is_escaped(device):
     store_reading(device, telemetry_type="-a", payload={"b": 5})
 
     assert [row[1] for row in table(Selection(device), "-a.b")] == ["'-a.b", "5"]
 
 
-def test_each_key_is_a_column_and_readings_without_any_are_left_out(device):
+def test_each_key_is_a_column_and_readings_without_any_key_are_left_out(device):
     payloads = [{"t": 1, "h": 5}, {"other": 1}, {"h": 6}]
     store_readings(device, payloads=payloads)
     store_reading(
@@ -163,7 +163,7 @@ def test_each_key_is_a_column_and_readings_without_any_are_left_out(device):
     assert [row[1:] for row in rows[1:]] == [["5", "", "1"], ["6", "", ""], ["", "9", ""]]
 
 
-def test_a_path_is_a_whole_key_first_and_then_its_parts(device):
+def test_a_key_is_looked_up_as_a_whole_name_and_then_as_a_path(device):
     payloads = [{"a.b": 1, "a": {"b": 2}}, {"a": {"b": 3}}, {"a": [4, 5]}]
     store_readings(device, payloads=payloads)
 
@@ -173,7 +173,7 @@ def test_a_path_is_a_whole_key_first_and_then_its_parts(device):
 
 
 @pytest.mark.django_db
-def test_buckets_have_four_columns_for_each_key():
+def test_buckets_have_four_columns_per_key():
     begins = int(NOW.timestamp())
     pieces = [
         ([begins], {"a.b": [[1.5], [-2], [5.0], [3]], "-a.c": [[None], [None], [None], [0]]}),
@@ -192,7 +192,7 @@ def test_buckets_have_four_columns_for_each_key():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_it_is_read_in_the_order_of_the_key_from_the_months_asked_for(device, format):
+def test_an_export_reads_the_requested_months_in_the_order_of_the_primary_key(device, format):
     others = DeviceFactory.create_batch(4)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -209,7 +209,7 @@ def test_it_is_read_in_the_order_of_the_key_from_the_months_asked_for(device, fo
         selection = Selection(
             device, "a", datetime(2025, 6, 20, tzinfo=UTC), datetime(2025, 8, 2, tzinfo=UTC)
         )
-        query, arguments = export._query(selection, export.LINES[format])
+        query, arguments = export._query(selection, export.LINE_SQL[format])
         cursor.execute(f"EXPLAIN DECLARE c CURSOR FOR {query}", arguments)
         plan = "\n".join(line for (line,) in cursor.fetchall())
 

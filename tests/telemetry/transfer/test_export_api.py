@@ -1,4 +1,4 @@
-"""Exports over HTTP: what can be asked for, by whom, and what happens while one is read."""
+"""Exports over HTTP: parameters, permissions, and changes during an export."""
 
 import json
 from datetime import timedelta
@@ -22,9 +22,9 @@ from tests.factories import (
     store_readings,
     user_token,
 )
-from tests.telemetry.round_trip import FORMATS, stored
+from tests.telemetry.round_trip import FORMATS, stored_rows
 
-# An export reads on a connection of its own, and sees what is committed.
+# An export uses its own connection and reads committed rows only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECOND = timedelta(seconds=1)
@@ -35,14 +35,14 @@ def url(device, kind="export"):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_export_without_readings_is_a_file_too(device, owner_api, format):
+def test_an_export_without_readings_has_only_the_header(device, owner_api, format):
     answer = owner_api.get(url(device), {"format": format})
 
     assert answer.status_code == 200
     assert answer.getvalue() == export.HEADERS[format]
 
 
-def test_readings_come_oldest_first_and_only_those_asked_for(device, owner_api):
+def test_an_export_contains_the_requested_readings_with_the_oldest_first(device, owner_api):
     store_readings(device, payloads=[{"n": number} for number in range(5)])
     store_reading(device, recorded_at=NOW + 2 * SECOND, telemetry_type="other")
     store_reading(DeviceFactory.create(), recorded_at=NOW + 2 * SECOND)
@@ -75,7 +75,7 @@ def test_readings_come_oldest_first_and_only_those_asked_for(device, owner_api):
         ({"limit": "5"}, "/limit"),
     ],
 )
-def test_what_cannot_be_asked_for_is_422(device, owner_api, query, pointer):
+def test_an_invalid_query_is_422(device, owner_api, query, pointer):
     answer = owner_api.get(url(device), query)
 
     assert answer.status_code == 422
@@ -95,7 +95,9 @@ def test_what_cannot_be_asked_for_is_422(device, owner_api, query, pointer):
         ("x" * 200, f'attachment; filename="{"x" * 60}.csv"'),
     ],
 )
-def test_the_file_has_the_name_of_the_device_as_far_as_it_is_safe(owner, owner_api, name, header):
+def test_the_file_name_is_the_name_of_the_device_without_unsafe_characters(
+    owner, owner_api, name, header
+):
     answer = owner_api.get(url(DeviceFactory.create(user=owner, name=name)))
 
     assert answer["Content-Disposition"] == header
@@ -104,7 +106,7 @@ def test_the_file_has_the_name_of_the_device_as_far_as_it_is_safe(owner, owner_a
     answer.close()
 
 
-def test_the_head_of_an_export_has_no_body(device, owner_api):
+def test_a_head_request_for_an_export_has_no_body(device, owner_api):
     answer = owner_api.send("HEAD", url(device))
 
     assert (answer.status_code, answer.getvalue()) == (200, b"")
@@ -113,17 +115,17 @@ def test_the_head_of_an_export_has_no_body(device, owner_api):
 
 @pytest.fixture
 def many(device):
-    """More readings than are fetched at once."""
+    """More readings than one batch of an export."""
     batch = [
         make_reading(device, payload={"n": number}, recorded_at=NOW + number * SECOND)
-        for number in range(2 * export.ROWS + 1)
+        for number in range(2 * export.FETCH_SIZE + 1)
     ]
     storage.store(device, batch, now=NOW)
     return len(batch)
 
 
 def sessions():
-    """The process ids of the other connections that are in a transaction."""
+    """Return the process ids of other connections with an open transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -133,7 +135,7 @@ def sessions():
         return [pid for (pid,) in cursor.fetchall()]
 
 
-def test_what_comes_while_it_is_read_is_not_in_it(device, many):
+def test_readings_stored_during_an_export_are_not_in_it(device, many):
     pieces = export.export_readings(Selection(device), format="ndjson")
     first = next(pieces)
     store_reading(device, recorded_at=NOW - SECOND)
@@ -142,7 +144,7 @@ def test_what_comes_while_it_is_read_is_not_in_it(device, many):
     assert len((first + b"".join(pieces)).splitlines()) == many
 
 
-def test_a_reader_who_is_slow_or_leaves_holds_no_transaction(device, owner_api, many):
+def test_a_slow_download_holds_no_transaction(device, owner_api, many):
     answer = owner_api.get(url(device))
 
     assert not sessions()
@@ -153,7 +155,7 @@ def test_a_reader_who_is_slow_or_leaves_holds_no_transaction(device, owner_api, 
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_export_that_fails_in_the_middle_is_an_error_and_no_part_of_a_file(
+def test_an_export_that_fails_midway_is_503_instead_of_a_partial_file(
     device, owner_api, many, format, monkeypatch
 ):
     pieces = export.export_readings
@@ -178,12 +180,12 @@ def test_an_export_that_fails_in_the_middle_is_an_error_and_no_part_of_a_file(
         ("DISK_RESERVE", 2**60, 507, "disk-full"),
     ],
 )
-def test_a_file_that_has_no_room_is_refused(
+def test_an_export_that_is_too_large_or_finds_the_disk_full_is_rejected(
     device, owner_api, many, settings, monkeypatch, setting, value, status, code
 ):
-    monkeypatch.setattr(export, "CHECKED_AFTER", 10)
-    monkeypatch.setattr(quotas._Seen, "at", float("-inf"))
-    monkeypatch.setattr(quotas._Seen, "is_full", False)
+    monkeypatch.setattr(export, "CHECK_INTERVAL_BYTES", 10)
+    monkeypatch.setattr(quotas._DiskState, "checked_at", float("-inf"))
+    monkeypatch.setattr(quotas._DiskState, "is_full", False)
     setattr(settings, setting, value)
 
     answer = owner_api.get(url(device))
@@ -192,7 +194,7 @@ def test_a_file_that_has_no_room_is_refused(
     assert answer.json()["type"].endswith(f":{code}")
 
 
-def test_an_export_that_cannot_begin_is_503(device, owner_api, monkeypatch):
+def test_an_export_that_gets_no_lock_is_503(device, owner_api, monkeypatch):
     monkeypatch.setattr(export, "TIMEOUT_MS", 50)
     other = connection.copy()
     try:
@@ -206,14 +208,14 @@ def test_an_export_that_cannot_begin_is_503(device, owner_api, monkeypatch):
     assert (answer.status_code, answer["Retry-After"]) == (503, "1")
 
 
-def test_neither_strangers_nor_devices_get_anything(device, stranger_api, many):
+def test_an_export_is_404_for_another_user_and_403_for_a_device(device, stranger_api, many):
     assert stranger_api.get(url(device)).status_code == 404
     assert Api(device_token(device)).get(url(device)).status_code == 403
 
 
-def test_an_export_is_imported_over_http(device, owner, many):
+def test_an_export_can_be_imported_over_http(device, owner, many):
     api = Api(user_token(owner))
-    before = stored(device)
+    before = stored_rows(device)
     files = {kind: api.get(url(device), {"format": kind}).getvalue() for kind in FORMATS}
 
     for kind, media_type in [("csv", "text/csv"), ("ndjson", "application/x-ndjson")]:
@@ -227,11 +229,11 @@ def test_an_export_is_imported_over_http(device, owner, many):
             "rejected": [],
             "stopped": "",
         }
-        assert stored(device) == before
+        assert stored_rows(device) == before
 
 
 @pytest.mark.parametrize("resolution", ["hour", "day"])
-def test_a_bucketed_export_has_what_the_charts_show(device, owner_api, resolution):
+def test_a_bucketed_export_equals_the_values_of_charts(device, owner_api, resolution):
     payloads = [{"t": number, "text": "x"} for number in range(5)]
     store_readings(device, payloads=payloads, recorded_at=NOW - timedelta(days=60))
     store_readings(device, payloads=payloads, recorded_at=NOW - timedelta(minutes=61))
@@ -251,13 +253,13 @@ def test_a_bucketed_export_has_what_the_charts_show(device, owner_api, resolutio
     ]
 
 
-def test_a_bucketed_export_needs_keys(device, owner_api):
+def test_a_bucketed_export_without_keys_is_422(device, owner_api):
     answer = owner_api.get(url(device), {"resolution": "day"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/key"
 
 
-def test_a_bucketed_export_is_to_be_had_by_lines_too(device, owner_api):
+def test_a_bucketed_export_is_available_as_ndjson(device, owner_api):
     store_readings(device, payloads=[{"t": 1}, {"t": 2}], recorded_at=NOW - timedelta(days=60))
     rollups.process_queue()
     asked = {"resolution": "day", "key": "environment.t", "format": "ndjson"}

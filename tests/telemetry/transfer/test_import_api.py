@@ -1,4 +1,4 @@
-"""Files of readings over HTTP."""
+"""Imports of files over HTTP."""
 
 import gzip
 import io
@@ -8,7 +8,7 @@ import pytest
 from django.test import RequestFactory
 
 from devices import services as device_services
-from telemetry.api.import_export import Import
+from telemetry.api.import_export import ImportView
 from telemetry.models import Telemetry
 from telemetry.transfer import import_batches
 from tests.factories import NOW, store_reading, user_token
@@ -25,7 +25,7 @@ def line(**fields):
 
 @pytest.fixture
 def send(device, owner_api):
-    """What the owner is answered to a file for the device."""
+    """Send a file for the device as its owner."""
 
     def send(content, media_type=CSV, api=owner_api, **query):
         body = content.encode() if isinstance(content, str) else content
@@ -36,7 +36,7 @@ def send(device, owner_api):
     return send
 
 
-def test_a_table_is_read_as_by_the_command(device, send):
+def test_a_table_is_imported_with_the_options_of_the_command(device, send):
     answer = send(
         "when;Temp (°C)\n04.06.2025 19:51;21,5\n",
         "text/csv; charset=UTF-8",
@@ -61,7 +61,7 @@ def test_a_table_is_read_as_by_the_command(device, send):
     assert reading.recorded_at.isoformat() == "2025-06-04T17:51:00+00:00"
 
 
-def test_a_second_import_stores_nothing_and_neither_is_contact(device, send):
+def test_a_second_import_stores_nothing_and_imports_do_not_update_last_seen(device, send):
     assert send(office(2143)).json()["accepted"] == 2143
     again = send(office(2143)).json()
 
@@ -70,7 +70,7 @@ def test_a_second_import_stores_nothing_and_neither_is_contact(device, send):
     assert device.last_seen_at is None
 
 
-def test_a_dry_run_tells_what_would_be_stored_and_stores_nothing(device, send):
+def test_a_dry_run_reports_the_result_and_stores_nothing(device, send):
     send(office(3))
 
     answer = send(office(5) + "1,noon,1,2,3,4,5,6\n", dry_run="true").json()
@@ -80,7 +80,7 @@ def test_a_dry_run_tells_what_would_be_stored_and_stores_nothing(device, send):
     assert device.readings.count() == 3
 
 
-def test_refused_lines_are_told_by_number_code_and_pointer(device, send):
+def test_rejected_lines_are_reported_with_line_code_and_pointer(device, send):
     lines = [
         line(),
         "",
@@ -116,7 +116,7 @@ def test_refused_lines_are_told_by_number_code_and_pointer(device, send):
     assert device.readings.count() == 2
 
 
-def test_an_integer_that_a_float_is_written_as_is_that_float(device, send):
+def test_an_integer_beyond_2_53_is_accepted_if_it_is_an_exact_double(device, send):
     number = 12345678901234568000000000
 
     send(line(payload={"b": number, "list": [-(10**20)]}), NDJSON)
@@ -133,7 +133,7 @@ def test_an_integer_that_a_float_is_written_as_is_that_float(device, send):
     assert refused.json()["errors"][0]["code"] == "number-too-large"
 
 
-def test_an_exported_row_says_itself_what_it_is(device, send):
+def test_an_exported_file_keeps_the_types_of_its_rows(device, send):
     answer = send(
         '\ufeff"recorded_at","telemetry_type","payload"\r\n'
         + TIME
@@ -156,7 +156,7 @@ def test_an_exported_row_says_itself_what_it_is(device, send):
     ]
 
 
-def test_of_many_refused_rows_the_first_are_named_and_all_counted(send):
+def test_of_many_rejected_rows_the_first_are_listed_and_all_are_counted(send):
     count = import_batches.MAX_REPORTED + 7
 
     answer = send("time,a\n" + "noon,5\n" * count + "2025-06-04 17:51,5\n", time_column="time")
@@ -192,7 +192,7 @@ def test_a_file_without_any_reading_is_422_with_every_reason(
     assert not device.readings.exists()
 
 
-def test_what_was_read_before_a_broken_byte_is_stored(device, send):
+def test_rows_before_an_invalid_byte_are_stored(device, send):
     answer = send(office(1500).encode() + b"\xff\n").json()
 
     assert (answer["accepted"], device.readings.count()) == (1500, 1500)
@@ -203,7 +203,7 @@ def test_what_was_read_before_a_broken_byte_is_stored(device, send):
     "media_type",
     ["", "application/json", "text/csv; charset=latin-1", "multipart/form-data; boundary=x"],
 )
-def test_other_media_types_are_415(send, media_type):
+def test_an_unsupported_media_type_is_415(send, media_type):
     for content in ("", office()):
         assert send(content, media_type).status_code == 415
 
@@ -219,7 +219,7 @@ def test_other_media_types_are_415(send, media_type):
         ({"owner": "me"}, "owner"),
     ],
 )
-def test_a_wrong_option_is_422_and_nothing_is_stored(device, send, query, field):
+def test_an_invalid_option_is_422_and_nothing_is_stored(device, send, query, field):
     answer = send(office(), **query)
 
     assert answer.status_code == 422
@@ -227,16 +227,16 @@ def test_a_wrong_option_is_422_and_nothing_is_stored(device, send, query, field)
     assert not device.readings.exists()
 
 
-def test_what_only_a_table_needs_is_not_taken_for_ndjson(send):
+def test_an_option_for_tables_is_422_for_ndjson(send):
     assert send(line(), NDJSON, time_zone="UTC").status_code == 422
 
 
 @pytest.mark.parametrize("name", ["tab", "%09"])
-def test_the_tab_can_be_the_delimiter(send, name):
+def test_a_tab_can_be_the_delimiter(send, name):
     assert send("time\ta,b\n2025-06-04 17:51\t5\n", delimiter=name).json()["accepted"] == 1
 
 
-def test_a_file_may_be_larger_than_other_bodies_and_has_its_own_limit(send, settings):
+def test_a_file_may_be_larger_than_other_bodies_up_to_its_own_limit(send, settings):
     settings.BODY_LIMIT, settings.IMPORT_LIMIT = 1000, 20_000
     file = office(100)
     assert len(file) > 1000
@@ -247,7 +247,7 @@ def test_a_file_may_be_larger_than_other_bodies_and_has_its_own_limit(send, sett
     assert "20000 bytes" in refused.json()["detail"]
 
 
-def test_a_file_may_come_deflated_and_is_measured_inflated(device, owner_api, settings):
+def test_the_limit_of_a_compressed_file_applies_after_decompression(device, owner_api, settings):
     settings.IMPORT_LIMIT = len(office(100))
     path = f"/api/v1/devices/{device.pk}/telemetry/import"
 
@@ -262,22 +262,22 @@ def test_a_file_may_come_deflated_and_is_measured_inflated(device, owner_api, se
     assert answer(gzip.compress(office(100).encode())).json()["accepted"] == 100
 
 
-def test_a_body_that_ends_too_soon_stores_nothing(device, owner):
-    # Neither the test client nor its server would let a body be shorter than its length.
+def test_a_truncated_body_is_400_and_stores_nothing(device, owner):
+    # Neither the test client nor its server can send a body shorter than its length.
     request = RequestFactory().post(
         "/", office(), content_type=CSV, headers={"Authorization": f"Bearer {user_token(owner)}"}
     )
     request.META["CONTENT_LENGTH"] = str(len(office()) + 1)
     request._stream = io.BytesIO(office().encode())
 
-    answer = Import.as_view()(request, device_id=device.pk)
+    answer = ImportView.as_view()(request, device_id=device.pk)
 
     assert answer.status_code == 400
     assert not device.readings.exists()
 
 
 @pytest.mark.parametrize("media_type", [CSV, NDJSON])
-def test_no_body_at_all_is_a_file_without_readings(device, owner_client, media_type):
+def test_a_request_without_a_body_is_422(device, owner_client, media_type):
     path = f"/api/v1/devices/{device.pk}/telemetry/import"
     answer = owner_client.generic("POST", path, headers={"Content-Type": media_type})
 
@@ -285,12 +285,12 @@ def test_no_body_at_all_is_a_file_without_readings(device, owner_client, media_t
     assert answer.json()["errors"][0]["code"] == "not-readable"
 
 
-def test_a_device_that_is_gone_or_a_strangers_is_404(device, send, stranger_api):
+def test_for_a_deleted_device_or_another_user_an_import_is_404(device, send, stranger_api):
     assert send(office(), api=stranger_api).status_code == 404
     device_services.soft_delete(device, now=NOW)
     assert send(office()).status_code == 404
     assert not device.readings.exists()
 
 
-def test_a_device_may_not_import(send, device_api):
+def test_an_import_by_a_device_is_403(send, device_api):
     assert send(office(), api=device_api).status_code == 403

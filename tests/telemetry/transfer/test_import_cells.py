@@ -1,3 +1,5 @@
+"""Parsing cells of imported tables."""
+
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,7 +32,7 @@ BRUSSELS = ZoneInfo("Europe/Brussels")
         ("  2015-02-02 14:19 ", "2015-02-02T13:19:00Z"),
     ],
 )
-def test_a_time_is_read_in_the_zone_unless_it_has_an_offset(text: str, time: str) -> None:
+def test_a_time_without_an_offset_is_in_the_given_zone(text: str, time: str) -> None:
     assert parse_time(text, BRUSSELS) == datetime.fromisoformat(time)
 
 
@@ -42,16 +44,16 @@ def test_a_time_is_read_in_the_zone_unless_it_has_an_offset(text: str, time: str
         *("0001-01-01 00:00", "٢015-02-02 14:19", "2015-02-02 14:19 CET"),
     ],
 )
-def test_what_is_no_time_is_not_taken_for_one(text: str) -> None:
+def test_an_invalid_time_is_rejected(text: str) -> None:
     with pytest.raises(InvalidTimestamp):
         parse_time(text, BRUSSELS)
 
 
-def test_of_an_hour_that_comes_twice_the_first_is_meant() -> None:
+def test_of_a_repeated_hour_the_first_is_used() -> None:
     assert parse_time("2025-10-26 02:30", BRUSSELS) == datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
 
 
-def test_an_hour_that_the_clocks_skip_is_no_time() -> None:
+def test_a_skipped_hour_is_rejected() -> None:
     with pytest.raises(InvalidTimestamp, match="The clocks in Europe/Brussels skipped this time"):
         parse_time("2025-03-30 02:30", BRUSSELS)
     assert parse_time("2025-03-30 03:00", BRUSSELS) == datetime(2025, 3, 30, 1, 0, tzinfo=UTC)
@@ -67,9 +69,7 @@ def test_an_hour_that_the_clocks_skip_is_no_time() -> None:
         *(("Na", "Na"), ("infinite", "infinite"), ("1.2.3", "1.2.3"), ("-", "-")),
     ],
 )
-def test_a_cell_is_a_number_where_it_can_be_then_a_boolean_then_a_text(
-    cell: str, value: Any
-) -> None:
+def test_a_cell_is_parsed_as_a_number_a_boolean_or_a_string(cell: str, value: Any) -> None:
     found = parse_value(cell)
 
     assert found == value
@@ -79,5 +79,5 @@ def test_a_cell_is_a_number_where_it_can_be_then_a_boolean_then_a_text(
 @pytest.mark.parametrize(
     "cell", ["", "  ", "NA", "NaN", "nan", "-NaN", "inf", "-Inf", "+Infinity", "INFINITY"]
 )
-def test_a_cell_that_says_nothing_is_missing(cell: str) -> None:
+def test_an_empty_cell_has_no_value(cell: str) -> None:
     assert parse_value(cell) is None

@@ -1,3 +1,5 @@
+"""Detecting the layout of imported tables and parsing their rows."""
+
 import io
 from collections.abc import Iterator
 from datetime import UTC, timedelta
@@ -8,14 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from telemetry.ingest import validation
-from telemetry.ingest.validation import Reading
-from telemetry.transfer.import_parser import (
-    ColumnLayout,
-    RejectedRow,
-    UnreadableFile,
-    detect_layout,
-    parse_rows,
-)
+from telemetry.ingest.validation import ParsedReading
+from telemetry.transfer.import_layout import ColumnLayout, UnreadableFile, detect_layout
+from telemetry.transfer.import_parser import RejectedRow, parse_rows
 from tests.factories import NOW
 
 DEVICE = UUID("6f1c0c5e-8f0a-4c53-9d6b-0d8f2b6a7c11")
@@ -30,7 +27,7 @@ OFFICE = (
 
 def read(
     file: bytes | BinaryIO, *, zone: Any = UTC, delimiter: str = ""
-) -> list[Reading | RejectedRow]:
+) -> list[ParsedReading | RejectedRow]:
     file = io.BytesIO(file) if isinstance(file, bytes) else file
     layout = detect_layout(file, delimiter=delimiter)
     return list(
@@ -45,7 +42,9 @@ def layout(text: str, **given: str) -> ColumnLayout:
 
 
 def payloads(file: bytes) -> list[Any]:
-    return [found.payload if isinstance(found, Reading) else found.reason for found in read(file)]
+    return [
+        found.payload if isinstance(found, ParsedReading) else found.reason for found in read(file)
+    ]
 
 
 def refusals(file: bytes, **given: Any) -> list[tuple[int, str]]:
@@ -56,7 +55,7 @@ def refusals(file: bytes, **given: Any) -> list[tuple[int, str]]:
     ]
 
 
-def test_the_comma_is_decimal_where_semicolons_part_the_columns() -> None:
+def test_with_semicolons_as_delimiter_the_comma_is_decimal() -> None:
     file = b"time;temp;note\n02.02.2015 14:19;21,5;a,b\n02.02.2015 14:20;-0,25;1,2,3\n"
 
     assert payloads(file) == [
@@ -65,28 +64,28 @@ def test_the_comma_is_decimal_where_semicolons_part_the_columns() -> None:
     ]
 
 
-def test_the_comma_is_not_decimal_anywhere_else() -> None:
+def test_with_any_other_delimiter_the_comma_is_not_decimal() -> None:
     assert payloads(b"time\ttemp\n2015-02-02 14:19\t21,5\n") == [{"temp": "21,5"}]
 
 
-def test_spaces_around_cells_and_before_quotes_are_no_part_of_them() -> None:
+def test_spaces_around_cells_are_removed() -> None:
     file = b'time, a, "b, c"\n2015-02-02 14:19, 5 , "x, y"\n'
 
     assert payloads(file) == [{"a": 5, "b_c": "x, y"}]
 
 
-def test_a_first_column_that_the_header_does_not_name_is_left_out() -> None:
+def test_a_first_column_without_a_header_is_skipped() -> None:
     assert layout(OFFICE.decode()).numbered
     assert payloads(OFFICE)[0] == {"Temperature": 23.7, "Light": 585.2, "Occupancy": 1}
 
 
-def test_a_running_number_with_an_empty_name_is_left_out_too() -> None:
+def test_a_row_number_with_an_empty_name_is_skipped() -> None:
     file = b",time,a\n0,2015-02-02 14:19,5\n1,2015-02-02 14:20,6\n"
 
     assert payloads(file) == [{"a": 5}, {"a": 6}]
 
 
-def test_an_unnamed_column_of_anything_else_is_kept() -> None:
+def test_another_column_with_an_empty_name_is_kept() -> None:
     assert payloads(b",time,a\nx,2015-02-02 14:19,5\n") == [{"column_1": "x", "a": 5}]
 
 
@@ -98,18 +97,18 @@ def test_an_unnamed_column_of_anything_else_is_kept() -> None:
         "time,a,b\n2015-02-02 14:19,5\n",
     ],
 )
-def test_other_columns_than_names_are_refused(file: str) -> None:
-    with pytest.raises(UnreadableFile, match=r"The first line names \d columns, the rows have \d"):
+def test_a_header_with_another_number_of_columns_is_rejected(file: str) -> None:
+    with pytest.raises(UnreadableFile, match=r"The first line has \d names, but the rows have \d"):
         layout(file)
 
 
-def test_a_first_row_that_is_cut_off_does_not_stand_for_the_others() -> None:
+def test_a_truncated_first_row_is_ignored_when_the_layout_is_detected() -> None:
     file = b"time,a\n2015-02-02 14:18\n2015-02-02 14:19,5\n2015-02-02 14:20,6\n"
 
     assert payloads(file) == ["Columns: 1 instead of 2.", {"a": 5}, {"a": 6}]
 
 
-def test_a_reading_is_what_the_api_would_have_made_of_it() -> None:
+def test_an_imported_reading_equals_the_one_parsed_by_the_api() -> None:
     sent = {
         "telemetry_type": "m",
         "payload": {"Temperature": 23.7, "Light": 585.2, "Occupancy": 1.0},
@@ -128,7 +127,7 @@ def test_a_reading_is_what_the_api_would_have_made_of_it() -> None:
         ("a,when,since,c", "when"),
     ],
 )
-def test_the_time_is_guessed_by_name_and_then_by_values(header: str, name: str) -> None:
+def test_the_time_column_is_detected_by_name_and_then_by_values(header: str, name: str) -> None:
     row = "5,2015-02-02 14:19,2015-02-02 14:20,6"
 
     found = layout(f"{header}\n{row}\n{row}\n")
@@ -136,60 +135,62 @@ def test_the_time_is_guessed_by_name_and_then_by_values(header: str, name: str) 
     assert found.names[found.time] == name
 
 
-def test_a_name_alone_makes_no_time() -> None:
+def test_a_name_without_times_is_not_a_time_column() -> None:
     found = layout("time,stamp,date\n0,2015-02-02 14:19,x\n10,2015-02-02 14:20,x\n")
 
     assert found.names[found.time] == "stamp"
 
 
-def test_a_column_with_one_value_that_is_no_time_is_not_guessed() -> None:
-    with pytest.raises(UnreadableFile, match=r"No times from 2000 on .* \['stamp', 'a'\]"):
+def test_a_column_with_one_invalid_time_is_not_a_time_column() -> None:
+    with pytest.raises(
+        UnreadableFile, match=r"readable times since 2000\. Searched: \['stamp', 'a'\]"
+    ):
         layout("stamp,a\n2015-02-02 14:19,5\nlater,6\n")
 
 
-def test_a_running_number_is_not_among_the_columns_that_could_be_the_time() -> None:
-    with pytest.raises(UnreadableFile, match=r" in \['a', 'b'\]"):
+def test_a_row_number_is_not_listed_as_a_possible_time_column() -> None:
+    with pytest.raises(UnreadableFile, match=r": \['a', 'b'\]"):
         layout("a,b\n1,5,6\n2,5,6\n")
 
 
-def test_a_named_time_column_is_used_and_nothing_else() -> None:
+def test_only_a_given_time_column_is_used() -> None:
     text = "time,seen,a\n2015-02-02 14:19,2015-02-02 14:20,5\n"
 
     assert layout(text, time_column="seen").time == 1
-    with pytest.raises(UnreadableFile, match=r"No times from 2000 on .* \['a'\]"):
+    with pytest.raises(UnreadableFile, match=r"readable times since 2000\. Searched: \['a'\]"):
         layout(text, time_column="a")
     with pytest.raises(UnreadableFile, match="There is no column 'b'"):
         layout(text, time_column="b")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_the_delimiter_is_guessed(delimiter: str) -> None:
+def test_the_delimiter_is_detected(delimiter: str) -> None:
     text = "time,a,b\n2015-02-02 14:19,5,6\n2015-02-02 14:20,5,6\n"
 
     assert layout(text.replace(",", delimiter)).delimiter == delimiter
 
 
-def test_without_a_pattern_the_delimiter_is_the_one_in_the_first_line() -> None:
+def test_without_a_clear_pattern_the_delimiter_of_the_first_line_is_used() -> None:
     rows = "2015-02-02 14:19;5\n2015-02-02 14:20;6\n2015-02-02 14:21;6;7;8\nx;1,2,3\n"
 
     assert layout("time;a\n" + rows).delimiter == ";"
 
 
-def test_apostrophes_do_not_mislead_about_the_delimiter() -> None:
+def test_apostrophes_do_not_change_the_detected_delimiter() -> None:
     rows = "2015-02-02 14:19,it's on; don't\n2015-02-02 14:20,it's; 'off'\n"
 
     assert layout("time,note\n" + rows).delimiter == ","
 
 
-def test_a_given_delimiter_is_not_guessed() -> None:
+def test_a_given_delimiter_is_used() -> None:
     file = b"time|a,b\n2015-02-02 14:19|5\n"
 
-    assert isinstance(read(file, delimiter="|")[0], Reading)
+    assert isinstance(read(file, delimiter="|")[0], ParsedReading)
     with pytest.raises(UnreadableFile):
         read(file)
 
 
-def test_names_become_keys_and_none_becomes_another_ones() -> None:
+def test_column_names_become_unique_keys() -> None:
     header = 'time,Temp (°C),Temp_C,CO₂ [ppm],"Luft,Zürich",gps.lat,日,a,a,' + "x" * 70
 
     found = layout(f"{header}\n2015-02-02 14:19,1,2,3,4,5,6,7,8,9\n")
@@ -220,7 +221,7 @@ def test_the_interval_is_the_median_spacing_in_whole_seconds(
     assert layout(text).interval == interval
 
 
-def test_every_refused_row_has_the_line_it_begins_on_and_a_reason() -> None:
+def test_each_rejected_row_has_its_first_line_and_a_reason() -> None:
     file = (
         b"time,a,note\n"
         b'2015-02-02 14:19,5,"two\nlines"\n'
@@ -239,48 +240,51 @@ def test_every_refused_row_has_the_line_it_begins_on_and_a_reason() -> None:
     assert refusals(file) == [
         (6, "time: 'noon' is not a time."),
         (7, "Columns: 2 instead of 3."),
-        (8, "recorded_at: Between 2000 and now, which is 2025-06-15T12:00:00.000000Z."),
-        (9, "recorded_at: Between 2000 and now, which is 2025-06-15T12:00:00.000000Z."),
-        (10, "payload/a: An integer beyond ±2^53 does not survive a double."),
-        (11, "payload/a: NaN, Infinity and numbers beyond a double are not JSON."),
-        (12, "payload: The payload says nothing."),
+        (8, "recorded_at: Must be between 2000 and now, 2025-06-15T12:00:00.000000Z."),
+        (9, "recorded_at: Must be between 2000 and now, 2025-06-15T12:00:00.000000Z."),
+        (10, "payload/a: An integer beyond ±2^53 cannot be stored exactly as a double."),
+        (
+            11,
+            "payload/a: NaN, Infinity and numbers beyond the range of a double are not valid JSON.",
+        ),
+        (12, "payload: The payload must not be empty."),
         (13, "Not CSV up to line 13: unexpected end of data."),
     ]
     assert len(read(file)) == 9
 
 
-def test_a_number_of_any_length_is_refused_rather_than_an_error() -> None:
+def test_a_number_with_thousands_of_digits_is_rejected() -> None:
     assert len(refusals(b"time,a\n2015-02-02 14:19," + b"9" * 5000 + b"\n")) == 1
 
 
-def test_reading_goes_on_after_a_row_that_is_not_csv() -> None:
+def test_parsing_continues_after_a_row_that_is_not_csv() -> None:
     file = b'time,a\n2015-02-02 14:18,4\n2015-02-02 14:19,"5"5\n2015-02-02 14:20,6\n'
 
-    assert [type(found) for found in read(file)] == [Reading, RejectedRow, Reading]
+    assert [type(found) for found in read(file)] == [ParsedReading, RejectedRow, ParsedReading]
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_data() -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_ignored() -> None:
     file = b"\xef\xbb\xbftime,a\r\n2015-02-02 14:19,5\r\n"
 
     assert layout(file.decode()).names == ["time", "a"]
     assert payloads(file) == [{"a": 5}]
 
 
-def test_other_encodings_are_refused_at_the_byte_that_shows_it() -> None:
+def test_a_file_in_another_encoding_is_rejected_with_the_position_of_the_byte() -> None:
     with pytest.raises(UnreadableFile, match="Not UTF-8 at byte 8"):
         detect_layout(io.BytesIO("time,a,ö\n".encode("latin-1").replace(b"a,", b"ab,")))
     with pytest.raises(UnreadableFile, match="Not UTF-8 at byte 0"):
         detect_layout(io.BytesIO("time,a\n".encode("utf-16")))
 
 
-def test_rows_before_a_byte_that_is_not_utf_8_are_still_read() -> None:
+def test_rows_before_an_invalid_byte_are_parsed() -> None:
     head = b"time,a\n" + b"2015-02-02 14:19,5\n" * 1500
     file = io.BytesIO(head + b"2015-02-02 14:20,\xff\n")
     found = parse_rows(
         file, layout=detect_layout(file), device_id=DEVICE, telemetry_type="m", zone=UTC, now=NOW
     )
 
-    assert sum(isinstance(next(found), Reading) for _ in range(1500)) == 1500
+    assert sum(isinstance(next(found), ParsedReading) for _ in range(1500)) == 1500
     with pytest.raises(UnreadableFile, match=f"byte {len(head) + 17:,}"):
         next(found)
 
@@ -290,19 +294,19 @@ def test_rows_before_a_byte_that_is_not_utf_8_are_still_read() -> None:
     [
         ("", "The file is empty"),
         ("\n\n", "The file is empty"),
-        ("time,a\n", "There are no rows"),
-        ("time\n2015-02-02 14:19\n2015-02-02 14:20\n", "There is one column only"),
-        ("2015-02-02 14:19,5\n2015-02-02 14:20,6\n", "The first line holds a time"),
+        ("time,a\n", "The file has no rows"),
+        ("time\n2015-02-02 14:19\n2015-02-02 14:20\n", "The file has only one column"),
+        ("2015-02-02 14:19,5\n2015-02-02 14:20,6\n", "The first line contains a time"),
         ('time,"a\n2015-02-02 14:19,5\n', "Not CSV up to line 2"),
         ("time,a\n" + "x" * (1024 * 1024) + "\n", "Line 2 is longer than 1,048,576 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_why(text: str, reason: str) -> None:
+def test_an_unreadable_file_is_rejected_with_a_reason(text: str, reason: str) -> None:
     with pytest.raises(UnreadableFile, match=reason):
         layout(text)
 
 
-def test_a_file_is_streamed_and_never_held() -> None:
+def test_a_file_is_streamed() -> None:
     class Counting(io.BytesIO):
         taken = 0
 
@@ -323,12 +327,12 @@ def test_a_file_is_streamed_and_never_held() -> None:
 
 
 @pytest.mark.parametrize("text", ["time,temp\r2026-01-01T00:00:00Z,1\r", "a" * 200_000 + "\n1,2\n"])
-def test_a_first_line_that_is_no_csv_is_told(text: str) -> None:
+def test_a_first_line_that_is_not_csv_is_rejected(text: str) -> None:
     with pytest.raises(UnreadableFile):
         layout(text)
 
 
-def test_quotes_that_are_never_closed_are_given_up_at_once() -> None:
+def test_unclosed_quotes_are_rejected_quickly() -> None:
     hostile = "time,temp\n2026-01-01T00:00:00Z," + ',"a' * 100_000 + "\n"
     with pytest.raises(UnreadableFile):
         layout(hostile)

@@ -1,3 +1,5 @@
+"""The device and the owner that the import command chooses."""
+
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +14,7 @@ from tests.factories import NOW, DeviceFactory, StaffFactory, UserFactory
 from tests.telemetry.import_runs import Run, office, write
 
 
-def test_a_file_goes_into_a_new_device_named_after_it(owner: User, tmp_path: Path) -> None:
+def test_a_file_is_imported_into_a_new_device_with_its_name(owner: User, tmp_path: Path) -> None:
     run = Run(write(tmp_path, office(), "datatraining.txt"))
 
     device = Device.objects.get()
@@ -20,14 +22,14 @@ def test_a_file_goes_into_a_new_device_named_after_it(owner: User, tmp_path: Pat
     assert device.metadata == {"imported_from": "datatraining.txt"}
     assert run.error == ""
     assert run.out.splitlines() == [
-        "datatraining.txt: 3 stored, 0 already there, 0 refused",
+        "datatraining.txt: 3 stored, 0 already stored, 0 rejected",
         f"  into the new device datatraining ({device.pk})",
-        "  as measurement, timed by 'date', in UTC where it has no offset",
-        "  without the first column, a running number that has no name",
+        "  type measurement, time column 'date', UTC if it has no offset",
+        "  skipped the unnamed first column (row number)",
     ]
 
 
-def test_an_import_is_no_contact_with_the_device(device: Device, tmp_path: Path) -> None:
+def test_an_import_does_not_update_last_seen(device: Device, tmp_path: Path) -> None:
     Run(write(tmp_path, office()), device="greenhouse")
 
     device.refresh_from_db()
@@ -44,7 +46,7 @@ def test_a_device_is_found_by_its_id_or_its_exact_name(device: Device, tmp_path:
     assert set(Device.objects.values_list("name", flat=True)) == {"greenhouse", "Greenhouse"}
 
 
-def test_the_device_of_a_stranger_or_one_that_is_gone_is_not_used(
+def test_a_device_of_another_user_and_a_deleted_device_are_not_used(
     owner: User, stranger: User, tmp_path: Path
 ) -> None:
     theirs = DeviceFactory.create(user=stranger, name="office")
@@ -56,7 +58,7 @@ def test_the_device_of_a_stranger_or_one_that_is_gone_is_not_used(
     assert not gone.readings.exists()
 
 
-def test_an_id_is_never_the_name_of_a_new_device(
+def test_an_unknown_id_does_not_become_the_name_of_a_new_device(
     owner: User, stranger: User, tmp_path: Path
 ) -> None:
     unknown, theirs = str(uuid4()), str(DeviceFactory.create(user=stranger).pk)
@@ -68,7 +70,7 @@ def test_an_id_is_never_the_name_of_a_new_device(
     assert not owner.devices.exists()
 
 
-def test_a_name_of_several_devices_is_refused_with_their_ids(owner: User, tmp_path: Path) -> None:
+def test_a_name_of_several_devices_is_rejected_with_their_ids(owner: User, tmp_path: Path) -> None:
     devices = [DeviceFactory.create(user=owner, name="office") for _ in range(2)]
 
     run = Run(write(tmp_path, office()))
@@ -78,14 +80,16 @@ def test_a_name_of_several_devices_is_refused_with_their_ids(owner: User, tmp_pa
     assert not Telemetry.objects.exists()
 
 
-def test_a_name_no_device_can_have_is_refused(owner: User, tmp_path: Path) -> None:
+def test_an_invalid_device_name_is_rejected(owner: User, tmp_path: Path) -> None:
     run = Run(write(tmp_path, office()), device="x" * 201)
 
     assert "at most 200 characters" in run.err
     assert run.error
 
 
-def test_a_file_name_that_is_no_text_is_stored_as_one(owner: User, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_stored_with_replacement_characters(
+    owner: User, tmp_path: Path
+) -> None:
     run = Run(write(tmp_path, office(), "b\udcfcro.csv"))
 
     assert "b\ufffdro.csv: 3 stored" in run.out
@@ -94,19 +98,19 @@ def test_a_file_name_that_is_no_text_is_stored_as_one(owner: User, tmp_path: Pat
     assert device.metadata == {"imported_from": "b\ufffdro.csv"}
 
 
-def test_the_longest_interval_is_that_of_a_device(owner: User, tmp_path: Path) -> None:
+def test_the_interval_is_limited_to_the_maximum_of_a_device(owner: User, tmp_path: Path) -> None:
     Run(write(tmp_path, "time,a\n2024-01-01 00:00,5\n2024-12-01 00:00,6\n"))
 
     assert Device.objects.get().expected_interval == 30 * 24 * 3600
 
 
-def test_one_time_alone_leaves_the_interval_at_its_default(owner: User, tmp_path: Path) -> None:
+def test_with_a_single_time_the_interval_is_the_default(owner: User, tmp_path: Path) -> None:
     Run(write(tmp_path, office(1)))
 
     assert Device.objects.get().expected_interval == 60
 
 
-def test_a_device_deleted_meanwhile_ends_the_import_of_its_file(
+def test_a_device_deleted_during_the_import_ends_the_import_of_its_file(
     owner: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = Device(user=owner, name="gone")
@@ -114,12 +118,12 @@ def test_a_device_deleted_meanwhile_ends_the_import_of_its_file(
 
     run = Run(write(tmp_path, office()))
 
-    assert "office.csv: The device was deleted meanwhile." in run.err
+    assert "office.csv: The device was deleted during the import." in run.err
     assert run.error
 
 
 @pytest.mark.django_db
-def test_without_a_name_the_owner_is_the_only_administrator(tmp_path: Path) -> None:
+def test_the_default_owner_is_the_only_administrator(tmp_path: Path) -> None:
     UserFactory.create(username="ben")
     ada = StaffFactory.create(username="ada")
 
@@ -129,7 +133,7 @@ def test_without_a_name_the_owner_is_the_only_administrator(tmp_path: Path) -> N
 
 
 @pytest.mark.django_db
-def test_without_an_administrator_the_owner_is_the_only_user(tmp_path: Path) -> None:
+def test_without_an_administrator_the_default_owner_is_the_only_user(tmp_path: Path) -> None:
     ben = UserFactory.create(username="ben")
 
     Run(write(tmp_path, office()))
@@ -138,12 +142,12 @@ def test_without_an_administrator_the_owner_is_the_only_user(tmp_path: Path) -> 
 
 
 @pytest.mark.django_db
-def test_who_the_owner_is_must_be_said_where_it_can_be_several(tmp_path: Path) -> None:
-    assert Run(write(tmp_path, office())).error == "There is no user yet who could own a device."
+def test_with_several_possible_owners_the_option_is_required(tmp_path: Path) -> None:
+    assert Run(write(tmp_path, office())).error == "There is no user yet to own a device."
 
     for name in ("ben", "ada"):
         UserFactory.create(username=name)
-    question = "Say with --owner whose device it is; there are: "
+    question = "Several users exist; choose one with --owner: "
     assert Run(write(tmp_path, office())).error == question + "ada, ben"
 
     for name in ("eve", "dan"):

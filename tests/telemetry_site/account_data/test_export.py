@@ -1,4 +1,4 @@
-"""All of one's data in one file."""
+"""The data export: all data of a user in one file."""
 
 import csv
 import io
@@ -26,11 +26,11 @@ from tests.factories import (
     store_readings,
     user_token,
 )
-from tests.stopping import after
-from tests.telemetry.kept import keep
+from tests.stopping import stop_after
+from tests.telemetry.retention_rules import create_rule
 
 pytestmark = pytest.mark.django_db
-# Readings are read on a connection of its own, which sees what is committed.
+# Readings are read on a separate connection, which sees committed rows only.
 reads_readings = pytest.mark.django_db(transaction=True)
 PATH = "/api/v1/users/me/archive"
 
@@ -42,29 +42,29 @@ def folder(settings, tmp_path):
 
 
 @pytest.fixture
-def furnished(device, owner):
-    """The owner with something in every table."""
+def owner_with_data(device, owner):
+    """The owner, with a row in every table."""
     store_readings(device, payloads=[{"temperature": n, "note": "=1+1"} for n in range(3)])
     register_key(device)
-    keep(30, device=device)
+    create_rule(30, device=device)
     CommandFactory.create(device=device, payload={"delay": 5})
     Device.objects.filter(pk=device.pk).update(metadata={"room": "=cmd()"}, name="-5 °C, north")
-    stranger = DeviceFactory.create(name="of-somebody-else")
+    stranger = DeviceFactory.create(name="of-another-user")
     store_readings(stranger, payloads=[{"secret": 1}])
-    CommandFactory.create(device=stranger, command_name="of-somebody-else")
+    CommandFactory.create(device=stranger, command_name="of-another-user")
     user_token(stranger.user)
     return owner
 
 
-def made(user, tmp_path):
+def open_export(user, tmp_path):
     path = tmp_path / "made.zip"
     data_export.write_export(user, path, now=NOW)
     return ZipFile(path)
 
 
 class TestContent:
-    def test_every_table_is_there_as_json_and_as_csv(self, furnished, tmp_path):
-        with made(furnished, tmp_path) as found:
+    def test_every_table_is_exported_as_json_and_csv(self, owner_with_data, tmp_path):
+        with open_export(owner_with_data, tmp_path) as found:
             for name in data_export.TABLES:
                 rows = json.loads(found.read(f"{name}.json"))
                 cells = list(csv.reader(io.StringIO(found.read(f"{name}.csv").decode())))
@@ -74,8 +74,8 @@ class TestContent:
             assert json.loads(found.read("commands.json"))[0]["payload"] == {"delay": 5}
 
     @reads_readings
-    def test_the_readings_are_there_in_both_formats(self, furnished, device, tmp_path):
-        with made(furnished, tmp_path) as found:
+    def test_readings_are_exported_in_both_formats(self, owner_with_data, device, tmp_path):
+        with open_export(owner_with_data, tmp_path) as found:
             names = [name for name in found.namelist() if name.startswith("readings/")]
             assert names == [
                 f"readings/{str(device.pk)[:8]} -5_C_north.{f}" for f in ("ndjson", "csv")
@@ -85,31 +85,35 @@ class TestContent:
             assert len(found.read(names[1]).splitlines()) == 4
 
     @reads_readings
-    def test_nothing_of_anybody_else_is_in_it_and_no_hash(self, furnished, device, tmp_path):
-        token = user_token(furnished)
+    def test_the_export_contains_no_data_of_other_users_and_no_hashes(
+        self, owner_with_data, device, tmp_path
+    ):
+        token = user_token(owner_with_data)
         device_token(device)
-        hashes = [bytes(t.token_hash) for t in (*furnished.tokens.all(), *device.tokens.all())]
-        with made(furnished, tmp_path) as found:
+        hashes = [
+            bytes(t.token_hash) for t in (*owner_with_data.tokens.all(), *device.tokens.all())
+        ]
+        with open_export(owner_with_data, tmp_path) as found:
             whole = b"".join(found.read(name) for name in found.namelist())
-        assert b"of-somebody-else" not in whole
-        assert furnished.password.encode() not in whole
+        assert b"of-another-user" not in whole
+        assert owner_with_data.password.encode() not in whole
         assert token.encode() not in whole
         for digest in hashes:
             assert digest.hex().encode() not in whole
             assert digest not in whole
 
-    def test_a_spreadsheet_finds_no_formula_in_it(self, furnished, tmp_path):
-        with made(furnished, tmp_path) as found:
+    def test_cells_that_look_like_formulas_are_escaped(self, owner_with_data, tmp_path):
+        with open_export(owner_with_data, tmp_path) as found:
             cells = csv.reader(io.StringIO(found.read("devices.csv").decode()))
         assert "'-5 °C, north" in list(cells)[1]
 
-    def test_a_user_with_nothing_gets_empty_tables(self, owner, tmp_path):
-        with made(owner, tmp_path) as found:
+    def test_a_user_without_data_gets_empty_tables(self, owner, tmp_path):
+        with open_export(owner, tmp_path) as found:
             assert json.loads(found.read("devices.json")) == []
             assert found.read("devices.csv").startswith(b"id,name,")
             assert found.testzip() is None
 
-    def test_every_table_that_refers_to_a_user_or_a_device_is_in_it_or_left_out_on_purpose(self):
+    def test_every_table_that_refers_to_a_user_or_device_is_exported_or_listed_here(self):
         referring = {
             model.__name__
             for model in apps.get_models()
@@ -119,7 +123,7 @@ class TestContent:
         assert referring == {
             *("AuditEvent", "Command", "Device", "DeviceToken", "Key", "RetentionRule", "Token"),
             *("Telemetry", "Session", "Registration", "SecondFactor", "CommandBatch", "Refusal"),
-            # The archive itself, what readings are made into, and what nothing but the site reads.
+            # The export itself, data derived from readings, and internal tables.
             *(
                 "Archive",
                 "HourRollup",
@@ -132,10 +136,10 @@ class TestContent:
         }
 
     @reads_readings
-    def test_it_needs_no_more_memory_for_more_readings(self, device, owner, tmp_path):
+    def test_memory_does_not_grow_with_the_number_of_readings(self, device, owner, tmp_path):
         def peak():
             tracemalloc.start()
-            made(owner, tmp_path).close()
+            open_export(owner, tmp_path).close()
             found = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             return found
@@ -148,8 +152,10 @@ class TestContent:
         assert peak() < few + 500_000
 
 
-class TestLife:
-    def test_it_is_made_by_the_worker_and_fetched_by_its_owner(self, owner_api, furnished):
+class TestLifecycle:
+    def test_an_export_is_built_by_the_worker_and_downloaded_by_its_owner(
+        self, owner_api, owner_with_data
+    ):
         assert owner_api.get(PATH).status_code == 404
         answer = owner_api.post(PATH)
         assert (answer.status_code, answer.json()["status"]) == (202, "waiting")
@@ -165,37 +171,39 @@ class TestLife:
         with ZipFile(io.BytesIO(content)) as found:
             assert found.testzip() is None
 
-    def test_nobody_else_reaches_it(self, owner_api, stranger_api, anonymous_api, device_api):
+    def test_no_other_client_can_download_it(
+        self, owner_api, stranger_api, anonymous_api, device_api
+    ):
         owner_api.post(PATH)
         data_export.build_pending()
         for who, status in ((stranger_api, 404), (anonymous_api, 401), (device_api, 403)):
             assert who.get(PATH).status_code == status
             assert who.get(f"{PATH}/file").status_code == status
 
-    def test_asked_for_twice_it_is_made_once(self, owner_api, owner):
+    def test_a_repeated_request_returns_the_pending_export(self, owner_api, owner):
         first, second = owner_api.post(PATH).json(), owner_api.post(PATH).json()
         assert first == second
         assert AuditEvent.objects.filter(action="user.data_requested").count() == 1
 
-    def test_a_new_one_takes_the_place_of_the_old(self, owner_api, folder, commits_count):
+    def test_a_new_export_replaces_the_old_one(self, owner_api, folder, immediate_on_commit):
         for _ in range(2):
             owner_api.post(PATH)
             data_export.build_pending()
-            Archive.objects.update(requested_at=timezone.now() - data_exports.NEXT_AFTER)
+            Archive.objects.update(requested_at=timezone.now() - data_exports.REQUEST_INTERVAL)
         assert [file.suffix for file in folder.iterdir()] == [".zip"]
         assert Archive.objects.get().status == "ready"
 
-    def test_there_is_one_a_day(self, owner):
+    def test_an_export_can_be_requested_once_a_day(self, owner):
         now = timezone.now()
         data_exports.request_export(owner, now=now)
         data_export.build_pending()
-        with pytest.raises(data_exports.TooManyArchives) as caught:
+        with pytest.raises(data_exports.TooManyExports) as caught:
             data_exports.request_export(owner, now=now + timedelta(hours=23))
         assert caught.value.retry_after == 3600
         data_exports.request_export(owner, now=now + timedelta(days=1))
         assert Archive.objects.get().status == "waiting"
 
-    def test_asked_for_too_soon_it_is_429_and_the_one_there_is_stays(self, owner_api):
+    def test_a_second_request_within_a_day_is_429_and_keeps_the_existing_export(self, owner_api):
         owner_api.post(PATH)
         data_export.build_pending()
         answer = owner_api.post(PATH)
@@ -205,15 +213,15 @@ class TestLife:
         assert owner_api.get(f"{PATH}/file").getvalue()
 
     @pytest.mark.parametrize("pieces", [0, 1, 5, 20])
-    def test_one_that_is_interrupted_is_made_later(self, owner_api, furnished, folder, pieces):
+    def test_an_interrupted_export_is_built_later(self, owner_api, owner_with_data, folder, pieces):
         owner_api.post(PATH)
-        data_export.build_pending(should_stop=after(pieces))
+        data_export.build_pending(should_stop=stop_after(pieces))
         assert owner_api.get(PATH).json()["status"] == "waiting"
         assert list(folder.iterdir()) == []
         data_export.build_pending()
         assert owner_api.get(PATH).json()["status"] == "ready"
 
-    def test_the_draft_of_a_worker_that_was_killed_does_not_stay(self, owner_api, folder):
+    def test_the_draft_of_a_killed_worker_is_deleted(self, owner_api, folder):
         owner_api.post(PATH)
         draft = data_exports.export_dir() / f"{Archive.objects.get().pk}.draft"
         draft.write_bytes(b"half of it")
@@ -221,16 +229,18 @@ class TestLife:
         assert owner_api.get(PATH).json()["status"] == "ready"
         assert [file.suffix for file in folder.iterdir()] == [".zip"]
 
-    def test_two_workers_do_not_make_the_same_one_at_once(self, owner_api):
+    def test_two_workers_do_not_build_the_same_export(self, owner_api):
         owner_api.post(PATH)
-        with data_exports.making() as alone:
+        with data_exports.export_lock() as alone:
             assert alone
             data_export.build_pending()
             assert owner_api.get(PATH).json()["status"] == "waiting"
         data_export.build_pending()
         assert owner_api.get(PATH).json()["status"] == "ready"
 
-    def test_one_that_loses_the_database_is_made_later(self, owner_api, monkeypatch):
+    def test_after_a_lost_database_connection_the_export_is_built_later(
+        self, owner_api, monkeypatch
+    ):
         owner_api.post(PATH)
         lost = OperationalError("the connection is lost")
         with monkeypatch.context() as away:
@@ -239,14 +249,14 @@ class TestLife:
                 data_export.build_pending()
         assert owner_api.get(PATH).json()["status"] == "waiting"
 
-    def test_one_that_cannot_be_made_in_a_day_fails(self, owner_api):
+    def test_an_export_that_is_not_built_within_a_day_fails(self, owner_api):
         owner_api.post(PATH)
-        Archive.objects.update(requested_at=timezone.now() - data_exports.GIVEN_UP_AFTER)
+        Archive.objects.update(requested_at=timezone.now() - data_exports.MAX_PENDING_TIME)
         data_export.build_pending()
         assert owner_api.get(PATH).json()["status"] == "failed"
         assert owner_api.post(PATH).json()["status"] == "waiting"
 
-    def test_it_is_removed_when_its_time_is_over(self, owner_api, owner, folder, commits_count):
+    def test_an_expired_export_is_deleted(self, owner_api, owner, folder, immediate_on_commit):
         owner_api.post(PATH)
         data_export.build_pending()
         later = timezone.now() + data_exports.RETENTION
@@ -257,21 +267,21 @@ class TestLife:
         assert not Archive.objects.exists()
         assert list(folder.iterdir()) == []
 
-    def test_a_file_that_belongs_to_none_is_removed(self, owner_api, folder):
+    def test_a_file_without_a_row_is_deleted(self, owner_api, folder):
         owner_api.post(PATH)
         data_export.build_pending()
         (data_exports.export_dir() / "0d5c5ee8.draft").touch()
         data_exports.delete_expired(now=timezone.now())
         assert [file.suffix for file in folder.iterdir()] == [".zip"]
 
-    def test_files_are_for_nobody_elses_eyes(self, owner_api, folder):
+    def test_files_are_readable_only_by_the_user_of_the_process(self, owner_api, folder):
         owner_api.post(PATH)
         data_export.build_pending()
         (file,) = folder.iterdir()
         assert file.stat().st_mode & 0o077 == 0
         assert file.parent.stat().st_mode & 0o077 == 0
 
-    def test_one_that_fails_is_told_and_the_next_is_made(
+    def test_a_failed_export_is_reported_and_the_next_one_is_built(
         self, owner_api, stranger_api, owner, monkeypatch, caplog
     ):
         owner_api.post(PATH)
@@ -287,13 +297,13 @@ class TestLife:
         data_export.build_pending()
         assert owner_api.get(PATH).json()["status"] == "failed"
         assert stranger_api.get(PATH).json()["status"] == "ready"
-        assert "could not be made" in caplog.text
+        assert "failed" in caplog.text
         monkeypatch.undo()
         owner_api.post(PATH)
         data_export.build_pending()
         assert owner_api.get(PATH).json()["status"] == "ready"
 
-    def test_one_whose_file_was_lost_is_404(self, owner, owner_api):
+    def test_an_export_whose_file_is_missing_is_404(self, owner, owner_api):
         owner_api.post(PATH)
         data_export.build_pending()
         data_exports.file_path(Archive.objects.get()).unlink()
@@ -303,27 +313,29 @@ class TestLife:
 class TestPage:
     path = "/account/data"
 
-    def test_it_is_asked_for_and_fetched_there(self, owner_client, owner):
-        assert b"Make an archive" in owner_client.get(self.path).content
+    def test_the_export_is_requested_and_downloaded_on_the_page(self, owner_client, owner):
+        assert b"Create export" in owner_client.get(self.path).content
         page = owner_client.post(self.path, follow=True).content
-        assert b"It is being made." in page
+        assert b"The export is being created." in page
         data_export.build_pending()
         assert b"Download (" in owner_client.get(self.path).content
         answer = owner_client.get("/account/data/archive.zip")
         assert ZipFile(io.BytesIO(answer.getvalue())).testzip() is None
 
-    def test_asked_for_too_soon_it_tells_when(self, owner_client):
+    def test_a_second_request_within_a_day_shows_when_the_next_is_possible(self, owner_client):
         owner_client.post(self.path)
         data_export.build_pending()
         page = owner_client.get(self.path)
-        assert b"Make a new one" not in page.content
-        assert b"You can make one archive per day." in page.content
+        assert b"Create new export" not in page.content
+        assert b"You can request one export per day." in page.content
         answer = owner_client.post(self.path)
         assert answer.status_code == 429
         assert int(answer["Retry-After"]) > 86_000
-        assert b"You already have an archive from the last 24 hours." in answer.content
+        assert b"You have already requested a data export in the last 24 hours." in answer.content
 
-    def test_the_link_is_worth_nothing_to_others(self, owner_client, stranger_client, client):
+    def test_the_download_link_does_not_work_for_other_users(
+        self, owner_client, stranger_client, client
+    ):
         owner_client.post(self.path)
         data_export.build_pending()
         assert stranger_client.get("/account/data/archive.zip").status_code == 404

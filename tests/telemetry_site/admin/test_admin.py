@@ -1,4 +1,4 @@
-"""The admin: every page opens for staff only, and every write goes through the domain."""
+"""The admin: every page opens for staff only, and every write goes through the services."""
 
 import html
 import re
@@ -19,8 +19,8 @@ MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 LISTS = [f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in MODELS]
 
 
-def test_every_table_of_ours_has_its_place() -> None:
-    # Devices' tokens are shown on the page of their device.
+def test_every_important_table_is_in_the_admin() -> None:
+    # Tokens of devices are on the page of their device.
     ours = {"accounts.User", "accounts.Token", "devices.Device", "telemetry.Telemetry"}
     ours |= {
         "commands.Command",
@@ -39,13 +39,15 @@ def test_staff_can_open_every_list(staff_client: Client, device: Device, path: s
 
 
 @pytest.mark.parametrize("path", ["/admin/", *LISTS])
-def test_others_are_sent_to_the_sign_in(owner_client: Client, path: str) -> None:
+def test_users_who_are_not_staff_are_redirected_to_the_login(
+    owner_client: Client, path: str
+) -> None:
     answer = owner_client.get(path)
     assert answer.status_code == 302
     assert answer["Location"].startswith("/admin/login/")
 
 
-def test_no_page_shows_a_hash(staff_client: Client, owner: User, device: Device) -> None:
+def test_no_page_contains_a_token_hash(staff_client: Client, owner: User, device: Device) -> None:
     user_token(owner)
     device_token(device)
     token = owner.tokens.get()
@@ -69,7 +71,7 @@ class TestDevices:
         body = {**self.fields, **self.inline, "user": owner.pk, **fields}
         return client.post("/admin/devices/device/add/", body).content.decode()
 
-    def test_an_added_device_speaks_with_the_token_that_is_shown_once(
+    def test_a_created_device_works_with_the_token_that_is_displayed_once(
         self, staff_client: Client, owner: User
     ) -> None:
         found = re.search(r"tsd_[0-9A-Za-z]{49}", self.add(staff_client, owner))
@@ -78,18 +80,20 @@ class TestDevices:
         page = staff_client.get(f"/admin/devices/device/{Device.objects.get().pk}/change/")
         assert found[0] not in page.content.decode()
 
-    def test_metadata_is_checked_as_everywhere(self, staff_client: Client, owner: User) -> None:
+    def test_metadata_with_a_nul_byte_is_rejected(self, staff_client: Client, owner: User) -> None:
         page = self.add(staff_client, owner, metadata='{"a": "\\u0000"}')
         assert "A NUL character cannot be stored." in page
         assert not Device.objects.exists()
 
-    def test_a_change_is_stored(self, staff_client: Client, device: Device, owner: User) -> None:
+    def test_a_changed_name_is_stored(
+        self, staff_client: Client, device: Device, owner: User
+    ) -> None:
         path = f"/admin/devices/device/{device.pk}/change/"
         staff_client.post(path, {**self.fields, **self.inline, "user": owner.pk, "name": "renamed"})
         device.refresh_from_db()
         assert device.name == "renamed"
 
-    def test_deleting_one_decommissions_it_and_asks_about_no_reading(
+    def test_deleting_a_device_is_a_soft_delete(
         self, staff_client: Client, device: Device, device_api: Api
     ) -> None:
         store_reading(device)
@@ -100,7 +104,7 @@ class TestDevices:
         assert device.deleted_at is not None
         assert device_api.get("/api/v1/device").status_code == 401
 
-    def test_rotating_tokens_shows_the_new_ones_and_leaves_the_device_its_own_for_now(
+    def test_rotating_a_token_displays_the_new_one_and_keeps_the_old_one_valid(
         self, staff_client: Client, device: Device, device_api: Api
     ) -> None:
         body = {"action": "rotate_tokens", "_selected_action": [str(device.pk)]}
@@ -115,7 +119,7 @@ class TestDevices:
 
 
 class TestTelemetry:
-    def test_nothing_is_listed_until_a_device_is_chosen(
+    def test_readings_are_listed_only_for_a_selected_device(
         self, staff_client: Client, device: Device
     ) -> None:
         store_reading(device, telemetry_type="soil")
@@ -124,14 +128,14 @@ class TestTelemetry:
         assert b"soil" in staff_client.get(f"{path}?device={device.pk}").content
 
     @pytest.mark.parametrize("query", ["device=x", "payload__a__regex=(", "o=1", "cursor=x"])
-    def test_a_made_up_query_does_no_harm(
+    def test_an_invalid_query_is_no_server_error(
         self, staff_client: Client, device: Device, query: str
     ) -> None:
         for chosen in ("", f"&device={device.pk}"):
             answer = staff_client.get(f"/admin/telemetry/telemetry/?{query}{chosen}")
             assert answer.status_code < 500
 
-    def test_they_are_walked_through_by_page_and_back(
+    def test_readings_are_paged_forward_and_back(
         self, staff_client: Client, device: Device, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("telemetry.admin.PER_PAGE", 2)
@@ -160,15 +164,15 @@ class TestTelemetry:
 class TestRetention:
     path = "/admin/telemetry/retentionrule/"
 
-    def test_a_rule_is_made_and_the_list_says_what_would_go(
+    def test_a_new_rule_is_stored_and_the_list_shows_what_has_expired(
         self, staff_client: Client, device: Device
     ) -> None:
         store_readings(device, payloads=[{"n": number} for number in range(3)])
         body = {"device": device.pk, "raw_days": 30, "hour_days": 365}
         page = staff_client.post(f"{self.path}add/", body, follow=True).content.decode()
-        assert "Of the device greenhouse, 3 readings before " in page
-        assert "No device keeps anything of:" in page
-        assert '<td class="field-daily_values">for ever</td>' in page
+        assert "the device greenhouse: 3 readings before " in page
+        assert "These periods will be deleted completely:" in page
+        assert '<td class="field-daily_values">forever</td>' in page
         assert Telemetry.objects.count() == 3
 
     @pytest.mark.parametrize(
@@ -181,7 +185,7 @@ class TestRetention:
             ({"raw_days": 30, "hour_days": 7}, "at least as long as readings"),
         ],
     )
-    def test_one_that_makes_no_sense_is_told(
+    def test_an_invalid_rule_shows_an_error(
         self, staff_client: Client, device: Device, body: dict[str, object], words: str
     ) -> None:
         body = {**body, "device": device.pk} if body.get("device") else body
@@ -189,5 +193,7 @@ class TestRetention:
         assert words in html.unescape(page)
         assert not RetentionRule.objects.exists()
 
-    def test_without_a_rule_the_list_says_that_nothing_goes(self, staff_client: Client) -> None:
-        assert b"everything is kept for ever" in staff_client.get(self.path).content
+    def test_without_a_rule_the_list_says_that_everything_is_kept(
+        self, staff_client: Client
+    ) -> None:
+        assert b"All data is kept forever" in staff_client.get(self.path).content

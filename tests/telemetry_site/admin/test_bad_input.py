@@ -1,5 +1,5 @@
-"""Whatever the address or form of a list in the admin says, the answer is the list or a redirect
-to it, and says nothing of what the list does not show.
+"""For any query or form, a list of the admin returns the list or a redirect to it, and reveals
+nothing that the list does not show.
 """
 
 import base64
@@ -26,7 +26,7 @@ each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model._m
 
 NUL = "a\0"
 VALUES = ["", "zzz", "1", "True", "9" * 30, "1e999", NUL, "0001-01-01", "a'\"\\%(", "ü\U0001f321"]
-"""No value of most columns."""
+"""Invalid values for most columns."""
 TEXTS = [*VALUES, "-1", "1.2.-3.zzz", "9" * 5000, "x" * 6000, "x " * 1500]
 ID = "00000000-0000-0000-0000-000000000000"
 PLACES: list[Any] = [
@@ -39,9 +39,9 @@ PLACES: list[Any] = [
     ["newer", "9999-12-31T23:59:59-23:59", ID],
     [[], {}],
 ]
-"""What a page may begin at."""
+"""Cursors of pages."""
 OWN = ("all", "e", "_facets", "_popup", "_to_field", "_changelist_filters", "", "pk", "zzz")
-"""Parameters of every list, and what is none."""
+"""Query parameters of every list, and some that do not exist."""
 ENDS = ("", "__exact", "__isnull", "__id__exact", "__in", "__regex")
 SPECIAL = {
     "/admin/": ["e"],
@@ -55,16 +55,16 @@ SPECIAL = {
     "/admin/commands/command/add/": ["device", "command_name", "payload", "_to_field", "_popup"],
     "/admin/telemetry/telemetry/": ["device", "type", "turn", "cursor"],
 }
-"""Pages that are not the list of a table, and what their addresses may say."""
+"""Pages that are not the list of a table, with their query parameters."""
 GOOD = {
     "/admin/autocomplete/": {"app_label": "devices", "model_name": "device", "field_name": "user"},
     "/admin/telemetry/telemetry/": {"turn": "newer"},
 }
-"""What a page needs beside the bad value before it looks at that."""
+"""Parameters that a page needs before it reads the invalid one."""
 
 
 @pytest.fixture
-def asking(staff_client: Client, device: Device) -> Client:
+def prober(staff_client: Client, device: Device) -> Client:
     CommandFactory.create(device=device)
     store_reading(device)
     user_token(device.user)
@@ -84,7 +84,7 @@ def places() -> Iterator[str]:
 
 
 def filters_of(model: type[Model]) -> Iterator[str]:
-    """The parameters of a list's filters, and some that look like them."""
+    """Return the parameters of a list's filters, and some that look like them."""
     for one in admin.site._registry[model].list_filter:
         if isinstance(one, type):
             yield str(one.parameter_name)
@@ -102,35 +102,37 @@ def queries(model: type[Model]) -> Iterator[tuple[str, str]]:
 
 
 def wrong(client: Client, path: str, query: dict[str, str]) -> str | None:
-    """What is wrong with an answer."""
+    """Return what is wrong with a response, or None."""
     answer = client.get(f"{path}?{urlencode(query)}")
     allowed = (400,) if any("\0" in value for value in query.values()) else (200, 302)
     return None if answer.status_code in allowed else f"{query} gets {answer.status_code}"
 
 
 @each_model
-def test_a_list_answers_whatever_its_address_says(asking: Client, model: type[Model]) -> None:
+def test_a_list_with_any_query_is_no_server_error(prober: Client, model: type[Model]) -> None:
     path = list_of(model)
-    found = [wrong(asking, path, {name: value}) for name, value in queries(model)]
-    found += [wrong(asking, path, {name: "zzz", "e": "1"}) for name in filters_of(model)]
+    found = [wrong(prober, path, {name: value}) for name, value in queries(model)]
+    found += [wrong(prober, path, {name: "zzz", "e": "1"}) for name in filters_of(model)]
     assert not list(filter(None, found))
 
 
 @each_model
-def test_an_action_passes_over_what_cannot_be_an_id(asking: Client, model: type[Model]) -> None:
+def test_an_action_with_an_invalid_id_is_no_server_error(
+    prober: Client, model: type[Model]
+) -> None:
     wrong = []
     for action in (*(admin.site._registry[model].actions or ()), "delete_selected", "zzz"):
         for value in ("zzz", "9" * 30, NUL):
             for index in ("0", "9" * 30):
                 body = {"action": action, "_selected_action": value, "index": index}
-                status = asking.post(list_of(model), {**body, "confirmed": "yes"}).status_code
+                status = prober.post(list_of(model), {**body, "confirmed": "yes"}).status_code
                 if status >= 500:
                     wrong.append(f"{body} gets {status}")
     assert not wrong
 
 
 @each_model
-def test_no_list_is_filtered_by_a_column_that_its_filters_do_not_offer(
+def test_a_list_cannot_be_filtered_by_a_column_that_its_filters_do_not_offer(
     staff: User, model: type[Model]
 ) -> None:
     model_admin = admin.site._registry[model]
@@ -148,7 +150,7 @@ def test_no_list_is_filtered_by_a_column_that_its_filters_do_not_offer(
 
 
 def lookups(model: type[Model]) -> Iterator[str]:
-    """Comparisons with every column of the table and of the tables around it."""
+    """Return lookups of every column of the table and of its related tables."""
     for field in model._meta.get_fields():
         yield from (f"{field.name}{end}" for end in ("", "__exact", "__startswith", "__gte"))
         if field.related_model:
@@ -158,7 +160,7 @@ def lookups(model: type[Model]) -> Iterator[str]:
 
 
 def offered(model: type[Model]) -> set[str]:
-    """What the links of a list's filters say, and links to it from other pages."""
+    """Return the parameters in links of a list's filters, and in links to it from other pages."""
     request = RequestFactory().get("/")
     request.user = User(is_staff=True, is_superuser=True)
     changes = admin.site._registry[model].get_changelist_instance(request)
@@ -167,22 +169,22 @@ def offered(model: type[Model]) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SPECIAL)
-def test_a_page_that_is_no_list_answers_whatever_its_address_says(
-    asking: Client, device: Device, path: str
+def test_another_page_with_any_query_is_no_server_error(
+    prober: Client, device: Device, path: str
 ) -> None:
     wrong = []
     for name in SPECIAL[path]:
         for value in (*VALUES, "9" * 5000, *places()):
             query = urlencode({**GOOD.get(path, {}), name: value})
-            answer = asking.get(f"{path.format(device=device.pk)}?{query}")
+            answer = prober.get(f"{path.format(device=device.pk)}?{query}")
             if answer.status_code >= 500:
                 wrong.append(f"{query} gets {answer.status_code}")
     assert not wrong
 
 
 @each_model
-def test_a_page_of_a_row_answers_whatever_its_address_says(
-    asking: Client, model: type[Model]
+def test_a_page_of_a_row_with_any_query_is_no_server_error(
+    prober: Client, model: type[Model]
 ) -> None:
     row = model._default_manager.first()
     wrong = []
@@ -190,14 +192,14 @@ def test_a_page_of_a_row_answers_whatever_its_address_says(
         for end in ("change/", "delete/", "history/"):
             for query in ("", "?_to_field=", "?_to_field=zzz"):
                 path = f"{list_of(model)}{key}/{end}{query}"
-                if (status := asking.get(path).status_code) >= 500:
+                if (status := prober.get(path).status_code) >= 500:
                     wrong.append(f"{path} gets {status}")
     assert not wrong
 
 
-def test_a_wrong_filter_shows_the_whole_list_and_says_so(asking: Client) -> None:
+def test_an_unknown_filter_shows_the_whole_list_with_a_message(prober: Client) -> None:
     for query in ("user__password__startswith=a", "status__exact=zzz&e=1"):
-        answer = asking.get(f"{list_of(Command)}?{query}", follow=True)
+        answer = prober.get(f"{list_of(Command)}?{query}", follow=True)
         assert answer.redirect_chain == [(f"{list_of(Command)}?e=1", 302)]
-        assert "The address had an unknown filter or value." in answer.text
+        assert "The URL has an unknown filter or value." in answer.text
         assert answer.context["cl"].result_count == 1

@@ -1,4 +1,4 @@
-"""What staff do to devices from the admin's list, and what the trail says of it."""
+"""Actions of staff on devices in the list of the admin, and their audit events."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from devices.models import Device
 from telemetry.retention import purge
 from tests.conftest import signed_in
 from tests.factories import DeviceFactory, store_readings
-from tests.telemetry_site.pages import path_of
+from tests.telemetry_site.pages import admin_path
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,7 @@ class TestDevices:
         body = {"action": action, "_selected_action": [one.pk for one in devices], **more}
         return client.post("/admin/devices/device/", body, follow=True)
 
-    def test_a_deactivated_device_is_refused_until_it_is_reactivated(
+    def test_requests_of_a_deactivated_device_are_rejected_until_it_is_reactivated(
         self, staff_client: Client, device: Device, device_api: Any
     ) -> None:
         assert device_api.get("/api/v1/device").status_code == 200
@@ -36,17 +36,17 @@ class TestDevices:
         self.act(staff_client, "reactivate", device, confirmed="yes")
         assert device_api.post("/api/v1/device/telemetry", reading).status_code == 201
 
-    def test_a_new_owner_sees_it_and_the_old_one_does_not(
+    def test_a_transferred_device_is_visible_only_to_its_new_owner(
         self, staff_client: Client, device: Device, owner_client: Client, stranger: User
     ) -> None:
         assert b"New owner" in self.act(staff_client, "change_owner", device).content
-        nobody = self.act(staff_client, "change_owner", device, confirmed="yes", user="x")
-        assert nobody.status_code == 422
+        rejected = self.act(staff_client, "change_owner", device, confirmed="yes", user="x")
+        assert rejected.status_code == 422
         self.act(staff_client, "change_owner", device, confirmed="yes", user=stranger.pk)
         assert owner_client.get(f"/devices/{device.pk}").status_code == 404
         assert signed_in(stranger).get(f"/devices/{device.pk}").status_code == 200
 
-    def test_a_purge_answers_at_once_and_says_how_far_it_is(
+    def test_a_purge_starts_in_the_background_and_shows_its_progress(
         self, staff_client: Client, device: Device, owner: User
     ) -> None:
         store_readings(device, payloads=[{"n": number} for number in range(5)])
@@ -56,13 +56,13 @@ class TestDevices:
         self.act(staff_client, "purge", *devices, confirmed="yes")
         assert Device.objects.filter(deleted_at=None).count() == 0
         page = staff_client.get("/admin/devices/device/purging/").content.decode()
-        assert "100 devices are still to be removed" in page
+        assert "100 devices and their data are waiting" in page
         purge.purge_deleted()
         page = staff_client.get("/admin/devices/device/purging/").content.decode()
-        assert "Nothing is left to be removed." in page
+        assert "The deletion queue is empty." in page
         assert not Device.objects.exists()
 
-    def test_more_than_can_be_named_are_too_many(
+    def test_more_devices_than_the_limit_of_an_action_are_rejected(
         self, staff_client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
@@ -70,10 +70,10 @@ class TestDevices:
         )
         devices = DeviceFactory.create_batch(3, user=owner)
         page = self.act(staff_client, "purge", *devices, confirmed="yes")
-        assert b"At most 2 at once." in page.content
+        assert b"Select at most 2 rows." in page.content
         assert Device.objects.filter(deleted_at=None).count() == 3
 
-    def test_metadata_is_shown_readable_and_read_strictly(
+    def test_metadata_is_displayed_indented_and_parsed_strictly(
         self, staff_client: Client, device: Device
     ) -> None:
         path = f"/admin/devices/device/{device.pk}/change/"
@@ -83,8 +83,8 @@ class TestDevices:
         body = {"name": "a", "device_type": "b", "expected_interval": 60}
         inline = {"tokens-TOTAL_FORMS": 0, "tokens-INITIAL_FORMS": 0}
         for typed, words in [
-            ("{", "Not JSON"),
-            ('{"a": 1, "a": 2}', "A key is given more than once."),
+            ("{", "Invalid JSON"),
+            ('{"a": 1, "a": 2}', "A key occurs more than once."),
             ("[1]", "Must be a JSON object."),
         ]:
             page = staff_client.post(path, {**body, **inline, "metadata": typed}).content.decode()
@@ -94,17 +94,17 @@ class TestDevices:
         assert device.metadata == {"a": {"b": 1}}
 
 
-def test_what_staff_do_to_devices_and_people_is_in_the_trail(
+def test_actions_of_staff_on_devices_and_users_are_in_the_audit_trail(
     staff_client: Client, owner: User, device: Device, stranger: User
 ) -> None:
     def act(table: str, action: str, row: Model, **more: Any) -> None:
         body = {"action": action, "_selected_action": row.pk, "confirmed": "yes", **more}
-        staff_client.post(path_of(table), body)
+        staff_client.post(admin_path(table), body)
 
     for action in ("deactivate", "reactivate"):
         act("accounts.user", action, owner)
         act("devices.device", action, device)
-        # What is so already is no event.
+        # A deactivated device is not deactivated again: no event.
         act("devices.device", action, device)
     act("devices.device", "change_owner", device, user=stranger.pk)
     act("devices.device", "purge", device)

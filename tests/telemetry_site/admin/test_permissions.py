@@ -1,4 +1,4 @@
-"""Who of the staff may do what: support, operators and superusers at every door of the admin."""
+"""Permissions of staff in the admin: support, operators and superusers in every table."""
 
 from importlib import import_module
 from typing import Any
@@ -11,11 +11,11 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from accounts.models import Token, User
-from accounts.registration import services as registrations
+from accounts.registration import invitations
 from commands.models import Command, CommandType
 from devices.models import Device, DeviceToken
 from telemetry.models import RetentionRule
-from tests.admin import opened_with
+from tests.admin import initial_values_field
 from tests.conftest import signed_in
 from tests.factories import (
     CommandFactory,
@@ -24,12 +24,12 @@ from tests.factories import (
     device_token,
     user_token,
 )
-from tests.telemetry_site.pages import path_of
+from tests.telemetry_site.pages import admin_path
 
 pytestmark = [pytest.mark.django_db, pytest.mark.unmeasured]
 
 ROLES = ("support", "operator", "superuser")
-# What each may do with rows of a table: list, add, look at, change, delete.
+# The permissions of each role per table: list, add, view, change, delete.
 TABLES = {
     "accounts.auditevent": ("l v", "l v", "l v"),
     "accounts.user": ("l v", "l v c", "l a v c"),
@@ -60,12 +60,12 @@ ACTIONS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "telemetry.retentionrule": (set(), set(), {"delete_selected"}),
     "telemetry.telemetry": (set(), set(), set()),
 }
-SECRETS_IN_WORDS = ("argon2", "pbkdf2", "md5$", "cheap$")
+HASH_PREFIXES = ("argon2", "pbkdf2", "md5$", "cheap$")
 
 
 @pytest.fixture(autouse=True)
 def _groups(db: None) -> None:
-    """As the migration has made them; a test that commits empties every table when it is done."""
+    """Create the groups of the migration again, because a test that commits empties every table."""
     made = import_module("telemetry_site.migrations.0001_groups")
     for name, rights in (("support", made.SUPPORT), ("operator", made.OPERATOR)):
         group, _ = Group.objects.get_or_create(name=name)
@@ -76,7 +76,7 @@ def _groups(db: None) -> None:
             )
 
 
-def member(role: str) -> User:
+def create_member(role: str) -> User:
     if role == "superuser":
         return UserFactory.create(username=role, is_staff=True, is_superuser=True)
     user = UserFactory.create(username=role, is_staff=True)
@@ -90,23 +90,23 @@ def role(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def someone(role: str) -> User:
-    return member(role)
+def role_user(role: str) -> User:
+    return create_member(role)
 
 
 @pytest.fixture
-def theirs(someone: User) -> Client:
-    return signed_in(someone)
+def role_client(role_user: User) -> Client:
+    return signed_in(role_user)
 
 
 @pytest.fixture
 def rows(owner: User, device: Device) -> dict[str, Model]:
-    """A row of every table that has pages for rows."""
+    """Return a row of every table that has pages for rows."""
     user_token(owner)
     device_token(device)
     return {
         "accounts.user": owner,
-        "accounts.registration": registrations.invite(
+        "accounts.registration": invitations.invite(
             UserFactory.create(is_staff=True, is_superuser=True),
             "asked@example.org",
             now=timezone.now(),
@@ -120,48 +120,60 @@ def rows(owner: User, device: Device) -> dict[str, Model]:
     }
 
 
-def may(client: Client, method: str, path: str) -> bool:
+def is_allowed(client: Client, method: str, path: str) -> bool:
     status = client.generic(method, path).status_code
     assert status in (200, 302, 403, 404), (path, status)
     return status in (200, 302)
 
 
-def test_every_table_is_told_of_here() -> None:
+def test_every_table_of_the_admin_is_in_this_module() -> None:
     known = {model._meta.label_lower for model in admin.site._registry}
     assert known == TABLES.keys() == ACTIONS.keys()
 
 
-def test_each_role_does_with_each_table_what_it_may_and_nothing_else(
-    role: str, theirs: Client, rows: dict[str, Model]
+def test_each_role_has_exactly_its_permissions_on_each_table(
+    role: str, role_client: Client, rows: dict[str, Model]
 ) -> None:
     for table, rights in TABLES.items():
         expected = rights[ROLES.index(role)].split()
-        found = ["l"] if may(theirs, "GET", path_of(table)) else []
-        found += ["a"] if may(theirs, "GET", path_of(table, "add/")) else []
+        found = ["l"] if is_allowed(role_client, "GET", admin_path(table)) else []
+        found += ["a"] if is_allowed(role_client, "GET", admin_path(table, "add/")) else []
         if row := rows.get(table):
-            found += ["v"] if may(theirs, "GET", path_of(table, f"{row.pk}/change/")) else []
-            found += ["c"] if may(theirs, "POST", path_of(table, f"{row.pk}/change/")) else []
-            found += ["d"] if may(theirs, "GET", path_of(table, f"{row.pk}/delete/")) else []
+            found += (
+                ["v"]
+                if is_allowed(role_client, "GET", admin_path(table, f"{row.pk}/change/"))
+                else []
+            )
+            found += (
+                ["c"]
+                if is_allowed(role_client, "POST", admin_path(table, f"{row.pk}/change/"))
+                else []
+            )
+            found += (
+                ["d"]
+                if is_allowed(role_client, "GET", admin_path(table, f"{row.pk}/delete/"))
+                else []
+            )
         elif "v" in expected:
             expected.remove("v")
         assert found == expected, table
 
 
-def test_each_role_is_offered_the_actions_it_may_take_and_no_other_is_taken(
-    role: str, someone: User, theirs: Client, rows: dict[str, Model]
+def test_each_role_is_offered_its_actions_and_any_other_action_does_nothing(
+    role: str, role_user: User, role_client: Client, rows: dict[str, Model]
 ) -> None:
     request = RequestFactory().get("/admin/")
-    request.user = someone
+    request.user = role_user
     every = set().union(*(actions[2] for actions in ACTIONS.values()))
-    for model, door in admin.site._registry.items():
+    for model, model_admin in admin.site._registry.items():
         table = model._meta.label_lower
-        offered = set(door.get_actions(request))
+        offered = set(model_admin.get_actions(request))
         assert offered == ACTIONS[table][ROLES.index(role)], table
         if table not in rows:
             continue
         for action in sorted(every - offered):
             body = {"action": action, "_selected_action": rows[table].pk, "confirmed": "yes"}
-            theirs.post(path_of(table), {**body, "post": "yes"})
+            role_client.post(admin_path(table), {**body, "post": "yes"})
             assert type(rows[table])._default_manager.get(pk=rows[table].pk) is not None
     if role == "support":
         assert Device.objects.get().deleted_at is None
@@ -171,31 +183,33 @@ def test_each_role_is_offered_the_actions_it_may_take_and_no_other_is_taken(
         assert not Token.objects.get().revoked
 
 
-def test_other_pages_are_open_to_those_who_may_see_devices(theirs: Client, device: Device) -> None:
+def test_charts_and_purges_require_the_permission_to_view_devices(
+    role_client: Client, device: Device
+) -> None:
     series = f"/admin/devices/device/{device.pk}/series/"
     query = "?key=a.b&from=2025-06-15T00:00:00Z&to=2025-06-16T00:00:00Z"
-    assert theirs.get("/admin/devices/device/purging/").status_code == 200
-    assert theirs.get(series + query).status_code == 200
-    assert theirs.get(series).status_code == 422
+    assert role_client.get("/admin/devices/device/purging/").status_code == 200
+    assert role_client.get(series + query).status_code == 200
+    assert role_client.get(series).status_code == 422
     charts = f"/admin/devices/device/{device.pk}/charts/"
-    assert theirs.get(charts).status_code == 200
+    assert role_client.get(charts).status_code == 200
     User.objects.update(is_superuser=False)
     Group.objects.all().delete()
-    assert theirs.get("/admin/devices/device/purging/").status_code == 403
-    assert theirs.get(series + query).status_code == 403
-    assert theirs.get(charts).status_code == 403
+    assert role_client.get("/admin/devices/device/purging/").status_code == 403
+    assert role_client.get(series + query).status_code == 403
+    assert role_client.get(charts).status_code == 403
 
 
-def test_nobody_is_ever_shown_a_hash(theirs: Client, owner: User, rows: dict[str, Model]) -> None:
+def test_no_page_contains_a_hash(role_client: Client, owner: User, rows: dict[str, Model]) -> None:
     hashes = [
         bytes(token.token_hash) for token in [*Token.objects.all(), *DeviceToken.objects.all()]
     ]
     assert hashes
     for table, row in rows.items():
         for end in ("", f"{row.pk}/change/"):
-            page = theirs.get(path_of(table, end)).content.decode()
+            page = role_client.get(admin_path(table, end)).content.decode()
             assert owner.password not in page
-            assert not any(word in page for word in SECRETS_IN_WORDS), (table, end)
+            assert not any(word in page for word in HASH_PREFIXES), (table, end)
             assert not any(one.hex() in page or repr(one) in page for one in hashes)
 
 
@@ -212,20 +226,20 @@ def test_nobody_is_ever_shown_a_hash(theirs: Client, owner: User, rows: dict[str
         "commands/command/?issued_by__password__startswith=a",
     ],
 )
-def test_nor_can_one_be_guessed_through_a_filter(
-    theirs: Client, rows: dict[str, Model], query: str
+def test_a_hash_cannot_be_guessed_with_a_filter(
+    role_client: Client, rows: dict[str, Model], query: str
 ) -> None:
-    answer = theirs.get(f"/admin/{query}")
+    answer = role_client.get(f"/admin/{query}")
     assert (answer.status_code, answer["Location"]) == (302, f"/admin/{query.split('?')[0]}?e=1")
 
 
-class TestRights:
-    """Nobody below a superuser raises anybody's rights, by whatever door."""
+class TestPrivilegeEscalation:
+    """Only superusers can grant permissions, on any page."""
 
     @pytest.fixture
     def operator(self) -> User:
-        # Even with every right that there is, one by one.
-        user = member("operator")
+        # Even an operator with every single permission.
+        user = create_member("operator")
         user.user_permissions.set(Permission.objects.all())
         return user
 
@@ -241,19 +255,19 @@ class TestRights:
             other = UserFactory.create(username="other", is_staff=True)
             other.groups.set(operator.groups.all())
             return other
-        return member(request.param)
+        return create_member(request.param)
 
     def form(self, user: User, **fields: Any) -> dict[str, Any]:
         body = {"username": user.username, "email": user.email, "time_zone": "UTC"}
         return {**body, **fields}
 
-    def test_rights_in_a_form_are_not_taken(self, client: Client, owner: User) -> None:
+    def test_permissions_in_a_posted_form_are_ignored(self, client: Client, owner: User) -> None:
         raised = {"is_staff": "on", "is_superuser": "on", "is_active": "on"}
         every = list(Permission.objects.values_list("pk", flat=True))
         groups = list(Group.objects.values_list("pk", flat=True))
         body = self.form(owner, **raised, groups=groups, user_permissions=every)
         path = f"/admin/accounts/user/{owner.pk}/change/"
-        assert client.post(path, body | opened_with(client, path)).status_code == 302
+        assert client.post(path, body | initial_values_field(client, path)).status_code == 302
         added = {"username": "new", "email": "new@example.org", "usable_password": "false"}
         client.post("/admin/accounts/user/add/", {**added, **raised, "groups": groups})
         for user in User.objects.filter(username__in=["owner", "new"]):
@@ -262,9 +276,7 @@ class TestRights:
             assert not user.groups.exists()
             assert not user.user_permissions.exists()
 
-    def test_whoever_is_staff_is_changed_by_superusers_only(
-        self, client: Client, above: User
-    ) -> None:
+    def test_staff_can_be_changed_by_superusers_only(self, client: Client, above: User) -> None:
         before = User.objects.values().get(pk=above.pk)
         groups = set(above.groups.all())
         path = f"/admin/accounts/user/{above.pk}"
@@ -284,7 +296,7 @@ class TestRights:
         assert set(above.groups.all()) == groups
         assert not above.tokens.get().revoked
 
-    def test_groups_are_the_superusers(self, client: Client) -> None:
+    def test_groups_can_be_changed_by_superusers_only(self, client: Client) -> None:
         group = Group.objects.get(name="operator")
         held = set(group.permissions.all())
         body = {"name": "operator", "permissions": [Permission.objects.first().pk]}
@@ -292,26 +304,26 @@ class TestRights:
         assert client.post("/admin/auth/group/add/", {"name": "more"}).status_code == 403
         assert set(group.permissions.all()) == held
 
-    def test_a_person_without_rights_is_changed_and_set_a_password(
+    def test_an_operator_can_change_a_user_who_is_not_staff(
         self, client: Client, owner: User
     ) -> None:
         path = f"/admin/accounts/user/{owner.pk}"
         body = self.form(owner, email="moved@example.org")
-        body |= opened_with(client, f"{path}/change/")
+        body |= initial_values_field(client, f"{path}/change/")
         assert client.post(f"{path}/change/", body).status_code == 302
         owner.refresh_from_db()
         assert (owner.email, owner.email_verified_at) == ("moved@example.org", None)
 
 
-def test_support_sends_commands(device: Device) -> None:
-    client = signed_in(member("support"))
+def test_support_can_send_and_cancel_commands(device: Device) -> None:
+    client = signed_in(create_member("support"))
     body = {"device": device.pk, "command_name": "reboot", "payload": "{}"}
     client.post("/admin/commands/command/add/", body)
     command = Command.objects.get()
     assert command.issued_by is not None
     assert command.issued_by.username == "support"
     page = client.get(f"/admin/commands/command/{command.pk}/change/")
-    assert b"Cancel it" in page.content
+    assert b"Cancel command" in page.content
     chosen = {"action": "cancel", "_selected_action": command.pk}
     client.post("/admin/commands/command/", chosen)
     command.refresh_from_db()

@@ -1,4 +1,6 @@
-"""The admin on large tables: few statements a page, and each reads no more than a page."""
+"""The admin on large tables: each page takes few queries and reads no more than one page of
+rows.
+"""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -30,7 +32,7 @@ from tests.factories import (
     store_readings,
     user_token,
 )
-from tests.telemetry_site.plans import reads
+from tests.telemetry_site.plans import count_reads
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +41,7 @@ MOST_STATEMENTS = 25
 
 @pytest.fixture
 def busy(owner: User, device: Device) -> Device:
-    """A device with readings of two months, among others with as many."""
+    """A device with readings of two months, among other devices with as many."""
     for one in [device, *DeviceFactory.create_batch(60, user=owner)]:
         device_token(one)
         CommandFactory.create(device=one)
@@ -90,11 +92,11 @@ def pages(device: Device) -> list[str]:
     ]
 
 
-def test_every_page_takes_few_statements_and_never_counts_readings(
+def test_every_page_takes_few_queries_and_does_not_count_readings(
     staff_client: Client, busy: Device
 ) -> None:
     for path in pages(busy):
-        with reads() as found:
+        with count_reads() as found:
             assert staff_client.get(path).status_code == 200, path
         assert len(found.statements) <= MOST_STATEMENTS, path
         for sql in found.statements:
@@ -113,15 +115,17 @@ def test_every_page_takes_few_statements_and_never_counts_readings(
         ("/admin/telemetry/telemetry/?device={}", 51),
     ],
 )
-def test_a_list_reads_a_page_of_readings_at_the_most(
+def test_a_list_reads_at_most_one_page_of_readings(
     staff_client: Client, busy: Device, path: str, most: int
 ) -> None:
-    with reads() as found:
+    with count_reads() as found:
         assert staff_client.get(path.format(busy.pk)).status_code == 200
-    assert found.of_months() <= most
+    assert found.telemetry_rows() <= most
 
 
-def test_any_page_of_commands_reads_that_page_alone(staff_client: Client, device: Device) -> None:
+def test_every_page_of_commands_reads_only_its_own_rows(
+    staff_client: Client, device: Device
+) -> None:
     made = [NOW + timedelta(seconds=number) for number in range(2000)]
     Command.objects.bulk_create(
         CommandFactory.build(
@@ -137,7 +141,7 @@ def test_any_page_of_commands_reads_that_page_alone(staff_client: Client, device
         cursor.execute("ANALYZE commands")
     path, seen = "/admin/commands/command/", []
     for _ in range(3):
-        with reads() as found:
+        with count_reads() as found:
             page = staff_client.get(path).context["cl"]
         assert found.rows["commands"] <= 2 * 51
         seen += [command.created_at for command in page.result_list]
@@ -148,7 +152,7 @@ def test_any_page_of_commands_reads_that_page_alone(staff_client: Client, device
 
 
 @pytest.mark.parametrize("cursor", ["x", "bnVsbA==", "WyJvbGRlciIsICJ4IiwgInkiXQ==", "1"])
-def test_a_made_up_cursor_is_the_first_page(
+def test_an_invalid_cursor_shows_the_first_page(
     staff_client: Client, device: Device, cursor: str
 ) -> None:
     command = CommandFactory.create(device=device)
@@ -167,7 +171,7 @@ class TestSearch:
     @pytest.mark.parametrize(
         "text", ["greenh", "OWNER", "owner@exam", "BX-1042", "7731", "{id}", " BX-1042 "]
     )
-    def test_devices_are_found_by_what_is_known_of_them(
+    def test_devices_are_found_by_name_owner_email_metadata_and_id(
         self, staff_client: Client, found: Device, text: str
     ) -> None:
         query = {"q": text.format(id=found.pk)}
@@ -175,17 +179,17 @@ class TestSearch:
         assert list(page.context["cl"].result_list) == [found]
 
     @pytest.mark.parametrize("text", ["BX-104", 'x"', "$.**", "\\", "{}", "00000000", "1e5"])
-    def test_what_is_not_there_is_not_found(
+    def test_a_search_without_a_match_is_empty(
         self, staff_client: Client, found: Device, text: str
     ) -> None:
         page = staff_client.get("/admin/devices/device/", {"q": text})
         assert list(page.context["cl"].result_list) == []
 
-    def test_a_value_is_looked_up_in_an_index(self, found: Device) -> None:
+    def test_a_search_for_a_metadata_value_uses_the_index(self, found: Device) -> None:
         with connection.cursor() as cursor:
-            # For so few the planner would not trouble itself.
+            # For so few rows the planner would choose a sequential scan.
             cursor.execute("SET LOCAL enable_seqscan = off")
-        plan = Device.objects.found_by("BX-1042").explain()
+        plan = Device.objects.search("BX-1042").explain()
         assert "devices_metadata" in plan
 
     def test_commands_are_found_by_name_device_and_id(
@@ -198,7 +202,7 @@ class TestSearch:
             assert list(page.context["cl"].result_list) == [command]
 
 
-def test_the_types_are_those_of_living_devices(owner: User) -> None:
+def test_the_filter_of_types_contains_the_types_of_active_devices(owner: User) -> None:
     for kind in ("pump", "pump", "thermostat", "fan"):
         DeviceFactory.create(user=owner, device_type=kind)
     DeviceFactory.create(user=owner, device_type="gone", deleted_at=timezone.now())
@@ -212,7 +216,7 @@ def test_the_types_are_those_of_living_devices(owner: User) -> None:
     assert types(2) == ["fan", "pump"]
 
 
-def test_commands_are_found_by_the_beginning_of_their_name_in_any_case(
+def test_commands_are_found_by_a_case_insensitive_prefix_of_their_name(
     staff_client: Client, device: Device
 ) -> None:
     for name in ("Reboot", "reboot_later", "set_reboot"):
@@ -223,7 +227,7 @@ def test_commands_are_found_by_the_beginning_of_their_name_in_any_case(
     assert ">set_reboot<" not in page
 
 
-def test_commands_that_nobody_has_sent_are_not_looked_for_among_the_commands(
+def test_a_search_for_an_unknown_command_name_does_not_query_the_commands(
     staff_client: Client, device: Device
 ) -> None:
     CommandFactory.create(device=device)
@@ -233,7 +237,7 @@ def test_commands_that_nobody_has_sent_are_not_looked_for_among_the_commands(
     assert not [one for one in seen.captured_queries if '"commands"."id"' in one["sql"]]
 
 
-def test_the_history_of_any_device_is_the_page_of_the_site_with_ways_of_the_admin(
+def test_the_history_in_the_admin_links_to_pages_of_the_admin_only(
     staff_client: Client, device: Device
 ) -> None:
     store_readings(device, payloads=[{"temperature": 21}])
@@ -243,13 +247,13 @@ def test_the_history_of_any_device_is_the_page_of_the_site_with_ways_of_the_admi
     page = staff_client.get(f"{here}/charts/").text
     assert f'data-series="{here}/series/"' in page
     assert f'href="{here}/change/"' in page
-    # The API would answer 404: it is not theirs.
+    # The API returns 404 for devices of other users.
     assert f"/devices/{device.pk}/telemetry" not in page
     assert f'href="/devices/{device.pk}' not in page
 
 
-class TestDashboard:
-    def test_it_counts_devices_by_how_they_are(self, staff_client: Client, owner: User) -> None:
+class TestOverview:
+    def test_devices_are_counted_by_status(self, staff_client: Client, owner: User) -> None:
         now = timezone.now()
         DeviceFactory.create_batch(2, user=owner, last_seen_at=now)
         DeviceFactory.create(user=owner, last_seen_at=now - timedelta(days=1))
@@ -259,10 +263,10 @@ class TestDashboard:
         expected = {"all": 4, "online": 2, "offline": 1, "never": 1, "deactivated": 1}
         assert shown == expected
 
-    def test_it_tells_how_many_readings_come(self, staff_client: Client, device: Device) -> None:
+    def test_the_rate_of_readings_is_shown(self, staff_client: Client, device: Device) -> None:
         hour = NOW - timedelta(hours=1)
         day = NOW.replace(hour=0) - timedelta(days=1)
-        # Two values in each reading, and another device that has only one of them.
+        # Two values in each reading, and another device with only one of them.
         payloads = [{"a": number, "b": 1} for number in range(120)]
         store_readings(device, payloads=payloads, recorded_at=hour)
         store_readings(device, payloads=payloads[:60], recorded_at=day)
@@ -272,7 +276,7 @@ class TestDashboard:
         assert rate.per_minute == pytest.approx(121 / 60)
         assert (rate.per_day, rate.exact) == (60, True)
 
-    def test_it_shows_the_command_that_waits_longest(
+    def test_the_oldest_pending_command_is_shown(
         self, staff_client: Client, device: Device
     ) -> None:
         now = timezone.now()
@@ -282,7 +286,7 @@ class TestDashboard:
         CommandFactory.create(device=device, created_at=ended, status="executed", executed_at=ended)
         assert staff_client.get("/admin/").context["oldest"] == oldest
 
-    def test_it_shows_why_devices_were_refused_lately_most_often_first(
+    def test_the_most_frequent_recent_rejections_are_shown_first(
         self, staff_client: Client, device: Device
     ) -> None:
         now, other = timezone.now(), DeviceFactory.create()
@@ -299,7 +303,7 @@ class TestDashboard:
         assert found == [("too_old", device, 5), ("not_an_object", other, 4)]
         assert "not_an_object" in page.text
 
-    def test_it_shows_jobs_that_failed_or_are_late(self, staff_client: Client) -> None:
+    def test_failed_and_late_jobs_are_shown(self, staff_client: Client) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -313,7 +317,7 @@ class TestDashboard:
         jobs = staff_client.get("/admin/").context["jobs"]
         assert (jobs.failed, jobs.late, jobs.failing, jobs.alive) == (1, 1, ["roll_up"], False)
 
-    def test_it_shows_what_is_stored_by_table_and_month(
+    def test_storage_is_shown_by_table_and_period(
         self, staff_client: Client, device: Device
     ) -> None:
         store_readings(device, payloads=[{"n": number} for number in range(500)])
@@ -321,19 +325,19 @@ class TestDashboard:
         month = Partition(date(2025, 6, 1), date(2025, 7, 1))
         assert dict(disk.sizes.partitions)[month] > 100_000
         assert {"telemetry", "devices", "commands"} <= dict(disk.sizes.tables).keys()
-        assert "Readings by period" in staff_client.get("/admin/").text
-        # What is free elsewhere nobody can tell.
+        assert "Size of readings by period" in staff_client.get("/admin/").text
+        # The free disk space of a database on another machine is unknown.
         here = settings.DATABASES["default"]["ENGINE"] == "common.db.embedded"
         assert (disk.free is not None) is here
 
     @pytest.mark.parametrize(
         ("language", "caption", "months"),
         [
-            ("en", "Readings by period", "May 2002 \N{EN DASH} December 2002"),
-            ("de", "Messwerte nach Zeitraum", "Mai 2002 \N{EN DASH} Dezember 2002"),
+            ("en", "Size of readings by period", "May 2002 \N{EN DASH} December 2002"),
+            ("de", "Größe der Messwerte je Zeitraum", "Mai 2002 \N{EN DASH} Dezember 2002"),
         ],
     )
-    def test_it_names_months_and_years_of_readings_as_they_are_stored(
+    def test_the_periods_of_partitions_are_named_in_the_language_of_the_user(
         self, staff_client: Client, language: str, caption: str, months: str
     ) -> None:
         partitions.ensure([date(2002, 4, 1)], now=datetime(2003, 1, 1, tzinfo=UTC))
@@ -345,19 +349,19 @@ class TestDashboard:
         assert months in named
         assert "2001" in named
 
-    def test_staff_who_may_not_see_devices_see_only_their_tables(
+    def test_staff_without_the_permission_to_view_devices_see_no_overview(
         self, staff: User, staff_client: Client
     ) -> None:
         User.objects.filter(pk=staff.pk).update(is_superuser=False)
         assert "devices" not in staff_client.get("/admin/").context
 
 
-def test_whoever_is_no_staff_is_told_so(owner_client: Client) -> None:
+def test_a_user_who_is_not_staff_gets_403(owner_client: Client) -> None:
     answer = owner_client.get("/admin/", follow=True)
     assert answer.status_code == 403
 
 
-def test_the_admin_has_no_sign_in_of_its_own(client: Client) -> None:
+def test_the_admin_uses_the_login_page_of_the_site(client: Client) -> None:
     UserFactory.create()
     answer = client.get("/admin/devices/device/", follow=True)
     assert answer.redirect_chain[-1][0] == "/sign-in?next=/admin/devices/device/"

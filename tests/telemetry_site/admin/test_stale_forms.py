@@ -1,4 +1,4 @@
-"""A page of the admin that was opened a while ago undoes nothing that happened since."""
+"""An old form of the admin does not overwrite changes made after it was opened."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from accounts.models import AccessEnded, User
 from accounts.profile import services as profile
 from accounts.users import deletion, permissions
 from accounts.users.admin import UserAdmin
-from tests.admin import filled_in
+from tests.admin import form_data
 
 pytestmark = pytest.mark.django_db
 
@@ -30,10 +30,10 @@ def path_of(user: User) -> str:
         ({"is_staff": True}, "Is staff"),
     ],
 )
-def test_what_somebody_else_has_changed_meanwhile_is_not_written_back(
+def test_a_field_changed_after_the_form_was_opened_is_not_overwritten(
     staff_client: Client, owner: User, changed: dict[str, Any], label: str
 ) -> None:
-    form = filled_in(staff_client, path_of(owner), language="de")
+    form = form_data(staff_client, path_of(owner), language="de")
     User.objects.filter(pk=owner.pk).update(**changed)
     answer = staff_client.post(path_of(owner), form)
     assert answer.status_code == 200
@@ -41,14 +41,16 @@ def test_what_somebody_else_has_changed_meanwhile_is_not_written_back(
     owner.refresh_from_db()
     assert {name: getattr(owner, name) for name in changed} == changed
     assert owner.language == ""
-    # Sent once more it is refused once more: the page has to be opened again.
+    # The same form is rejected again: the page must be reopened.
     assert staff_client.post(path_of(owner), form).status_code == 200
-    form = filled_in(staff_client, path_of(owner), language="de")
+    form = form_data(staff_client, path_of(owner), language="de")
     assert staff_client.post(path_of(owner), form).status_code == 302
 
 
-def test_groups_given_meanwhile_are_not_taken_away(staff_client: Client, owner: User) -> None:
-    form = filled_in(staff_client, path_of(owner), language="de")
+def test_groups_added_after_the_form_was_opened_are_not_removed(
+    staff_client: Client, owner: User
+) -> None:
+    form = form_data(staff_client, path_of(owner), language="de")
     owner.groups.add(Group.objects.get_or_create(name="support")[0])
     answer = staff_client.post(path_of(owner), form)
     assert b"Changed since you opened this page: Groups." in answer.content
@@ -56,17 +58,17 @@ def test_groups_given_meanwhile_are_not_taken_away(staff_client: Client, owner: 
 
 
 @pytest.mark.parametrize("given", ["", "[]", "{}", "no JSON"])
-def test_a_form_that_does_not_say_what_it_was_opened_with_saves_nothing(
+def test_a_form_without_its_initial_values_saves_nothing(
     staff_client: Client, owner: User, given: str
 ) -> None:
-    form = filled_in(staff_client, path_of(owner), email="new@example.org", opened_with=given)
+    form = form_data(staff_client, path_of(owner), email="new@example.org", opened_with=given)
     assert staff_client.post(path_of(owner), form).status_code == 200
     owner.refresh_from_db()
     assert owner.email == "owner@example.org"
 
 
 def after_reading(monkeypatch: pytest.MonkeyPatch, work: Any) -> None:
-    """Do this when a request of the admin has read the user, and has not saved it yet."""
+    """Run this after a request of the admin has read the user and before it saves."""
     read = UserAdmin.get_object
 
     def read_and_work(*args: Any) -> Any:
@@ -77,11 +79,11 @@ def after_reading(monkeypatch: pytest.MonkeyPatch, work: Any) -> None:
     monkeypatch.setattr(UserAdmin, "get_object", read_and_work)
 
 
-def test_what_the_form_does_not_show_is_not_written_back(
+def test_fields_that_are_not_in_the_form_are_not_overwritten(
     staff_client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = {"is_active": False, "pending_email": "new@example.org", "access_generation": 7}
-    form = filled_in(staff_client, path_of(owner), language="de")
+    form = form_data(staff_client, path_of(owner), language="de")
     after_reading(monkeypatch, lambda: User.objects.filter(pk=owner.pk).update(**changed))
     assert staff_client.post(path_of(owner), form).status_code == 302
     owner.refresh_from_db()
@@ -90,7 +92,7 @@ def test_what_the_form_does_not_show_is_not_written_back(
 
 
 class TestClosedAccounts:
-    """The account is closed while a request that has read it is at work."""
+    """The account is closed during a request that has read it."""
 
     @pytest.fixture
     def stale(self, owner: User) -> User:
@@ -98,28 +100,28 @@ class TestClosedAccounts:
         deletion.close_account(owner, now=timezone.now())
         return stale
 
-    def test_a_form_is_not_saved(
+    def test_a_form_for_a_closed_account_is_not_saved(
         self, staff_client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        form = filled_in(staff_client, path_of(owner), language="de")
+        form = form_data(staff_client, path_of(owner), language="de")
         fresh = User.objects.get(pk=owner.pk)
         after_reading(monkeypatch, lambda: deletion.close_account(fresh, now=timezone.now()))
         answer = staff_client.post(path_of(owner), form)
-        assert b"This was deleted. Nothing was saved." in answer.content
+        assert b"This entry has been deleted. Nothing was saved." in answer.content
         owner.refresh_from_db()
         assert owner.deleted_at is not None
         assert owner.email.endswith("@deleted.invalid")
 
-    def test_staff_do_not_let_it_in_again(self, stale: User, staff: User) -> None:
+    def test_a_closed_account_cannot_be_reactivated(self, stale: User, staff: User) -> None:
         with pytest.raises(permissions.UserPermissionDenied):
-            permissions.reactivate(stale, by=staff)
+            permissions.reactivate(stale, actor=staff)
         assert not User.objects.get(pk=stale.pk).is_active
 
-    def test_nobody_may_change_it(self, stale: User, staff: User) -> None:
+    def test_a_closed_account_cannot_be_changed_by_staff(self, stale: User, staff: User) -> None:
         assert permissions.can_change_user(staff, stale)
         assert not permissions.can_change_user(staff, User.objects.get(pk=stale.pk))
 
-    def test_its_user_does_not_name_it(self, stale: User) -> None:
+    def test_a_closed_account_cannot_change_its_username(self, stale: User) -> None:
         with pytest.raises(AccessEnded):
             profile.update_profile(stale, username="back")
         assert User.objects.get(pk=stale.pk).username != "back"

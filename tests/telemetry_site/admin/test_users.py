@@ -1,4 +1,4 @@
-"""People in the admin: invited, added, changed, and their passwords and tokens."""
+"""Users in the admin: invitations, creation, changes, passwords and tokens."""
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -8,14 +8,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tokens import services as tokens
-from tests.admin import opened_with
+from tests.admin import initial_values_field
 from tests.conftest import Api
 from tests.mail import Inbox
 
 pytestmark = pytest.mark.django_db
 
 
-def test_staff_invite_by_adding_an_address(staff_client: Client, staff: User, inbox: Inbox) -> None:
+def test_staff_invite_a_user_by_email(staff_client: Client, staff: User, inbox: Inbox) -> None:
     path = "/admin/accounts/registration/add/"
     assert "email" in staff_client.get(path).content.decode()
     refused = staff_client.post(path, {"email": staff.email})
@@ -30,25 +30,25 @@ def test_staff_invite_by_adding_an_address(staff_client: Client, staff: User, in
     assert staff_client.post(change, {"email": "other@example.org"}).status_code == 403
 
 
-def test_an_address_that_staff_have_changed_is_not_proven_by_older_mail(
+def test_a_verification_link_for_a_replaced_email_is_invalid(
     staff_client: Client, owner: User
 ) -> None:
     now = timezone.now()
     _, secret = tokens.issue(owner, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
     form = {"username": "owner", "email": "new@example.org", "time_zone": "UTC"}
     path = f"/admin/accounts/user/{owner.pk}/change/"
-    form |= opened_with(staff_client, path)
+    form |= initial_values_field(staff_client, path)
     assert staff_client.post(path, form | {"is_active": "on"}).status_code == 302
     with pytest.raises(tokens.InvalidToken):
         tokens.get_active(secret.text, scope=tokens.Scope.EMAIL_VERIFICATION, now=now)
 
 
 class TestUsers:
-    def test_nobody_is_deleted_here(self, staff_client: Client, owner: User) -> None:
+    def test_a_user_cannot_be_deleted_in_the_admin(self, staff_client: Client, owner: User) -> None:
         path = f"/admin/accounts/user/{owner.pk}/delete/"
         assert staff_client.post(path, {"post": "yes"}).status_code == 403
 
-    def test_staff_who_are_no_superusers_cannot_raise_rights(
+    def test_staff_who_are_not_superusers_cannot_grant_permissions(
         self, staff: User, staff_client: Client, owner: User
     ) -> None:
         User.objects.filter(pk=staff.pk).update(is_superuser=False)
@@ -56,13 +56,13 @@ class TestUsers:
         path = reverse("admin:accounts_user_change", args=[owner.pk])
         body = {"username": "owner", "email": owner.email, "time_zone": "UTC"}
         raised = {"is_active": "on", "is_staff": "on", "is_superuser": "on"}
-        answer = staff_client.post(path, body | raised | opened_with(staff_client, path))
+        answer = staff_client.post(path, body | raised | initial_values_field(staff_client, path))
         assert answer.status_code == 302
         owner.refresh_from_db()
         assert not owner.is_staff
         assert not owner.is_superuser
 
-    def test_nor_can_they_change_a_superuser(
+    def test_staff_who_are_not_superusers_cannot_change_a_superuser(
         self, staff: User, staff_client: Client, owner: User
     ) -> None:
         User.objects.filter(pk=staff.pk).update(is_superuser=False)
@@ -75,7 +75,7 @@ class TestUsers:
             )
             assert answer.status_code == 403
 
-    def test_a_password_that_staff_set_ends_what_the_old_one_opened(
+    def test_a_password_set_by_staff_revokes_sessions_and_tokens(
         self, staff_client: Client, owner: User, owner_api: Api
     ) -> None:
         new = "a new long passphrase"
@@ -85,13 +85,13 @@ class TestUsers:
         assert Client().login(username="owner", password=new)
         assert owner_api.get("/api/v1/devices").status_code == 401
 
-    def test_a_password_can_be_taken_away(self, staff_client: Client, owner: User) -> None:
+    def test_a_password_can_be_removed(self, staff_client: Client, owner: User) -> None:
         body = {"usable_password": "false", "unset-password": "", "password1": "", "password2": ""}
         staff_client.post(f"/admin/accounts/user/{owner.pk}/password/", body)
         owner.refresh_from_db()
         assert not owner.has_usable_password()
 
-    def test_an_added_user_signs_in(self, staff_client: Client) -> None:
+    def test_a_created_user_can_sign_in(self, staff_client: Client) -> None:
         body = {"username": "neu", "email": "neu@example.org", "usable_password": "true"}
         password = "correct horse battery staple"
         answer = staff_client.post(
@@ -100,7 +100,7 @@ class TestUsers:
         assert answer.status_code == 302
         assert Client().login(username="neu", password=password)
 
-    def test_a_revoked_token_is_refused(
+    def test_a_revoked_token_is_rejected(
         self, staff_client: Client, owner: User, owner_api: Api
     ) -> None:
         body = {"action": "revoke", "_selected_action": [str(owner.tokens.get().pk)]}

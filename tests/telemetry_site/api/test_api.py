@@ -1,4 +1,4 @@
-"""What holds of every route of the API; who gets where is in test_matrix."""
+"""Rules for every route of the API; access is tested in test_matrix."""
 
 import re
 from contextlib import contextmanager
@@ -15,35 +15,34 @@ from tests.conftest import Api, close
 from tests.factories import (
     CommandFactory,
     DeviceFactory,
+    create_session,
     device_token,
     device_token_and_row,
+    issue_batch,
     register_key,
-    send_to_many,
-    session_of,
     store_reading,
     user_token_and_row,
 )
-from tests.problems import told
+from tests.problems import read_problem
 
 API = "/api/v1/"
 
-# What each route answers to whom. A route that is not here fails the first test below: say what
-# it lets in before it goes out.
-ANYBODY, USERS, DEVICES, OWNER, OWNER_AND_DEVICE, ISSUER = (
-    "anybody", "any user", "any device", "the device's owner", "the owner and the device",
-    "who sent it",
+# The clients that each route accepts. The first test fails for a route that is not listed here.
+PUBLIC, USERS, DEVICES, OWNER, OWNER_AND_DEVICE, ISSUER = (
+    "any client", "any user", "any device", "the owner of the device", "the owner and the device",
+    "the sender",
 )  # fmt: skip
 ROUTES = {
-    "auth/login": {"POST": ANYBODY},
+    "auth/login": {"POST": PUBLIC},
     "auth/logout": {"POST": USERS},
-    "auth/register": {"POST": ANYBODY},
-    "auth/verify-email": {"POST": ANYBODY},
-    "auth/verify-email/resend": {"POST": ANYBODY},
-    "auth/password-reset": {"POST": ANYBODY},
-    "auth/password-reset/confirm": {"POST": ANYBODY},
+    "auth/register": {"POST": PUBLIC},
+    "auth/verify-email": {"POST": PUBLIC},
+    "auth/verify-email/resend": {"POST": PUBLIC},
+    "auth/password-reset": {"POST": PUBLIC},
+    "auth/password-reset/confirm": {"POST": PUBLIC},
     "auth/password": {"POST": USERS},
     "auth/address/resend": {"POST": USERS},
-    "auth/join": {"POST": ANYBODY},
+    "auth/join": {"POST": PUBLIC},
     "invitations": {"POST": USERS},
     "users/me": {"GET": USERS, "PATCH": USERS, "DELETE": USERS},
     "tokens": {"GET": USERS, "POST": USERS},
@@ -53,7 +52,7 @@ ROUTES = {
     "audit": {"GET": USERS},
     "users/me/archive": {"GET": USERS, "POST": USERS},
     "users/me/archive/file": {"GET": USERS},
-    "schema": {"GET": ANYBODY},
+    "schema": {"GET": PUBLIC},
     "events": {"GET": USERS},
     "device": {"GET": DEVICES},
     "device/telemetry": {"POST": DEVICES},
@@ -90,7 +89,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 CALLS = [
     (route, method, who) for route, allowed in ROUTES.items() for method, who in allowed.items()
 ]
-CLOSED = [call for call in CALLS if call[2] != ANYBODY]
+CLOSED = [call for call in CALLS if call[2] != PUBLIC]
 OWNED = [call[:2] for call in CALLS if call[2] in (OWNER, OWNER_AND_DEVICE)]
 
 
@@ -101,7 +100,7 @@ def routes():
 
 @pytest.fixture
 def path(device, settings, tmp_path):
-    """The path of a route, for the owner's device and what is its."""
+    """Return the path of a route with the ids of the owner's objects."""
     settings.DATA_EXPORT_DIR = tmp_path
     data_exports.request_export(device.user, now=timezone.now())
     data_export.build_pending()
@@ -111,8 +110,8 @@ def path(device, settings, tmp_path):
         "reading_id": store_reading(device).pk,
         "command_id": CommandFactory.create(device=device).pk,
         "key": register_key(device),
-        "batch_id": send_to_many(device).pk,
-        "session_id": session_of(device.user).pk,
+        "batch_id": issue_batch(device).pk,
+        "session_id": create_session(device.user).pk,
     }
     own_token = user_token_and_row(device.user)[0].pk
 
@@ -125,11 +124,11 @@ def path(device, settings, tmp_path):
     return path
 
 
-def test_every_route_is_known_here():
+def test_every_route_is_listed_here():
     assert set(routes()) == set(ROUTES)
 
 
-def test_every_method_of_a_route_is_known_here():
+def test_every_method_of_a_route_is_listed_here():
     for route, allowed in ROUTES.items():
         view = routes()[route].callback.view_class
         has = {method for method in METHODS if hasattr(view, method.lower())}
@@ -137,63 +136,63 @@ def test_every_method_of_a_route_is_known_here():
 
 
 @contextmanager
-def undone():
-    """What is done in here is taken back."""
+def rolled_back():
+    """Roll back everything done in this context."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
-def test_to_its_owner_a_deleted_device_is_as_if_never_there(path, device, owner_api):
+def test_a_deleted_device_is_404_for_its_owner(path, device, owner_api):
     owner_api.delete(f"/api/v1/devices/{device.pk}")
     for route, method in OWNED:
-        told(owner_api.send(method, path(route)), 404)
+        read_problem(owner_api.send(method, path(route)), 404)
 
 
-def test_another_device_of_the_owners_gets_nowhere(path, device):
+def test_another_device_of_the_owner_gets_403_or_404(path, device):
     another = Api(device_token(DeviceFactory.create(user=device.user)))
     for route, method, who in CLOSED:
-        with undone():
+        with rolled_back():
             answer = another.send(method, path(route))
         if who == OWNER_AND_DEVICE or ("command_id" in route and who == DEVICES):
-            told(answer, 404)
+            read_problem(answer, 404)
         elif who != DEVICES:
-            told(answer, 403)
+            read_problem(answer, 403)
 
 
-def test_any_other_method_is_405_with_those_there_are(path, owner_api, device_api):
+def test_another_method_is_405_with_the_allowed_methods(path, owner_api, device_api):
     for route, method in product(ROUTES, METHODS):
         if method not in ROUTES[route]:
             api = device_api if set(ROUTES[route].values()) == {DEVICES} else owner_api
             answer = api.send(method, path(route))
-            told(answer, 405)
+            read_problem(answer, 405)
             assert set(ROUTES[route]) <= set(answer["Allow"].split(", ")), (method, route)
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "TRACE", "PROPFIND"])
-def test_no_method_at_all_is_a_fault_of_ours(path, owner_api, device_api, method):
+def test_no_method_causes_a_server_error(path, owner_api, device_api, method):
     for route, api in product(ROUTES, (owner_api, device_api, Api())):
-        with undone():
+        with rolled_back():
             answer = api.send(method, path(route))
         close(answer)
         assert answer.status_code < 500, route
 
 
-def test_a_trailing_slash_makes_no_difference(path, owner_api, anonymous_api):
+def test_a_trailing_slash_does_not_change_the_status(path, owner_api, anonymous_api):
     for route, api in product(ROUTES, (owner_api, anonymous_api)):
         for method in ROUTES[route].keys() - {"DELETE", "POST"}:
-            with undone():
+            with rolled_back():
                 plain = api.send(method, path(route))
                 if plain.streaming:
                     plain.getvalue()
             close(plain)
-            with undone():
+            with rolled_back():
                 slashed = api.send(method, path(route) + "/")
             close(slashed)
             assert slashed.status_code == plain.status_code, (method, route)
 
 
-def test_a_trailing_slash_does_not_lose_the_body(owner, owner_api, device_api):
+def test_a_trailing_slash_keeps_the_body(owner, owner_api, device_api):
     assert owner_api.post("/api/v1/devices/", {"name": "x"}).status_code == 201
     assert owner.devices.filter(name="x").exists()
     reading = {"telemetry_type": "a", "payload": {"a": 1}}
@@ -217,27 +216,27 @@ def test_a_trailing_slash_does_not_lose_the_body(owner, owner_api, device_api):
         "/api/v1/DEVICES",
     ],
 )
-def test_a_route_that_is_not_there_is_404(device, owner_api, anonymous_api, path):
+def test_an_unknown_route_is_404(device, owner_api, anonymous_api, path):
     for api in (owner_api, anonymous_api):
-        told(api.get(path.format(device.pk)), 404)
+        read_problem(api.get(path.format(device.pk)), 404)
 
 
-def test_an_id_may_be_written_as_it_is_shown_and_no_other_way(device, owner_api):
+def test_an_id_is_accepted_in_canonical_form_only(device, owner_api):
     assert owner_api.get(f"/api/v1/devices/{device.pk}").status_code == 200
-    told(owner_api.get(f"/api/v1/devices/{str(device.pk).upper()}x"), 404)
-    told(owner_api.get(f"/api/v1/devices/{device.pk.hex}"), 404)
+    read_problem(owner_api.get(f"/api/v1/devices/{str(device.pk).upper()}x"), 404)
+    read_problem(owner_api.get(f"/api/v1/devices/{device.pk.hex}"), 404)
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "", "garbage"])
-def test_the_answer_is_json_whatever_is_accepted(owner_api, accept):
+def test_the_response_is_json_for_every_accept_header(owner_api, accept):
     answer = owner_api.get("/api/v1/devices", Accept=accept)
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("query", [{"format": "xml"}, {"format": "api"}])
-def test_no_other_format_can_be_asked_for(owner_api, query):
-    told(owner_api.get("/api/v1/devices", query), 422)
+def test_another_format_is_422(owner_api, query):
+    read_problem(owner_api.get("/api/v1/devices", query), 422)
 
 
 def test_the_schema_describes_every_route(anonymous_api):
@@ -255,9 +254,9 @@ def test_the_schema_describes_every_route(anonymous_api):
     }
 
 
-# Who may, by the ways to say who one is.
+# The security schemes of each kind of client.
 WAYS = {
-    ANYBODY: set(),
+    PUBLIC: set(),
     USERS: {"userToken", "cookieAuth"},
     DEVICES: {"deviceToken"},
     OWNER: {"userToken", "cookieAuth"},
@@ -271,7 +270,7 @@ def schema(anonymous_api):
     return anonymous_api.get("/api/v1/schema").json()
 
 
-def test_the_schema_says_who_may(schema):
+def test_the_schema_describes_who_has_access(schema):
     described = {
         (path.removeprefix(API), method.upper()): {
             way for ways in operation.get("security", []) for way in ways
@@ -287,7 +286,7 @@ def test_the_schema_says_who_may(schema):
     }
 
 
-def test_the_schema_says_that_lists_have_pages(schema, owner_api, device):
+def test_the_schema_describes_lists_as_pages(schema, owner_api, device):
     for route in ("devices", "tokens", "sessions", "audit", "command-batches"):
         answers = schema["paths"][API + route]["get"]["responses"]
         name = answers["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
@@ -295,7 +294,7 @@ def test_the_schema_says_that_lists_have_pages(schema, owner_api, device):
         assert set(owner_api.get(API + route).json()) == {"results", "next"}
 
 
-def test_the_schema_says_that_no_field_may_be_unknown(schema):
+def test_the_schema_forbids_unknown_fields(schema):
     for name, component in schema["components"]["schemas"].items():
         if name.endswith("BodyRequest"):
             assert component["additionalProperties"] is False, name

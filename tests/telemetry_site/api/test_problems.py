@@ -1,4 +1,4 @@
-"""How errors are answered, and what every answer carries."""
+"""Error responses, and the headers of every response."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -107,13 +107,13 @@ def test_every_error_of_the_api_is_a_problem_document(visitor, where, status, ti
 
 
 @pytest.mark.urls(__name__)
-def test_who_is_sent_away_is_told_when_to_come_back(visitor):
+def test_a_throttled_request_gets_retry_after(visitor):
     assert visitor.get("/api/busy")["Retry-After"] == "3"
 
 
 @pytest.mark.urls(__name__)
 @pytest.mark.parametrize(("where", "status"), [("boom", 500), ("forbidden", 403), ("nowhere", 404)])
-def test_elsewhere_an_error_is_a_page(visitor, where, status):
+def test_outside_the_api_an_error_is_a_page(visitor, where, status):
     answer = visitor.get(f"/{where}")
     assert answer.status_code == status
     assert answer["Content-Type"].startswith("text/html")
@@ -121,7 +121,7 @@ def test_elsewhere_an_error_is_a_page(visitor, where, status):
     assert SECRET.encode() not in answer.content
 
 
-def test_a_page_shows_what_was_asked_for_as_text(visitor):
+def test_the_requested_path_is_escaped_on_the_error_page(visitor):
     answer = visitor.get("/<script>alert(1)</script>")
     assert answer.status_code == 404
     assert b"<script>alert" not in answer.content
@@ -133,7 +133,7 @@ def test_a_page_shows_what_was_asked_for_as_text(visitor):
     ["/", "/nowhere", "/boom", "/forbidden", "/admin/login/", "/api/v1/devices", "/api/v1/schema",
      "/api/boom", "/api/nothing", "/api/busy", "/static/nothing.css"],
 )  # fmt: skip
-def test_every_kind_of_answer_tells_browsers_how_little_they_may_do(visitor, where):
+def test_every_kind_of_response_has_the_security_headers(visitor, where):
     answer = visitor.get(where)
     assert answer["Content-Security-Policy"] == (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -161,33 +161,33 @@ def test_every_kind_of_answer_tells_browsers_how_little_they_may_do(visitor, whe
         ({"HTTP_HOST": "evil.example"}, 400),
     ],
 )
-def test_what_is_refused_before_it_is_looked_at_has_all_headers_too(visitor, how, status):
+def test_a_response_to_a_request_rejected_early_has_all_headers(visitor, how, status):
     answer = visitor.post("/api/v1/auth/login", b"{}", content_type="application/json", **how)
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/problem+json"
     assert answer.json()["request_id"] == answer["X-Request-Id"]
     assert "Content-Security-Policy" in answer
     assert answer["Cache-Control"] == "no-store"
-    # Without it the server sends in chunks, which small devices cannot read.
+    # Without it the server sends chunks, which small devices cannot parse.
     assert answer["Content-Length"] == str(len(answer.content))
 
 
 @pytest.mark.urls(__name__)
-def test_who_brings_headers_of_their_own_keeps_them(visitor):
+def test_headers_set_by_a_view_are_kept(visitor):
     assert visitor.get("/own-headers")["Cache-Control"] == "max-age=60"
 
 
-def test_no_two_requests_share_an_id(visitor):
+def test_request_ids_are_unique(visitor):
     assert len({visitor.get("/api/v1/devices")["X-Request-Id"] for _ in range(10)}) == 10
 
 
-def test_an_id_of_the_senders_own_is_not_taken_over(visitor):
+def test_a_request_id_sent_by_the_client_is_ignored(visitor):
     answer = visitor.get("/api/v1/devices", headers={"X-Request-Id": "<b>mine</b>"})
     assert "mine" not in answer["X-Request-Id"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_cannot_answer_is_503_and_nothing_is_stored():
+def test_a_lock_timeout_is_503_and_nothing_is_stored():
     device = DeviceFactory.create()
     api = Api(user_token(device.user))
     locked, done = threading.Event(), threading.Event()
@@ -197,14 +197,14 @@ def test_a_database_that_cannot_answer_is_503_and_nothing_is_stored():
             with transaction.atomic():
                 Device.objects.select_for_update().get(pk=device.pk)
                 locked.set()
-                done.wait(30)
+                done.wait(120)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool, connection.cursor() as cursor:
         holding = pool.submit(hold)
         try:
-            assert locked.wait(30)
+            assert locked.wait(120), "the row is not locked"
             cursor.execute("SET lock_timeout = '20ms'")
             answer = api.post(f"/api/v1/devices/{device.pk}/commands", {"command_name": "a"})
         finally:

@@ -1,4 +1,4 @@
-"""Whatever the query of a page's or an endpoint's address says, it is never an error of ours."""
+"""No query string of a page or an endpoint causes a server error."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from django.test import Client
 from tests.conftest import close
 from tests.e2e.sites import ROOT
 from tests.telemetry_site.admin.test_bad_input import NUL, TEXTS, places
-from tests.telemetry_site.test_matrix import World, all_routes, door_of, world
+from tests.telemetry_site.test_matrix import World, all_routes, find_route, world
 
 __all__ = ["world"]
 
@@ -29,16 +29,16 @@ GOOD = {
         "to": "2025-06-16T00:00:00Z",
     }
 }
-"""What must be there before anything else is looked at."""
+"""Parameters that are required before any other is read."""
 ROUTES = [
     route
     for route, _ in all_routes()
-    if not route.startswith("admin") and "GET" in getattr(door_of(route), "methods", ())
+    if not route.startswith("admin") and "GET" in getattr(find_route(route), "methods", ())
 ]
 
 
 def documented(route: str) -> set[str]:
-    """The parameters of the query that the API's schema tells of."""
+    """Return the query parameters that the schema of the API describes."""
     path = "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
     told = SCHEMA["paths"].get(path, {}).get("get", {}).get("parameters", [])
     return {one["name"].replace("<key>", "site") for one in told if one["in"] == "query"}
@@ -46,7 +46,7 @@ def documented(route: str) -> set[str]:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The names of parameters that a view has looked for."""
+    """The names of query parameters that views have read."""
     names: set[str] = set()
     for method in ("__getitem__", "getlist"):
         original = getattr(QueryDict, method)
@@ -60,7 +60,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def wrong(world: World, read: set[str], route: str) -> list[str]:
-    """The queries that were answered as errors of ours."""
+    """Return the queries that caused a server error."""
     client = Client(raise_request_exception=False)
     if route.startswith("api/"):
         kind = "device" if re.match(r"api/v1/device(/|$)", route) else "full"
@@ -84,13 +84,13 @@ def wrong(world: World, read: set[str], route: str) -> list[str]:
 
 
 @pytest.mark.parametrize("is_api", [True, False], ids=["api", "pages"])
-def test_no_query_is_an_error_of_ours(world: World, read: set[str], is_api: bool) -> None:
+def test_no_query_causes_a_server_error(world: World, read: set[str], is_api: bool) -> None:
     routes = [route for route in ROUTES if route.startswith("api/") is is_api]
     found = [one for route in routes for one in wrong(world, read, route)]
     assert not found, "\n".join(found)
 
 
-def test_the_parameters_of_lists_are_known(world: World, read: set[str]) -> None:
+def test_the_parameters_of_lists_are_detected(world: World, read: set[str]) -> None:
     assert {"limit", "cursor", "status"} <= documented("api/v1/devices")
     wrong(world, read, "devices/rows")
     assert {"q", "status", "type"} & read

@@ -1,4 +1,4 @@
-"""The pages that explain, and how they travel."""
+"""The help pages and the compression of pages."""
 
 import gzip
 
@@ -8,7 +8,7 @@ from django.test import Client
 from telemetry_site.api import problems, reference
 
 
-def test_every_operation_of_the_schema_is_on_the_page(client: Client) -> None:
+def test_every_operation_of_the_schema_is_on_the_reference_page(client: Client) -> None:
     reference.operations.cache_clear()
     schema = client.get("/api/v1/schema").json()
     page = client.get("/help/api").content.decode()
@@ -18,7 +18,7 @@ def test_every_operation_of_the_schema_is_on_the_page(client: Client) -> None:
             assert f'id="{operation["operationId"]}"' in page
 
 
-def test_an_example_is_what_the_schema_allows() -> None:
+def test_an_example_follows_the_schema() -> None:
     found = {one.anchor: one for _tag, group in reference.operations() for one in group}
     body = found["devices_create"].body
     assert set(body) >= {"name", "device_type", "expected_interval"}
@@ -27,12 +27,12 @@ def test_an_example_is_what_the_schema_allows() -> None:
     assert series.answers[0].example["t"] == [1]
 
 
-def test_help_is_there_for_everyone(client: Client) -> None:
+def test_help_is_public(client: Client) -> None:
     assert client.get("/help").status_code == 200
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
-def test_an_error_is_told_in_plain_words_and_with_its_number(status: int, rf: object) -> None:
+def test_an_error_page_shows_a_message_and_the_request_id(status: int, rf: object) -> None:
     request = rf.get("/somewhere")  # type: ignore[attr-defined]
     request.request_id = "7c0ffee"
     answer = problems.error_response(request, status)
@@ -43,17 +43,17 @@ def test_an_error_is_told_in_plain_words_and_with_its_number(status: int, rf: ob
     assert "7c0ffee" in page
 
 
-def test_pages_are_compressed_for_those_who_can_read_it(client: Client) -> None:
+def test_pages_are_compressed_if_the_client_accepts_it(client: Client) -> None:
     plain = client.get("/help")
     short = client.get("/help", headers={"Accept-Encoding": "gzip"})
     assert not plain.has_header("Content-Encoding")
     assert short.headers["Content-Encoding"] == "gzip"
     assert "Accept-Encoding" in short.headers["Vary"]
-    assert b"What the states mean" in gzip.decompress(short.content)
+    assert b"Status of devices and commands" in gzip.decompress(short.content)
     assert len(short.content) < len(plain.content) / 2
 
 
-def test_their_lengths_tell_nothing(client: Client) -> None:
+def test_the_length_of_a_compressed_page_is_random(client: Client) -> None:
     headers = {"Accept-Encoding": "gzip"}
     lengths = {len(client.get("/help", headers=headers).content) for _ in range(20)}
     assert len(lengths) > 1

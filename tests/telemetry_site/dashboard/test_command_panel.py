@@ -1,4 +1,4 @@
-"""The commands on the page of a device."""
+"""The command panel on the page of a device."""
 
 import re
 from datetime import timedelta
@@ -15,7 +15,7 @@ from tests.factories import (
     CommandFactory,
     CommandTypeFactory,
 )
-from tests.telemetry_site.pages import PARTIAL, text
+from tests.telemetry_site.pages import HTMX_HEADERS, text
 
 
 class TestCommands:
@@ -39,10 +39,12 @@ class TestCommands:
         owner_client.post(path, {"command_name": "ping", "payload": ""})
         assert Command.objects.get().payload == {}
 
-    def test_a_page_gets_the_new_form_and_the_list(self, owner_client: Client, path: str) -> None:
-        page = text(owner_client.post(path, {"command_name": "ping"}, headers=PARTIAL))
+    def test_an_htmx_request_gets_the_form_and_the_list(
+        self, owner_client: Client, path: str
+    ) -> None:
+        page = text(owner_client.post(path, {"command_name": "ping"}, headers=HTMX_HEADERS))
         assert "Sent ping." in page
-        assert '<span class="state waiting">Waiting</span>' in page
+        assert '<span class="state waiting">Pending</span>' in page
         assert 'hx-swap-oob="outerMorph"' in page
         assert "<html" not in page
 
@@ -54,15 +56,15 @@ class TestCommands:
             ("ping", '{"a": ', "payload", "at byte 6"),
             ("ping", "[]", "payload", "Must be a JSON object."),
             ("ping", '{"a": {"b": NaN}}', "payload", "At /a/b: NaN, Infinity"),
-            ("ping", '{"a": 1, "a": 2}', "payload", "A key is given more than once."),
+            ("ping", '{"a": 1, "a": 2}', "payload", "A key occurs more than once."),
             ("ping", '{"a": "\\u0000"}', "payload", "At /a: A NUL character"),
             ("ping", "[" * 5000 + "]" * 5000, "payload", "Must be a JSON object."),
             ("ping", '{"a": "' + "x" * 20_000 + '"}', "payload", "Larger than 16384 bytes."),
             ("ping", "\0", "payload", "at byte 0"),
         ],
     )
-    @pytest.mark.parametrize("headers", [{}, PARTIAL], ids=["page", "part"])
-    def test_what_cannot_be_sent_is_told_at_its_field(
+    @pytest.mark.parametrize("headers", [{}, HTMX_HEADERS], ids=["page", "part"])
+    def test_an_invalid_command_shows_the_error_at_its_field(
         self,
         owner_client: Client,
         path: str,
@@ -80,7 +82,7 @@ class TestCommands:
         assert words in errors.group(1)
         assert not Command.objects.exists()
 
-    def test_a_catalogue_is_offered_and_held_to(
+    def test_with_a_catalogue_its_commands_are_offered_and_its_schemas_are_enforced(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         Device.objects.update(device_type="thermostat")
@@ -93,17 +95,17 @@ class TestCommands:
         wrong = {"command_name": "set_target", "payload/celsius": "warm"}
         assert "Enter a number." in text(owner_client.post(path, wrong))
         unknown = {"command_name": "explode", "payload": "{}"}
-        assert "knows set_target" in text(owner_client.post(path, unknown))
+        assert "accepts the commands set_target" in text(owner_client.post(path, unknown))
         assert not Command.objects.exists()
 
-    def test_a_full_queue_is_told(
+    def test_a_full_queue_shows_an_error(
         self, owner_client: Client, device: Device, path: str, settings: Any
     ) -> None:
         settings.PENDING_COMMANDS_PER_DEVICE = 1
         CommandFactory.create(device=device)
-        answer = owner_client.post(path, {"command_name": "ping"}, headers=PARTIAL)
+        answer = owner_client.post(path, {"command_name": "ping"}, headers=HTMX_HEADERS)
         assert answer.status_code == 422
-        assert "1 commands wait for this device already" in text(answer)
+        assert "This device already has 1 pending commands" in text(answer)
 
     def test_a_pending_command_is_cancelled(
         self, owner_client: Client, device: Device, path: str
@@ -114,24 +116,26 @@ class TestCommands:
         command.refresh_from_db()
         assert (command.status, command.reason) == ("failed", "cancelled")
 
-    def test_cancelling_too_late_changes_nothing_and_shows_how_it_ended(
+    def test_cancelling_a_finished_command_changes_nothing_and_shows_its_result(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         command = CommandFactory.create(
             device=device, status="executed", executed_at=timezone.now(), result={"done": True}
         )
-        page = text(owner_client.post(f"{path}/{command.pk}/cancel", headers=PARTIAL))
+        page = text(owner_client.post(f"{path}/{command.pk}/cancel", headers=HTMX_HEADERS))
         assert '<span class="state executed">Executed</span>' in page
         assert "&quot;done&quot;: true" in page
 
-    def test_a_get_cancels_nothing(self, owner_client: Client, device: Device, path: str) -> None:
+    def test_a_get_request_does_not_cancel(
+        self, owner_client: Client, device: Device, path: str
+    ) -> None:
         command = CommandFactory.create(device=device)
         assert owner_client.get(f"{path}/{command.pk}/cancel").status_code == 405
 
     @pytest.mark.parametrize(
         ("given", "words", "seconds"),
         [
-            ({}, "Waiting", 2),
+            ({}, "Pending", 2),
             ({"delivered_at": timezone.now()}, "Delivered", 2),
             ({"status": "executed", "executed_at": timezone.now()}, "Executed", 5),
             ({"status": "failed", "reason": "rejected"}, "Failed", 5),
@@ -139,7 +143,7 @@ class TestCommands:
         ],
         ids=["waiting", "delivered", "executed", "failed", "expired"],
     )
-    def test_the_list_shows_the_state_as_it_stands(
+    def test_the_list_shows_the_current_state(
         self,
         owner_client: Client,
         device: Device,
@@ -153,7 +157,7 @@ class TestCommands:
         assert re.findall(r'"state \w+">(\w+)<', page) == [words]
         assert f'data-every="{seconds}"' in page
 
-    def test_only_the_newest_ten_are_listed(
+    def test_the_list_contains_the_newest_ten(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         for _ in range(11):

@@ -1,4 +1,4 @@
-"""The list of devices and the page of one."""
+"""The list of devices and the page of a device."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,18 +18,18 @@ from tests.factories import (
     store_reading,
     store_readings,
 )
-from tests.telemetry_site.pages import HOSTILE, fill, text, with_unit
+from tests.telemetry_site.pages import HOSTILE, create_devices, text, with_unit
 
 
 class TestEveryPage:
     PATHS = ["", "/now", "/readings", "/first", "/commands/recent", "/keys"]
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_its_owner_sees_it(self, owner_client: Client, device: Device, path: str) -> None:
+    def test_the_owner_sees_the_page(self, owner_client: Client, device: Device, path: str) -> None:
         assert owner_client.get(f"/devices/{device.pk}{path}").status_code == 200
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_a_stranger_finds_nothing(
+    def test_another_user_gets_404(
         self, stranger_client: Client, device: Device, path: str
     ) -> None:
         answer = stranger_client.get(f"/devices/{device.pk}{path}")
@@ -37,17 +37,19 @@ class TestEveryPage:
         assert "greenhouse" not in text(answer)
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_staff_are_strangers_here_too(
+    def test_staff_get_404_for_devices_of_other_users(
         self, staff_client: Client, device: Device, path: str
     ) -> None:
         assert staff_client.get(f"/devices/{device.pk}{path}").status_code == 404
 
     @pytest.mark.parametrize("path", [*PATHS, "/commands"])
-    def test_nobody_is_sent_to_sign_in(self, client: Client, device: Device, path: str) -> None:
+    def test_without_a_session_the_page_redirects_to_the_login(
+        self, client: Client, device: Device, path: str
+    ) -> None:
         answer = client.get(f"/devices/{device.pk}{path}")
         assert answer.headers["Location"].startswith("/sign-in?next=/devices/")
 
-    def test_a_stranger_sends_and_cancels_nothing(
+    def test_another_user_cannot_send_or_cancel_commands(
         self, stranger_client: Client, device: Device
     ) -> None:
         command = CommandFactory.create(device=device)
@@ -56,7 +58,7 @@ class TestEveryPage:
         assert (sent.status_code, stranger_client.post(path).status_code) == (404, 404)
         assert Command.objects.get().status == "pending"
 
-    def test_somebody_elses_command_is_not_cancelled_by_way_of_ones_own_device(
+    def test_a_command_cannot_be_cancelled_by_the_url_of_another_device(
         self, stranger_client: Client, stranger: User, device: Device
     ) -> None:
         own = DeviceFactory.create(user=stranger)
@@ -65,7 +67,7 @@ class TestEveryPage:
         assert stranger_client.post(path).status_code == 404
         assert Command.objects.get().status == "pending"
 
-    def test_no_page_holds_a_script_or_a_style_of_its_own(
+    def test_no_page_contains_inline_scripts_or_styles(
         self, owner_client: Client, device: Device
     ) -> None:
         store_reading(device)
@@ -76,17 +78,17 @@ class TestEveryPage:
             assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", page)
             assert "hx-on" not in page
 
-    def test_the_chosen_colours_come_with_the_page(self, owner_client: Client) -> None:
+    def test_the_theme_of_the_cookie_is_in_the_page(self, owner_client: Client) -> None:
         owner_client.cookies["theme"] = "dark"
         assert 'data-theme="dark"' in text(owner_client.get("/"))
 
-    def test_made_up_colours_are_only_text(self, owner_client: Client) -> None:
+    def test_an_invalid_theme_is_escaped(self, owner_client: Client) -> None:
         owner_client.cookies["theme"] = "'><script>"
         assert "'><script>" not in text(owner_client.get("/"))
 
 
-class TestHome:
-    def test_it_lists_ones_own_devices_only(
+class TestDeviceList:
+    def test_the_list_contains_only_devices_of_the_user(
         self, owner_client: Client, device: Device, stranger: User
     ) -> None:
         DeviceFactory.create(user=stranger, name="not mine")
@@ -96,7 +98,7 @@ class TestHome:
         assert "not mine" not in page
         assert "gone" not in page
 
-    def test_it_shows_latest_values_and_waiting_commands(
+    def test_the_list_shows_latest_values_and_pending_commands(
         self, owner_client: Client, device: Device
     ) -> None:
         store_readings(device, payloads=[{"temperature": 20}, {"temperature": 21.43219}])
@@ -106,9 +108,11 @@ class TestHome:
         )
         page = text(owner_client.get("/"))
         assert f"<dt>temperature</dt><dd>{with_unit('21.4', '°C')}</dd>" in page
-        assert "1 command waiting" in page
+        assert "1 pending command" in page
 
-    def test_it_says_how_each_device_is_doing(self, owner_client: Client, owner: User) -> None:
+    def test_the_list_shows_the_status_of_each_device(
+        self, owner_client: Client, owner: User
+    ) -> None:
         now = timezone.now()
         DeviceFactory.create(user=owner, name="on", last_seen_at=now)
         DeviceFactory.create(user=owner, name="off", last_seen_at=now - timedelta(days=1))
@@ -148,7 +152,7 @@ class TestHome:
             ("?page=x", ["north", "south", "west"]),
         ],
     )
-    def test_search_and_filters(
+    def test_the_list_is_searched_filtered_sorted_and_paged_by_the_query(
         self, owner_client: Client, owner: User, query: str, names: list[str]
     ) -> None:
         now = timezone.now()
@@ -165,26 +169,26 @@ class TestHome:
             page = text(owner_client.get(path + query))
             assert re.findall(r'class="stretched" href="[^"]+">(\w+)<', page) == names
 
-    def test_a_small_line_shows_how_the_first_value_went(
-        self, owner_client: Client, device: Device
-    ) -> None:
+    def test_a_sparkline_shows_the_first_value(self, owner_client: Client, device: Device) -> None:
         assert 'class="spark"' not in text(owner_client.get("/"))
         first = timezone.now() - timedelta(minutes=1)
         store_readings(device, payloads=[{"a": 1}, {"a": 2}, {"a": 1}], recorded_at=first)
         assert '<path d="M0 26L50 2L100 26" />' in text(owner_client.get("/"))
 
-    def test_there_are_fifty_on_a_page(self, owner_client: Client, owner: User) -> None:
+    def test_a_page_has_fifty_devices(self, owner_client: Client, owner: User) -> None:
         for _ in range(51):
             DeviceFactory.create(user=owner)
         assert text(owner_client.get("/")).count('class="stretched"') == 50
         assert text(owner_client.get("/?page=2")).count('class="stretched"') == 1
 
-    def test_an_empty_list_says_what_to_do(self, owner_client: Client) -> None:
+    def test_an_empty_list_links_to_the_form_for_a_new_device(self, owner_client: Client) -> None:
         page = text(owner_client.get("/"))
         assert "You have no devices yet." in page
         assert 'href="/devices/new"' in page
 
-    def test_hostile_names_are_shown_as_text(self, owner_client: Client, owner: User) -> None:
+    def test_names_and_values_with_markup_are_escaped(
+        self, owner_client: Client, owner: User
+    ) -> None:
         device = DeviceFactory.create(user=owner, name=HOSTILE, device_type='"><b>')
         store_reading(device, payload={HOSTILE: HOSTILE})
         page = text(owner_client.get("/"))
@@ -193,24 +197,24 @@ class TestHome:
         assert "<b>x" not in page
         assert "alert(1)</script>" not in page
 
-    def test_it_costs_as_many_queries_for_ten_devices_as_for_one(
+    def test_the_list_takes_the_same_number_of_queries_for_ten_devices_as_for_one(
         self,
         owner_client: Client,
         owner: User,
         django_assert_num_queries: DjangoAssertNumQueries,
     ) -> None:
-        fill(owner, 1)
-        # Session, user, counts for the chips, count for the pages, devices, readings, units,
+        create_devices(owner, 1)
+        # Session, user, counts of the filters, count of the pages, devices, readings, units,
         # commands.
         with django_assert_num_queries(8):
             owner_client.get("/")
-        fill(owner, 9)
+        create_devices(owner, 9)
         with django_assert_num_queries(8):
             owner_client.get("/")
 
 
 class TestDevicePage:
-    def test_it_shows_values_charts_and_readings(
+    def test_the_page_shows_values_charts_and_readings(
         self, owner_client: Client, device: Device
     ) -> None:
         store_reading(device, payload={"temperature": 21.5, "mode": "auto", "gps": {"lat": 52.1}})
@@ -223,15 +227,13 @@ class TestDevicePage:
         ]
         assert "{&quot;gps&quot;: {&quot;lat&quot;: 52.1}" in page
 
-    def test_a_living_device_ends_its_charts_now(
-        self, owner_client: Client, device: Device
-    ) -> None:
+    def test_charts_of_an_active_device_end_now(self, owner_client: Client, device: Device) -> None:
         store_reading(device, recorded_at=timezone.now())
         page = text(owner_client.get(f"/devices/{device.pk}"))
         assert 'data-end=""' in page
         assert "The last hour" in page
 
-    def test_an_old_data_set_opens_where_it_ends(
+    def test_charts_of_an_old_data_set_end_at_its_last_reading(
         self, owner_client: Client, device: Device
     ) -> None:
         end = datetime(2015, 2, 10, 9, 33, tzinfo=UTC)
@@ -245,7 +247,7 @@ class TestDevicePage:
     @pytest.mark.parametrize(
         ("interval", "seconds"), [(1, 600), (60, 3600), (3600, 86400), (86400, 2592000)]
     )
-    def test_a_device_that_reports_seldom_opens_with_a_longer_range(
+    def test_a_longer_interval_opens_with_a_longer_range(
         self, owner_client: Client, device: Device, interval: int, seconds: int
     ) -> None:
         Device.objects.update(expected_interval=interval)
@@ -254,13 +256,13 @@ class TestDevicePage:
         assert f'data-seconds="{seconds}" data-end' in page
 
     @pytest.mark.parametrize("wanted", ["made-up", "", "%00", "1h&range=7d"])
-    def test_a_made_up_range_does_no_harm(
+    def test_an_invalid_range_is_ignored(
         self, owner_client: Client, device: Device, wanted: str
     ) -> None:
         store_reading(device)
         assert owner_client.get(f"/devices/{device.pk}?range={wanted}").status_code == 200
 
-    def test_the_charts_come_again_only_when_others_are_to_be_shown(
+    def test_charts_are_sent_again_only_if_other_charts_are_displayed(
         self, owner_client: Client, device: Device
     ) -> None:
         store_reading(device, recorded_at=timezone.now())
@@ -276,7 +278,7 @@ class TestDevicePage:
         assert 'data-key="new.temperature"' in changed
         assert "The last 7 days" in changed
 
-    def test_many_charts_are_folded(self, owner_client: Client, device: Device) -> None:
+    def test_many_charts_are_collapsed(self, owner_client: Client, device: Device) -> None:
         for kind in ("a", "b", "c"):
             payload = {f"key_{number}": number for number in range(12)}
             store_reading(device, telemetry_type=kind, payload=payload)
@@ -284,15 +286,15 @@ class TestDevicePage:
         folds = re.findall(r'<details class="charts needs-js" ?(\w*)>', page)
         assert folds == ["open", "open", ""]
 
-    def test_keys_are_in_the_order_people_count_in(
-        self, owner_client: Client, device: Device
-    ) -> None:
+    def test_keys_are_in_natural_order(self, owner_client: Client, device: Device) -> None:
         store_reading(device, payload={"fan_10": 1, "fan_9": 1, "a": 1, "10": 1, "9": 1})
         page = text(owner_client.get(f"/devices/{device.pk}"))
         keys = re.findall(r'data-key="environment\.([^"]+)"', page)
         assert keys == ["9", "10", "a", "fan_9", "fan_10"]
 
-    def test_hostile_content_is_shown_as_text(self, owner_client: Client, owner: User) -> None:
+    def test_names_and_values_with_markup_are_escaped(
+        self, owner_client: Client, owner: User
+    ) -> None:
         device = DeviceFactory.create(user=owner, name=HOSTILE, metadata={HOSTILE: HOSTILE})
         store_reading(device, payload={HOSTILE: HOSTILE, "n": 1})
         CommandFactory.create(
@@ -306,20 +308,20 @@ class TestDevicePage:
         assert "<img" not in page
         assert "alert(1)</script>" not in page
 
-    def test_it_costs_as_many_queries_for_many_keys_as_for_one(
+    def test_the_page_takes_the_same_number_of_queries_for_many_keys_as_for_one(
         self,
         owner_client: Client,
         owner: User,
         django_assert_num_queries: DjangoAssertNumQueries,
     ) -> None:
-        fill(owner, 1)
+        create_devices(owner, 1)
         path = f"/devices/{Device.objects.get().pk}"
-        # Session, user, device, newest of each type, types, units, what is kept, up to where hours
-        # are rolled up, the last day, the newest values of a young device, commands, catalogue,
-        # newest readings, what was refused.
+        # Session, user, device, newest reading of each type, types, units, retention, rollup
+        # watermark, the last day, the newest values of a new device, commands, catalogue, newest
+        # readings, rejections.
         with django_assert_num_queries(14):
             owner_client.get(path)
-        fill(owner, 9)
+        create_devices(owner, 9)
         device = Device.objects.get(pk=path[-36:])
         for number in range(10):
             store_reading(device, telemetry_type=f"t{number}", payload={"a": 1, "b": 2})

@@ -1,4 +1,4 @@
-"""How values and times are shown."""
+"""Formatting of values and times."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ from telemetry_site.templatetags import display
         ({}, "{}"),
     ],
 )
-def test_values_are_shown_briefly(measured: Any, words: str) -> None:
+def test_values_are_displayed_with_few_digits(measured: Any, words: str) -> None:
     assert display.value(measured) == words
 
 
@@ -47,7 +47,7 @@ def test_values_are_shown_briefly(measured: Any, words: str) -> None:
         (None, 2, "null"),
     ],
 )
-def test_numbers_are_shown_with_the_decimals_asked_for(
+def test_numbers_are_displayed_with_the_given_decimals(
     measured: Any, decimals: int, words: str
 ) -> None:
     assert display.value(measured, decimals) == words
@@ -65,5 +65,5 @@ def test_numbers_are_shown_with_the_decimals_asked_for(
         (-3300, "in 55 min"),
     ],
 )
-def test_times_are_told_by_their_age(now: datetime, seconds: float, words: str) -> None:
+def test_times_are_displayed_as_an_age(now: datetime, seconds: float, words: str) -> None:
     assert display.ago(now - timedelta(seconds=seconds), now) == words

@@ -1,4 +1,4 @@
-"""The history of a device, as it comes from the site: what there is without JavaScript."""
+"""The history page as the server renders it, without JavaScript."""
 
 import re
 from datetime import timedelta
@@ -20,15 +20,15 @@ def text(answer: HttpResponse) -> str:
 
 @pytest.fixture
 def path(device: Device) -> str:
-    """Of a device with three readings of two values."""
+    """Return the path for a device with three readings of two values."""
     payloads = [{"a": 1, "b": 10}, {"a": 2, "b": 20}, {"a": 6, "b": 30}]
     store_readings(device, payloads=payloads)
-    # Whatever hours some other test has left as rolled up.
+    # Hours may be in the queue of another test.
     rollups.process_queue()
     return f"/devices/{device.pk}/history"
 
 
-def test_a_summary_and_the_readings_of_the_range_are_on_the_page(
+def test_the_page_shows_statistics_and_readings_of_the_range(
     owner_client: Client, device: Device, path: str
 ) -> None:
     store_reading(device, recorded_at=NOW - timedelta(hours=3), payload={"a": 100})
@@ -39,7 +39,7 @@ def test_a_summary_and_the_readings_of_the_range_are_on_the_page(
     assert "15 Jun 2025, 11:00 to 13:00 UTC" in page
 
 
-def test_chips_add_a_chart_and_take_one_away(owner_client: Client, path: str) -> None:
+def test_chips_add_and_remove_charts(owner_client: Client, path: str) -> None:
     page = text(owner_client.get(f"{path}?{RANGE}&key=environment.b"))
     assert re.findall(r'<figure class="chart card" data-key="([^"]+)"', page) == [
         "environment.b",
@@ -55,12 +55,14 @@ def test_chips_add_a_chart_and_take_one_away(owner_client: Client, path: str) ->
     "query",
     ["key=made.up", "key=%00", "key=environment.a&key=environment.a", "range=x", "from=x&to=y"],
 )
-def test_what_is_made_up_does_no_harm(owner_client: Client, path: str, query: str) -> None:
+def test_an_invalid_query_shows_the_default_charts(
+    owner_client: Client, path: str, query: str
+) -> None:
     page = text(owner_client.get(f"{path}?{query}"))
     assert 'data-key="environment.a"' in page
 
 
-def test_downloads_are_of_the_same_range_and_values(owner_client: Client, path: str) -> None:
+def test_downloads_have_the_displayed_range_and_keys(owner_client: Client, path: str) -> None:
     page = text(owner_client.get(f"{path}?{RANGE}&key=environment.a"))
     files = re.findall(r'href="(/api/v1/[^"]+export\?[^"]+)"', page)
     assert len(files) == 6
@@ -69,22 +71,22 @@ def test_downloads_are_of_the_same_range_and_values(owner_client: Client, path: 
         assert RANGE in address
         answer = owner_client.get(address)
         assert answer.status_code == 200
-        # To its end, or the next one would have to wait.
+        # Read it to its end, or the next export waits.
         list(answer.streaming_content)
 
 
-def test_a_stranger_finds_nothing(stranger_client: Client, path: str) -> None:
+def test_another_user_gets_404(stranger_client: Client, path: str) -> None:
     assert stranger_client.get(path).status_code == 404
 
 
-def test_a_device_without_numbers_has_a_page_that_says_so(
+def test_a_device_without_numbers_has_a_page_with_a_message(
     owner_client: Client, device: Device
 ) -> None:
     page = text(owner_client.get(f"/devices/{device.pk}/history"))
-    assert "No readings yet that a chart could be drawn of." in page
+    assert "No numeric readings to chart yet." in page
 
 
-def test_times_of_a_form_lead_to_an_address_for_everyone(owner_client: Client, path: str) -> None:
+def test_local_times_of_the_form_redirect_to_a_url_in_utc(owner_client: Client, path: str) -> None:
     typed = f"{path}?from=2025-06-15T11:00&to=2025-06-15T13:00&key=environment.a"
     answer = owner_client.get(typed)
     assert answer.headers["Location"] == f"{path}?{RANGE}&key=environment.a"

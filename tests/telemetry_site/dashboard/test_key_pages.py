@@ -1,4 +1,4 @@
-"""Names, units and decimals of values, as pages show and change them."""
+"""Names, units and decimals of values, displayed and changed on pages."""
 
 import re
 
@@ -16,7 +16,7 @@ from tests.telemetry_site.pages import text, with_unit
 class TestUnits:
     @pytest.fixture
     def path(self, device: Device) -> str:
-        """Of the page of a key, beside two others."""
+        """Return the path of the page of a key, next to other keys."""
         payload = {"zone_10": 2, "zone_9": 1, "temperature": 21.5, "mode": "auto", "up": True}
         store_reading(device, payload=payload)
         for name in payload:
@@ -44,19 +44,19 @@ class TestUnits:
             *("true", "1", "2"),
         ]
 
-    def test_a_device_page_leads_to_them(
+    def test_the_page_of_the_device_links_to_its_keys(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         page = text(owner_client.get(f"/devices/{device.pk}"))
         assert f'href="/devices/{device.pk}/keys"' in page
 
-    def test_what_the_name_tells_is_shown_where_nothing_was_chosen(
+    def test_default_label_unit_and_decimals_are_placeholders(
         self, owner_client: Client, path: str
     ) -> None:
         page = text(owner_client.get(path))
         assert re.findall(r'placeholder="([^"]+)"', page) == ["temperature", "°C", "1"]
 
-    def test_what_is_chosen_is_shown_everywhere(
+    def test_a_chosen_display_format_is_used_on_every_page(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         form = {"label": "Room <b>", "unit": "K", "decimals": "3"}
@@ -72,7 +72,7 @@ class TestUnits:
         assert figure
         assert 'data-label="Room &lt;b&gt;" data-unit="K" data-decimals="3"' in figure.group()
 
-    def test_charts_come_again_when_their_units_were_changed(
+    def test_charts_are_sent_again_after_their_units_changed(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         shown_now = re.search(r"now\?charts=\d+", text(owner_client.get(f"/devices/{device.pk}")))
@@ -81,7 +81,7 @@ class TestUnits:
         page = text(owner_client.get(f"/devices/{device.pk}/{shown_now.group()}"))
         assert 'id="history"' in page
 
-    def test_what_is_left_empty_is_told_by_the_name_again(
+    def test_an_emptied_field_returns_to_the_default(
         self, owner_client: Client, device: Device, path: str
     ) -> None:
         owner_client.post(path, {"label": "Room", "unit": "1", "decimals": "0"})
@@ -102,7 +102,7 @@ class TestUnits:
             ("label", "\0"),
         ],
     )
-    def test_what_cannot_be_is_told_at_its_field(
+    def test_an_invalid_value_shows_the_error_at_its_field(
         self, owner_client: Client, device: Device, path: str, field: str, typed: str
     ) -> None:
         answer = owner_client.post(path, {"unit": "K", field: typed})
@@ -110,7 +110,7 @@ class TestUnits:
         assert f'id="id_{field}_error"' in text(answer)
         assert not device.keys.filter(unit="K").exists()
 
-    def test_a_stranger_finds_and_changes_nothing(
+    def test_another_user_gets_404_and_changes_nothing(
         self, stranger_client: Client, device: Device, path: str
     ) -> None:
         assert stranger_client.get(path).status_code == 404
@@ -118,8 +118,6 @@ class TestUnits:
         assert not device.keys.filter(unit="K").exists()
 
     @pytest.mark.parametrize("name", ["environment.nothing", "environment", "a.b%00", "a b.c"])
-    def test_a_key_that_was_never_sent_is_404(
-        self, owner_client: Client, device: Device, name: str
-    ) -> None:
+    def test_an_unknown_key_is_404(self, owner_client: Client, device: Device, name: str) -> None:
         for ask in (owner_client.get, owner_client.post):
             assert ask(f"/devices/{device.pk}/keys/{name}").status_code == 404

@@ -1,4 +1,4 @@
-"""Which part of time an address asks for."""
+"""Time ranges in URLs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,36 +31,38 @@ DAY = timedelta(days=1)
         ({}, None),
     ],
 )
-def test_what_cannot_be_is_not_asked_for(
+def test_only_a_valid_range_is_parsed(
     query: dict[str, str], found: TimeWindow | None, now: datetime
 ) -> None:
     assert time_ranges.parse_window(query, now) == found
 
 
 @pytest.mark.parametrize("window", [TimeWindow(DAY), TimeWindow(timedelta(seconds=77))])
-def test_an_address_says_what_it_was_made_of(window: TimeWindow, now: datetime) -> None:
+def test_a_range_is_the_same_after_a_round_trip_through_its_query(
+    window: TimeWindow, now: datetime
+) -> None:
     assert time_ranges.parse_window(window.query, now) == window
     still = TimeWindow(window.length, now)
     assert time_ranges.parse_window(still.query, now) == still
 
 
-def test_what_reaches_now_ends_there_from_then_on(now: datetime) -> None:
-    earlier = TimeWindow(DAY).moved(-1, now)
+def test_a_range_moved_to_now_follows_the_present(now: datetime) -> None:
+    earlier = TimeWindow(DAY).shift(-1, now)
     assert earlier == TimeWindow(DAY, now - DAY)
-    assert earlier.moved(0.5, now) == TimeWindow(DAY, now - DAY / 2)
-    assert earlier.moved(1, now) == TimeWindow(DAY)
+    assert earlier.shift(0.5, now) == TimeWindow(DAY, now - DAY / 2)
+    assert earlier.shift(1, now) == TimeWindow(DAY)
 
 
-def test_zooming_keeps_the_middle_and_knows_an_end(now: datetime) -> None:
+def test_zooming_keeps_the_middle_within_the_limits(now: datetime) -> None:
     past = TimeWindow(DAY, now - 10 * DAY)
-    assert past.zoomed(0.5, now) == TimeWindow(DAY / 2, now - 10.25 * DAY)
-    assert past.zoomed(2, now) == TimeWindow(2 * DAY, now - 9.5 * DAY)
-    assert past.zoomed(100, now) == TimeWindow(100 * DAY)
-    assert TimeWindow(time_ranges.LONGEST).zoomed(2, now) == TimeWindow(time_ranges.LONGEST)
-    assert TimeWindow(time_ranges.SHORTEST).zoomed(0.5, now) == TimeWindow(time_ranges.SHORTEST)
+    assert past.zoom(0.5, now) == TimeWindow(DAY / 2, now - 10.25 * DAY)
+    assert past.zoom(2, now) == TimeWindow(2 * DAY, now - 9.5 * DAY)
+    assert past.zoom(100, now) == TimeWindow(100 * DAY)
+    assert TimeWindow(time_ranges.MAX_LENGTH).zoom(2, now) == TimeWindow(time_ranges.MAX_LENGTH)
+    assert TimeWindow(time_ranges.MIN_LENGTH).zoom(0.5, now) == TimeWindow(time_ranges.MIN_LENGTH)
 
 
-def test_a_form_speaks_the_time_of_its_user() -> None:
+def test_times_of_a_form_are_in_the_time_zone_of_the_user() -> None:
     typed = {"from": "2025-06-01T10:00", "to": "2025-06-02T10:00"}
     with timezone.override("Asia/Kolkata"):
         exact = time_ranges.normalized_query(typed)

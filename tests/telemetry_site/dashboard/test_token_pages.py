@@ -21,7 +21,7 @@ def secret_in(page: bytes, prefix: str) -> str:
     return str(found.pop())
 
 
-def test_a_token_that_is_made_is_shown_once_and_works(owner_client: Client, db: None) -> None:
+def test_a_new_token_is_displayed_once_and_works(owner_client: Client, db: None) -> None:
     form = {"label": LABEL, "access": "read", "days": "30"}
     answer = owner_client.post("/tokens/new", form)
     api = Api(secret_in(answer.content, "tsu"))
@@ -36,12 +36,12 @@ def test_a_token_that_is_made_is_shown_once_and_works(owner_client: Client, db: 
 
 
 @pytest.mark.parametrize("form", [{}, {"label": "x", "access": "root", "days": "30"}])
-def test_a_form_with_faults_makes_none(owner_client: Client, form: dict[str, str]) -> None:
+def test_an_invalid_form_creates_no_token(owner_client: Client, form: dict[str, str]) -> None:
     assert owner_client.post("/tokens/new", form).status_code == 422
     assert not Token.objects.exists()
 
 
-def test_a_token_is_revoked_after_a_question(owner: User, owner_client: Client) -> None:
+def test_a_token_is_revoked_after_a_confirmation(owner: User, owner_client: Client) -> None:
     token, secret = user_token_and_row(owner)
     path = f"/tokens/{token.pk}/revoke"
     assert b"Revoke this token?" in owner_client.get(path).content
@@ -51,7 +51,9 @@ def test_a_token_is_revoked_after_a_question(owner: User, owner_client: Client) 
     assert token.prefix not in owner_client.get("/tokens").content.decode()
 
 
-def test_a_rotated_token_has_one_like_it_in_its_place(owner: User, owner_client: Client) -> None:
+def test_a_rotated_token_is_replaced_by_one_with_the_same_label_and_access(
+    owner: User, owner_client: Client
+) -> None:
     token, secret = user_token_and_row(owner)
     Token.objects.update(label=LABEL, access="read")
     path = f"/tokens/{token.pk}/rotate"
@@ -64,12 +66,12 @@ def test_a_rotated_token_has_one_like_it_in_its_place(owner: User, owner_client:
     assert owner_client.post(path).status_code == 404
 
 
-def test_a_devices_token_is_rotated_without_locking_it_out(
+def test_the_old_token_of_a_device_works_after_a_rotation_for_the_grace_period(
     device: Device, owner_client: Client
 ) -> None:
     token, secret = device_token_and_row(device)
     path = f"/devices/{device.pk}/tokens/{token.pk}/rotate"
-    assert b"until 60 minutes after the new one is first used" in owner_client.get(path).content
+    assert b"until 60 minutes after the new token is first used" in owner_client.get(path).content
     new = secret_in(owner_client.post(path).content, "tsd")
     assert "Being replaced" in owner_client.get("/tokens").content.decode()
     for text in (secret, new):
@@ -78,13 +80,15 @@ def test_a_devices_token_is_rotated_without_locking_it_out(
     assert path not in owner_client.get("/tokens").content.decode()
 
 
-def test_a_devices_token_is_revoked_at_once(device: Device, owner_client: Client) -> None:
+def test_a_revoked_token_of_a_device_is_rejected_immediately(
+    device: Device, owner_client: Client
+) -> None:
     token, secret = device_token_and_row(device)
     owner_client.post(f"/devices/{device.pk}/tokens/{token.pk}/revoke")
     assert Api(secret).get("/api/v1/device").status_code == 401
 
 
-def test_a_device_gets_further_tokens_up_to_ten(device: Device, owner_client: Client) -> None:
+def test_a_device_has_at_most_ten_tokens(device: Device, owner_client: Client) -> None:
     path = f"/devices/{device.pk}/tokens/new"
     for _ in range(10):
         answer = owner_client.post(path, {"label": "second program"})
@@ -95,12 +99,12 @@ def test_a_device_gets_further_tokens_up_to_ten(device: Device, owner_client: Cl
     assert device.tokens.count() == 10
 
 
-def test_one_device_has_a_page_of_its_tokens(
+def test_each_device_has_a_page_of_its_tokens(
     owner: User, device: Device, owner_client: Client
 ) -> None:
     other, _ = device_token_and_row(DeviceFactory.create(user=owner))
     path = f"/devices/{device.pk}/tokens"
-    assert "it cannot send anything" in owner_client.get(path).content.decode()
+    assert "cannot send anything" in owner_client.get(path).content.decode()
     token, _ = device_token_and_row(device)
     page = owner_client.get(path).content.decode()
     assert token.prefix in page
@@ -108,19 +112,17 @@ def test_one_device_has_a_page_of_its_tokens(
     assert f"{path}/new" in page
 
 
-def test_a_token_that_is_no_longer_used_is_warned_about(
-    device: Device, owner_client: Client
-) -> None:
+def test_an_unused_token_shows_a_warning(device: Device, owner_client: Client) -> None:
     device_token_and_row(device)
     assert "nused" not in owner_client.get("/tokens").content.decode()
     DeviceToken.objects.update(created_at=timezone.now() - timedelta(days=91))
     page = owner_client.get("/tokens").content.decode()
-    assert "1 token of a device was not used for 90 days" in page
+    assert "1 device token has not been used for 90 days" in page
     assert "Unused for 90 days" in page
 
 
 @pytest.mark.parametrize("act", ["rotate", "revoke"])
-def test_a_stranger_finds_no_token(
+def test_another_user_gets_404_and_sees_no_token(
     owner: User, device: Device, stranger: User, stranger_client: Client, act: str
 ) -> None:
     own, _ = user_token_and_row(owner)
@@ -142,7 +144,7 @@ def test_a_stranger_finds_no_token(
     assert DeviceToken.objects.filter(revoked=True).count() == 0
 
 
-def test_a_large_fleet_comes_by_page(
+def test_tokens_of_many_devices_take_few_queries(
     owner: User, owner_client: Client, django_assert_max_num_queries: object
 ) -> None:
     devices = DeviceFactory.create_batch(3, user=owner)
@@ -156,11 +158,13 @@ def test_a_large_fleet_comes_by_page(
 
 
 @pytest.mark.parametrize("path", ["/tokens", "/tokens/new"])
-def test_nobody_is_sent_to_sign_in(client: Client, db: None, path: str) -> None:
+def test_without_a_session_the_page_redirects_to_the_login(
+    client: Client, db: None, path: str
+) -> None:
     assert client.get(path).headers["Location"].startswith("/sign-in?next=")
 
 
-def test_ones_own_tokens_are_listed_newest_first_page_by_page(
+def test_tokens_of_the_user_are_paged_with_the_newest_first(
     owner: User, owner_client: Client
 ) -> None:
     made = [user_token_and_row(owner)[0] for _ in range(51)]

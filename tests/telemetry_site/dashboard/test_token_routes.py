@@ -1,4 +1,6 @@
-"""Every route that makes a token asks a browser for the second factor, where the user has one."""
+"""Every route that creates a token requires an MFA code in browsers, if the user has two-factor
+authentication.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,7 +17,7 @@ from tests.conftest import Api, signed_in
 from tests.factories import (
     PASSWORD,
     device_token_and_row,
-    second_factor_of,
+    enable_mfa,
     user_token,
     user_token_and_row,
 )
@@ -40,31 +42,31 @@ Filled = Callable[[str], str]
 
 
 @pytest.fixture
-def twin(owner: User) -> TOTP:
-    """The owner's authenticator."""
+def authenticator(owner: User) -> TOTP:
+    """The owner's authenticator app."""
     User.objects.filter(pk=owner.pk).update(is_staff=True, is_superuser=True)
-    twin = second_factor_of(owner, now=timezone.now() - timedelta(minutes=2))
+    authenticator = enable_mfa(owner, now=timezone.now() - timedelta(minutes=2))
     owner.refresh_from_db()
-    return twin
+    return authenticator
 
 
 @pytest.fixture
-def at(owner: User, device: Device, twin: TOTP) -> Filled:
-    """A path with the ids in it."""
+def fill_path(owner: User, device: Device, authenticator: TOTP) -> Filled:
+    """Fill in the ids of a path."""
     own, _secret = user_token_and_row(owner)
     token, _secret = device_token_and_row(device)
     return lambda path: path.format(own=own.pk, device=device.pk, token=token.pk)
 
 
-def made() -> tuple[int, int]:
-    """How many tokens were ever made."""
+def count_tokens() -> tuple[int, int]:
+    """Return how many tokens of users and of devices exist."""
     return Token.objects.count(), DeviceToken.objects.count()
 
 
-def with_code(twin: TOTP) -> Client:
+def with_code(authenticator: TOTP) -> Client:
     browser = Client()
     browser.post("/sign-in", {"username": "owner", "password": PASSWORD})
-    browser.post("/sign-in/code", {"code": twin.at(timezone.now())})
+    browser.post("/sign-in/code", {"code": authenticator.at(timezone.now())})
     return browser
 
 
@@ -75,44 +77,44 @@ def api_of(client: Client) -> Api:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_sends_a_browser_without_a_code_to_sign_in(
-    path: str, at: Filled, owner: User, device: Device, twin: TOTP
+def test_without_a_code_a_page_redirects_to_the_login_and_creates_no_token(
+    path: str, fill_path: Filled, owner: User, device: Device, authenticator: TOTP
 ) -> None:
     form = {**PAGES[path], "_selected_action": str(device.pk)}
-    before = made()
-    answer = signed_in(owner).post(at(path), form)
+    before = count_tokens()
+    answer = signed_in(owner).post(fill_path(path), form)
     assert answer.status_code == 302
-    assert answer.headers["Location"] == f"/sign-in?next={at(path)}"
-    assert made() == before
-    assert with_code(twin).post(at(path), form).status_code == 200
-    assert made() != before
+    assert answer.headers["Location"] == f"/sign-in?next={fill_path(path)}"
+    assert count_tokens() == before
+    assert with_code(authenticator).post(fill_path(path), form).status_code == 200
+    assert count_tokens() != before
 
 
 @pytest.mark.parametrize("path", API)
-def test_the_api_refuses_a_browser_without_a_code(
-    path: str, at: Filled, owner: User, twin: TOTP
+def test_without_a_code_the_api_is_403_and_creates_no_token(
+    path: str, fill_path: Filled, owner: User, authenticator: TOTP
 ) -> None:
-    before = made()
-    answer = api_of(signed_in(owner)).post(at(path), API[path])
+    before = count_tokens()
+    answer = api_of(signed_in(owner)).post(fill_path(path), API[path])
     assert answer.status_code == 403
     assert answer.json()["type"] == "urn:telemetry:problem:second-factor-required"
-    assert made() == before
-    assert api_of(with_code(twin)).post(at(path), API[path]).status_code == 201
+    assert count_tokens() == before
+    assert api_of(with_code(authenticator)).post(fill_path(path), API[path]).status_code == 201
 
 
 @pytest.mark.parametrize("path", [path for path in API if "/devices" in path])
-def test_an_api_token_which_was_made_with_a_code_makes_tokens_of_devices(
-    path: str, at: Filled, owner: User
+def test_an_api_token_needs_no_code_to_create_tokens_of_devices(
+    path: str, fill_path: Filled, owner: User
 ) -> None:
-    assert Api(user_token(owner)).post(at(path), API[path]).status_code == 201
+    assert Api(user_token(owner)).post(fill_path(path), API[path]).status_code == 201
 
 
-def test_to_look_at_how_a_device_is_connected_needs_no_code(at: Filled, owner: User) -> None:
-    assert signed_in(owner).get(at("/devices/{device}/connect")).status_code == 200
+def test_the_connect_page_needs_no_code(fill_path: Filled, owner: User) -> None:
+    assert signed_in(owner).get(fill_path("/devices/{device}/connect")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/devices/{device}/tokens/new", "/devices/{device}/connect"])
-def test_without_a_second_factor_nothing_is_asked(
+def test_without_two_factor_authentication_no_code_is_required(
     path: str, device: Device, owner_client: Client
 ) -> None:
     assert owner_client.post(path.format(device=device.pk), FORM).status_code == 200

@@ -1,4 +1,4 @@
-"""The live process, in a thread of the tests': real HTTP, real PostgreSQL."""
+"""The live process in a thread of the tests: real HTTP, real PostgreSQL."""
 
 import asyncio
 import http.client
@@ -17,28 +17,28 @@ from django.db import connection
 from telemetry_site.live.asgi import LiveApplication
 from telemetry_site.live.server import Server
 
-PATIENCE = 120
-"""Seconds that only a failure waits for."""
+TIMEOUT_SECONDS = 120
+"""Only a failing test waits this many seconds."""
 
 
-class Listening(LiveApplication):
-    """Tells when it has begun to hear what happens."""
+class ListeningApplication(LiveApplication):
+    """Signals when it has started to receive events."""
 
     def __init__(self) -> None:
         super().__init__()
         self.hears = threading.Event()
 
-    async def _look_again(self) -> None:
+    async def _on_reconnect(self) -> None:
         self.loop = asyncio.get_running_loop()
-        await super()._look_again()
+        await super()._on_reconnect()
         self.hears.set()
 
 
 class LiveServer:
-    """A running one, and how to ask it."""
+    """A running live process, and requests to it."""
 
     def __init__(self) -> None:
-        self.live = Listening()
+        self.live = ListeningApplication()
         self.server = Server(self.live)
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
@@ -48,35 +48,35 @@ class LiveServer:
 
     def start(self) -> None:
         self.thread.start()
-        until(lambda: self.server.started)
-        # A stream that is opened earlier is told `ready` twice.
-        assert self.live.hears.wait(PATIENCE)
+        wait_until(lambda: self.server.started)
+        # A stream that is opened earlier receives `ready` twice.
+        assert self.live.hears.wait(TIMEOUT_SECONDS)
 
     def stop(self) -> None:
-        self.live.end()
+        self.live.stop()
         self.server.should_exit = True
         self.opened.close()
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT_SECONDS)
         assert not self.thread.is_alive()
         self.socket.close()
 
     def in_loop(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Have the server's event loop run this, too."""
+        """Run this in the server's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self.live.loop)
 
     def get(
         self, path: str, token: str = "", *, method: str = "GET", **headers: str
     ) -> http.client.HTTPResponse:
-        """The beginning of the answer; whoever wants the rest reads it."""
-        response = self.ask(path, token, method=method, **headers).getresponse()
+        """Return the response after its headers; the test reads the body."""
+        response = self.send(path, token, method=method, **headers).getresponse()
         self.opened.callback(response.close)
         return response
 
-    def ask(
+    def send(
         self, path: str, token: str = "", *, method: str = "GET", **headers: str
     ) -> http.client.HTTPConnection:
-        """A connection over which a request was sent."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        """Send a request and return its connection."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.opened.callback(line.close)
@@ -84,29 +84,29 @@ class LiveServer:
         return line
 
     def connect(self, sent: bytes = b"") -> socket.socket:
-        """A connection over which nothing was sent but this."""
-        line = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        """Open a connection and send only these bytes."""
+        line = socket.create_connection(("127.0.0.1", self.port), TIMEOUT_SECONDS)
         self.opened.callback(line.close)
         line.sendall(sent)
         return line
 
-    def waiting(self, path: str, token: str) -> "Waiting":
-        """An answer that is being waited for, once the process knows that it is."""
-        before = len(self.live.waiters)
-        waiting = Waiting(lambda: self.get(path, token))
-        until(lambda: len(self.live.waiters) > before)
+    def start_poll(self, path: str, token: str) -> "PendingPoll":
+        """Start a long poll and return it when the process has registered it."""
+        before = len(self.live.polls)
+        waiting = PendingPoll(lambda: self.get(path, token))
+        wait_until(lambda: len(self.live.polls) > before)
         return waiting
 
     def stream(self, token: str = "", *, device: Any = (), **headers: str) -> "Events":
-        """A stream of events, from its first one on."""
+        """Open an event stream and read its first event."""
         query = urlencode([("device", one) for one in device])
         events = Events(self.get(f"/api/v1/events?{query}", token, **headers))
         assert events.next() == ("ready", {})
         return events
 
 
-class Waiting(threading.Thread):
-    """A request in a thread of its own."""
+class PendingPoll(threading.Thread):
+    """A request in its own thread."""
 
     def __init__(self, ask: Callable[[], http.client.HTTPResponse]) -> None:
         super().__init__(daemon=True)
@@ -118,23 +118,23 @@ class Waiting(threading.Thread):
         with response:
             self.status, self.body = response.status, response.read()
 
-    def answer(self) -> tuple[int, Any]:
-        """The status, and the names of the commands in the answer."""
-        self.join(PATIENCE)
-        assert not self.is_alive(), "nobody has answered"
+    def result(self) -> tuple[int, Any]:
+        """Return the status, and the names of the commands in the response."""
+        self.join(TIMEOUT_SECONDS)
+        assert not self.is_alive(), "there is no response"
         results = json.loads(self.body)["results"] if self.body else []
         return self.status, [command["command_name"] for command in results]
 
 
 class Events:
-    """What a stream tells."""
+    """The events of a stream."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         assert response.status == 200, response.read()
         self.response = response
 
     def next(self) -> tuple[str, dict[str, str]] | None:
-        """The next event; None when there will be no more."""
+        """Return the next event; None at the end of the stream."""
         kind = ""
         for line in self.response:
             name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -148,18 +148,18 @@ class Events:
         self.response.close()
 
 
-def until(true: Callable[[], Any]) -> None:
-    """Return when it is true; no longer than PATIENCE."""
+def wait_until(true: Callable[[], Any]) -> None:
+    """Wait until the condition is true, at most TIMEOUT_SECONDS."""
     never = threading.Event()
-    for _ in range(PATIENCE * 200):
+    for _ in range(TIMEOUT_SECONDS * 200):
         if true():
             return
         never.wait(0.005)
-    raise AssertionError("it has not become true")
+    raise AssertionError("the condition did not become true in time")
 
 
-def cut_off() -> None:
-    """End the connection over which the process listens, as a restart of PostgreSQL does."""
+def terminate_listener() -> None:
+    """End the connection on which the process listens, as a restart of PostgreSQL does."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -1,4 +1,4 @@
-"""Devices that wait for their commands."""
+"""Devices that long-poll for their commands."""
 
 import http.client
 import json
@@ -18,22 +18,27 @@ from tests.factories import (
     device_token_and_row,
     user_token,
 )
-from tests.telemetry_site.live.conftest import LiveServer, cut_off, until
+from tests.telemetry_site.live.conftest import (
+    TIMEOUT_SECONDS,
+    LiveServer,
+    terminate_listener,
+    wait_until,
+)
 
 WAIT = "/api/v1/device/commands?wait=30"
 
 
-def test_a_command_reaches_the_device_that_waits_for_it(live: LiveServer, device: Device) -> None:
-    waiting = live.waiting(WAIT, device_token(device))
+def test_a_new_command_is_sent_to_the_polling_device(live: LiveServer, device: Device) -> None:
+    waiting = live.start_poll(WAIT, device_token(device))
     command = command_services.create_command(
         device, command_name="ping", payload={}, issued_by=None, now=timezone.now()
     )
-    assert waiting.answer() == (200, ["ping"])
+    assert waiting.result() == (200, ["ping"])
     command.refresh_from_db()
     assert (command.attempts, command.delivered_at is None) == (1, False)
 
 
-def test_what_waited_already_is_answered_at_once_in_the_form_of_the_api(
+def test_a_pending_command_is_returned_immediately_in_the_format_of_the_api(
     live: LiveServer, device: Device, device_api
 ) -> None:
     CommandFactory(device=device, command_name="first")
@@ -41,12 +46,14 @@ def test_what_waited_already_is_answered_at_once_in_the_form_of_the_api(
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
     first = answer.read()
-    # What the site itself answers, but for what the second delivery has changed.
+    # The same response as the site's, apart from the fields of the second delivery.
     Command.objects.update(lease_until=None, attempts=0)
     assert device_api.get("/api/v1/device/commands").content == first
 
 
-def test_a_small_device_takes_one_at_a_time(live: LiveServer, device: Device, device_api) -> None:
+def test_the_limit_parameter_sets_the_number_of_commands(
+    live: LiveServer, device: Device, device_api
+) -> None:
     for name in ("first", "second"):
         CommandFactory(device=device, command_name=name)
     taken = json.loads(live.get(WAIT + "&limit=1", device_token(device)).read())["results"]
@@ -57,9 +64,7 @@ def test_a_small_device_takes_one_at_a_time(live: LiveServer, device: Device, de
         assert device_api.get(f"/api/v1/device/commands?limit={limit}").status_code == 422
 
 
-def test_the_time_that_was_asked_for_passes_and_there_is_nothing(
-    live: LiveServer, device: Device
-) -> None:
+def test_a_poll_without_commands_is_204_after_its_time(live: LiveServer, device: Device) -> None:
     for wait in ("?wait=0.05", "?wait=0", "", "/?wait=0"):
         answer = live.get(f"/api/v1/device/commands{wait}", device_token(device))
         assert (answer.status, answer.read()) == (204, b"")
@@ -67,59 +72,60 @@ def test_the_time_that_was_asked_for_passes_and_there_is_nothing(
     assert device.last_seen_at is not None
 
 
-def test_a_device_hears_of_no_command_but_its_own(live: LiveServer, device: Device) -> None:
-    waiting = live.waiting(WAIT, device_token(device))
+def test_a_device_receives_only_its_own_commands(live: LiveServer, device: Device) -> None:
+    waiting = live.start_poll(WAIT, device_token(device))
     CommandFactory(device=DeviceFactory(), command_name="other")
     CommandFactory(device=device, command_name="own")
-    assert waiting.answer() == (200, ["own"])
+    assert waiting.result() == (200, ["own"])
 
 
-def test_of_two_polls_of_one_device_one_gets_the_command_and_the_other_waits_on(
+def test_of_two_polls_of_one_device_one_receives_the_command_and_the_other_continues(
     live: LiveServer, device: Device
 ) -> None:
     token = device_token(device)
-    older, newer = live.waiting(WAIT, token), live.waiting(WAIT, token)
+    older, newer = live.start_poll(WAIT, token), live.start_poll(WAIT, token)
     CommandFactory(device=device, command_name="one")
-    assert newer.answer() == (200, ["one"])
+    assert newer.result() == (200, ["one"])
     assert older.is_alive()
     CommandFactory(device=device, command_name="two")
-    assert older.answer() == (200, ["two"])
+    assert older.result() == (200, ["two"])
 
 
-def test_a_poll_whose_device_went_away_takes_nothing_from_the_one_that_is_there(
+def test_a_closed_poll_does_not_take_the_command_of_another_poll(
     live: LiveServer, device: Device
 ) -> None:
     token = device_token(device)
-    waiting = live.waiting(WAIT, token)
+    waiting = live.start_poll(WAIT, token)
     leaving = http.client.HTTPConnection("127.0.0.1", live.port)
     leaving.request("GET", WAIT, headers={"Authorization": f"Bearer {token}"})
-    until(lambda: len(live.live.waiters) == 2)
+    wait_until(lambda: len(live.live.polls) == 2)
     leaving.close()
-    until(lambda: len(live.live.waiters) == 1)
+    wait_until(lambda: len(live.live.polls) == 1)
     CommandFactory(device=device, command_name="ping")
-    assert waiting.answer() == (200, ["ping"])
+    assert waiting.result() == (200, ["ping"])
 
 
-def test_an_expired_command_wakes_nobody_who_would_get_it(live: LiveServer, device: Device) -> None:
-    waiting = live.waiting("/api/v1/device/commands?wait=0.3", device_token(device))
+def test_an_expired_command_is_not_delivered(live: LiveServer, device: Device) -> None:
+    waiting = live.start_poll("/api/v1/device/commands?wait=0.3", device_token(device))
     past = timezone.now() - timedelta(hours=2)
     CommandFactory(device=device, created_at=past)
-    assert waiting.answer() == (204, [])
+    assert waiting.result() == (204, [])
 
 
-def test_a_token_that_is_revoked_during_the_wait_gets_no_command(
+def test_a_token_revoked_during_a_poll_is_401_and_receives_no_command(
     live: LiveServer, device: Device
 ) -> None:
     row, token = device_token_and_row(device)
-    waiting = live.waiting(WAIT, token)
+    waiting = live.start_poll(WAIT, token)
     device_services.revoke_token(row)
     CommandFactory(device=device)
-    waiting.join(20)
+    waiting.join(TIMEOUT_SECONDS)
+    assert not waiting.is_alive(), "the request has no response"
     assert waiting.status == 401
     assert Command.objects.get().attempts == 0
 
 
-def test_a_wait_that_is_none_is_refused(live: LiveServer, device: Device) -> None:
+def test_an_invalid_wait_is_422(live: LiveServer, device: Device) -> None:
     token = device_token(device)
     for wait in ("31", "-1", "1e1", "abc", "", "0x1", "%D9%A1"):
         answer = live.get(f"/api/v1/device/commands?wait={wait}", token)
@@ -127,7 +133,9 @@ def test_a_wait_that_is_none_is_refused(live: LiveServer, device: Device) -> Non
         assert b'"/wait"' in answer.read()
 
 
-def test_strangers_are_refused_as_the_site_refuses_them(live: LiveServer, owner, device) -> None:
+def test_unauthorized_requests_get_the_same_status_as_on_the_site(
+    live: LiveServer, owner, device
+) -> None:
     assert live.get(WAIT).status == 401
     refused = live.get(WAIT, device_token(device)[:-1] + "x")
     assert refused.status == 401
@@ -136,25 +144,25 @@ def test_strangers_are_refused_as_the_site_refuses_them(live: LiveServer, owner,
     assert live.get(WAIT, user_token(owner)).status == 403
     assert live.get("/api/v1/devices", device_token(device)).status == 404
     assert live.get(WAIT, device_token(device), method="POST").status == 405
-    # HEAD would claim commands and deliver none.
+    # HEAD would claim commands without delivering them.
     assert live.get(WAIT, device_token(device), method="HEAD").status == 405
     assert live.get(WAIT, device_token(device), Host="elsewhere.example").status == 400
 
 
-def test_a_command_that_came_while_nobody_listened_is_found_when_listening_begins_anew(
+def test_a_command_created_while_not_listening_is_found_after_reconnecting(
     live: LiveServer, device: Device
 ) -> None:
-    waiting = live.waiting(WAIT, device_token(device))
+    waiting = live.start_poll(WAIT, device_token(device))
     with connection.cursor() as cursor:
-        # It comes unannounced, as one does while PostgreSQL is restarted.
+        # Without a notification, as during a restart of PostgreSQL.
         cursor.execute("ALTER TABLE commands DISABLE TRIGGER commands_tell")
         CommandFactory(device=device, command_name="unheard")
         cursor.execute("ALTER TABLE commands ENABLE TRIGGER commands_tell")
-    cut_off()
-    assert waiting.answer() == (200, ["unheard"])
+    terminate_listener()
+    assert waiting.result() == (200, ["unheard"])
 
 
-def test_the_end_of_the_process_answers_everybody(live: LiveServer, device: Device) -> None:
-    waiting = live.waiting(WAIT, device_token(device))
-    live.live.end()
-    assert waiting.answer() == (204, [])
+def test_a_shutdown_answers_every_poll(live: LiveServer, device: Device) -> None:
+    waiting = live.start_poll(WAIT, device_token(device))
+    live.live.stop()
+    assert waiting.result() == (204, [])

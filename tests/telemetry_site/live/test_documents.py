@@ -1,4 +1,4 @@
-"""What the documents say to type works when it is typed."""
+"""The commands, links and paths in the documents are valid."""
 
 import re
 import shutil
@@ -24,13 +24,13 @@ DOCUMENTS = [*TOLD, "benchmarks/README.md"]
 COMMAND = re.compile(r"^(?:make|curl|.*manage\.py|BENCH_PORT=) ?.*(?:(?<=\\)\n.*)*", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 CODE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
-"""A path within the project, if its first folder is there."""
+"""A path in the project, if its first folder exists."""
 TIMED_OUT = 28
-"""What curl ends with after as long as it was given."""
+"""The exit status of curl after a timeout."""
 
 
 def commands_of(document: str) -> list[str]:
-    """The commands in its blocks of code, each whole."""
+    """Return the complete commands in the document's blocks of code."""
     text = (ROOT / document).read_text(encoding="utf-8")
     blocks = re.findall(r"(?:^ {4}.*\n)+", text, re.MULTILINE)
     plain = [re.sub(r"^ {4}", "", block, flags=re.MULTILINE) for block in blocks]
@@ -43,14 +43,14 @@ MANAGE = [pair for pair in ALL if "python manage.py" in pair[1]]
 MAKE = [pair for pair in ALL if re.search(r"\bmake \w", pair[1].partition("#")[0])]
 
 
-def test_every_kind_of_command_is_found_where_the_documents_have_it() -> None:
+def test_commands_of_every_kind_are_found_in_the_documents() -> None:
     assert len(CURL) >= 4
     assert len(MANAGE) >= 10
     assert len(MAKE) >= 8
 
 
 @pytest.mark.parametrize("document", TOLD)
-def test_what_a_document_leads_to_is_there(document: str) -> None:
+def test_links_and_paths_in_a_document_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     links = [(ROOT / document).parent / link for link in LINK.findall(text)]
     places = [ROOT / place for place in CODE.findall(text) if (ROOT / place.split("/")[0]).is_dir()]
@@ -59,7 +59,7 @@ def test_what_a_document_leads_to_is_there(document: str) -> None:
 
 
 @pytest.mark.parametrize(("document", "command"), MAKE)
-def test_make_has_the_target(document: str, command: str) -> None:
+def test_the_makefile_has_the_target(document: str, command: str) -> None:
     made = re.search(r"make (\w+)", command)
     assert made, command
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_make_has_the_target(document: str, command: str) -> None:
 
 
 @pytest.mark.parametrize(("document", "command"), MANAGE)
-def test_the_site_has_the_command_with_these_options(document: str, command: str) -> None:
+def test_the_management_command_has_these_options(document: str, command: str) -> None:
     line = command.partition("#")[0].partition("manage.py")[2].partition(", ")[0]
     name, *words = re.sub(r"\[.*?\]|…", "", line).split()
     parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
@@ -75,7 +75,7 @@ def test_the_site_has_the_command_with_these_options(document: str, command: str
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
-def test_what_is_typed_for_curl_does_what_is_said(
+def test_the_curl_commands_of_the_documents_work(
     live: LiveServer, live_server: Site, device: Device, settings: Any, tmp_path: Path
 ) -> None:
     settings.LIVE_URL = f"http://127.0.0.1:{live.port}"

@@ -1,4 +1,4 @@
-"""Streams of what happens to a user's devices."""
+"""Event streams of a user's devices."""
 
 import threading
 from urllib.parse import urlencode
@@ -16,52 +16,54 @@ from devices import events, presence
 from devices import services as device_services
 from devices.models import Device, Watch
 from telemetry_site.live import asgi, requests
-from telemetry_site.middleware.http import PARAMETERS_LIMIT
+from telemetry_site.middleware.http import MAX_QUERY_PARAMETERS
 from tests.conftest import signed_in
 from tests.factories import (
     CommandFactory,
     DeviceFactory,
+    create_devices,
     device_token,
-    many_devices,
     user_token,
     user_token_and_row,
 )
-from tests.telemetry_site.live.conftest import LiveServer, cut_off
-from tests.telemetry_site.plans import reads
+from tests.telemetry_site.live.conftest import LiveServer, terminate_listener
+from tests.telemetry_site.plans import count_reads
 
 
 @pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is looked up every few seconds is looked up all the time."""
-    monkeypatch.setattr(asgi, "HEARTBEAT", 0.02)
+def fast_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the interval of the periodic checks."""
+    monkeypatch.setattr(asgi, "HEARTBEAT_SECONDS", 0.02)
 
 
-def told(event: events.Event) -> tuple[str, dict[str, str]]:
+def expected_event(event: events.Event) -> tuple[str, dict[str, str]]:
     fields = {"device_id": str(event.device_id)}
     if event.command_id:
         fields["command_id"] = str(event.command_id)
     return event.kind, fields
 
 
-def test_the_life_of_a_command_is_told(live: LiveServer, owner: User, device: Device) -> None:
+def test_every_change_of_a_command_is_an_event(
+    live: LiveServer, owner: User, device: Device
+) -> None:
     stream = live.stream(user_token(owner))
     now = timezone.now()
     command = command_services.create_command(
         device, command_name="ping", payload={}, issued_by=None, now=now
     )
-    happened = told(events.Event("command", device.pk, command.pk))
+    happened = expected_event(events.Event("command", device.pk, command.pk))
     assert stream.next() == happened
     command_services.claim(device, now=now)
     assert stream.next() == happened
     command_services.record_result(command, status=command_services.Status.EXECUTED, now=now)
     assert stream.next() == happened
     other = CommandFactory(device=device)
-    assert stream.next() == told(events.Event("command", device.pk, other.pk))
+    assert stream.next() == expected_event(events.Event("command", device.pk, other.pk))
     command_services.cancel(other, now=now)
-    assert stream.next() == told(events.Event("command", device.pk, other.pk))
+    assert stream.next() == expected_event(events.Event("command", device.pk, other.pk))
 
 
-def test_readings_and_contact_are_told_by_a_process_that_serves_requests(
+def test_readings_and_presence_are_published_by_a_web_process(
     live: LiveServer, owner: User, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = live.stream(user_token(owner))
@@ -71,49 +73,49 @@ def test_readings_and_contact_are_told_by_a_process_that_serves_requests(
     monkeypatch.setattr(settings, "IS_WEB_PROCESS", True)
     try:
         events.publish_later("reading", device_id=device.pk)
-        assert stream.next() == told(events.Event("reading", device.pk))
+        assert stream.next() == expected_event(events.Event("reading", device.pk))
         presence.mark_seen(device, now=timezone.now())
-        assert stream.next() == told(events.Event("status", device.pk))
+        assert stream.next() == expected_event(events.Event("status", device.pk))
     finally:
         teller.stop()
 
 
-def test_falling_silent_is_told(live: LiveServer, owner: User, device: Device) -> None:
+def test_going_offline_is_an_event(live: LiveServer, owner: User, device: Device) -> None:
     Device.objects.update(status="online", last_seen_at="2025-01-01T00:00Z")
     stream = live.stream(user_token(owner))
     assert presence.announce_offline(now=timezone.now()) == [device]
-    assert stream.next() == told(events.Event("status", device.pk))
+    assert stream.next() == expected_event(events.Event("status", device.pk))
 
 
-def test_nobody_hears_of_devices_that_are_not_theirs(
+def test_a_user_receives_events_of_their_own_devices_only(
     live: LiveServer, owner: User, stranger: User, device: Device
 ) -> None:
     theirs = DeviceFactory(user=stranger)
     stream = live.stream(user_token(stranger))
     CommandFactory(device=device)
     own = CommandFactory(device=theirs)
-    assert stream.next() == told(events.Event("command", theirs.pk, own.pk))
+    assert stream.next() == expected_event(events.Event("command", theirs.pk, own.pk))
 
 
-def test_a_stream_may_be_of_some_devices_only(
+def test_a_stream_can_be_limited_to_some_devices(
     live: LiveServer, owner: User, device: Device
 ) -> None:
     token, other = user_token(owner), DeviceFactory(user=owner)
     stream = live.stream(token, device=[other.pk])
     CommandFactory(device=device)
     command = CommandFactory(device=other)
-    assert stream.next() == told(events.Event("command", other.pk, command.pk))
+    assert stream.next() == expected_event(events.Event("command", other.pk, command.pk))
     of_a_stranger = DeviceFactory()
     for name in (of_a_stranger.pk, "no-id", "%00"):
         assert live.get(f"/api/v1/events?device={name}", token).status == 404
     many = "&".join([f"device={device.pk}"] * 101)
     assert live.get(f"/api/v1/events?{many}", token).status == 422
-    for most in (PARAMETERS_LIMIT, 2000):
+    for most in (MAX_QUERY_PARAMETERS, 2000):
         more = "&".join(f"k{number}=1" for number in range(most + 1))
         assert live.get(f"/api/v1/events?{more}", token).status == 400
 
 
-def test_a_page_listens_with_its_session_and_from_the_sites_origin_only(
+def test_a_page_can_open_a_stream_with_its_session_from_the_sites_origin_only(
     live: LiveServer, owner_client: Client, device: Device
 ) -> None:
     cookie = (
@@ -132,13 +134,15 @@ def test_a_page_listens_with_its_session_and_from_the_sites_origin_only(
         assert "Access-Control-Allow-Origin" not in refused.headers
 
 
-def test_devices_and_strangers_are_refused(live: LiveServer, device: Device) -> None:
+def test_a_stream_is_403_for_a_device_and_401_without_a_token(
+    live: LiveServer, device: Device
+) -> None:
     assert live.get("/api/v1/events").status == 401
     assert live.get("/api/v1/events", device_token(device)).status == 403
 
 
-def test_a_stream_ends_with_the_token(
-    often: None, live: LiveServer, owner: User, device: Device
+def test_a_stream_ends_when_its_token_is_revoked(
+    fast_heartbeat: None, live: LiveServer, owner: User, device: Device
 ) -> None:
     row, token = user_token_and_row(owner)
     stream = live.stream(token)
@@ -146,8 +150,8 @@ def test_a_stream_ends_with_the_token(
     assert stream.next() is None
 
 
-def test_a_stream_ends_with_the_session(
-    often: None, live: LiveServer, owner: User, device: Device
+def test_a_stream_ends_when_its_session_ends(
+    fast_heartbeat: None, live: LiveServer, owner: User, device: Device
 ) -> None:
     client = signed_in(owner)
     name = settings.SESSION_COOKIE_NAME
@@ -156,52 +160,52 @@ def test_a_stream_ends_with_the_session(
     assert stream.next() is None
 
 
-def test_a_stream_of_a_device_ends_with_it(
-    often: None, live: LiveServer, owner: User, device: Device
+def test_a_stream_of_a_device_ends_when_the_device_is_deleted(
+    fast_heartbeat: None, live: LiveServer, owner: User, device: Device
 ) -> None:
     stream = live.stream(user_token(owner), device=[device.pk])
     device_services.soft_delete(device, now=timezone.now())
     assert stream.next() is None
 
 
-def test_a_new_device_joins_the_stream_of_all(
+def test_events_of_a_new_device_are_in_the_stream_of_all_devices(
     live: LiveServer, owner: User, device: Device
 ) -> None:
     stream = live.stream(user_token(owner))
     new = DeviceFactory(user=owner)
     command = CommandFactory(device=new)
-    assert stream.next() == told(events.Event("command", new.pk, command.pk))
+    assert stream.next() == expected_event(events.Event("command", new.pk, command.pk))
 
 
-def test_a_device_that_changes_hands_is_heard_of_by_its_new_owner_only(
+def test_events_of_a_transferred_device_go_to_its_new_owner_only(
     live: LiveServer, owner: User, stranger: User, device: Device
 ) -> None:
     of_owner, of_stranger = live.stream(user_token(owner)), live.stream(user_token(stranger))
     other = DeviceFactory(user=owner)
     Device.objects.filter(pk=device.pk).update(user=stranger)
     command, last = CommandFactory(device=device), CommandFactory(device=other)
-    assert of_stranger.next() == told(events.Event("command", device.pk, command.pk))
-    assert of_owner.next() == told(events.Event("command", other.pk, last.pk))
+    assert of_stranger.next() == expected_event(events.Event("command", device.pk, command.pk))
+    assert of_owner.next() == expected_event(events.Event("command", other.pk, last.pk))
 
 
-def test_a_deleted_device_is_not_heard_of(live: LiveServer, owner: User, device: Device) -> None:
+def test_a_deleted_device_has_no_events(live: LiveServer, owner: User, device: Device) -> None:
     stream, other = live.stream(user_token(owner)), DeviceFactory(user=owner)
     command = CommandFactory(device=device)
-    assert stream.next() == told(events.Event("command", device.pk, command.pk))
+    assert stream.next() == expected_event(events.Event("command", device.pk, command.pk))
     device_services.soft_delete(device, now=timezone.now())
     Command.objects.update(attempts=1)
     last = CommandFactory(device=other)
     heard = [stream.next()]
-    while heard[-1] != told(events.Event("command", other.pk, last.pk)):
+    while heard[-1] != expected_event(events.Event("command", other.pk, last.pk)):
         heard.append(stream.next())
     assert len(heard) <= 2, "not after it was deleted"
 
 
 @pytest.mark.parametrize("devices", [(), (0, 1)])
-def test_a_stream_costs_the_same_however_many_devices_its_user_has(
+def test_opening_a_stream_costs_the_same_for_any_number_of_devices(
     db: None, owner: User, devices: tuple[int, ...]
 ) -> None:
-    many_devices(owner, 20_000)
+    create_devices(owner, 20_000)
     named = [Device.objects.order_by("pk")[number].pk for number in devices]
     scope = {
         "type": "http",
@@ -210,7 +214,7 @@ def test_a_stream_costs_the_same_however_many_devices_its_user_has(
         "query_string": urlencode({"device": named}, doseq=True).encode(),
         "headers": [(b"authorization", f"Bearer {user_token(owner)}".encode())],
     }
-    with reads() as read:
+    with count_reads() as read:
         for _ in range(8):
             assert requests.subscription(scope) == (owner.pk, frozenset(named))
     assert len(read.statements) <= 8 * 5
@@ -218,7 +222,7 @@ def test_a_stream_costs_the_same_however_many_devices_its_user_has(
     assert Watch.objects.count() == 1
 
 
-def test_streams_and_pages_never_take_the_threads_of_polls(
+def test_streams_do_not_use_the_threads_of_polls(
     live: LiveServer, owner: User, device: Device
 ) -> None:
     token, blocked = user_token(owner), threading.Event()
@@ -226,8 +230,8 @@ def test_streams_and_pages_never_take_the_threads_of_polls(
         live.stream(token)
     try:
         for _ in range(asgi.STREAM_THREADS + 1):
-            live.in_loop(live.live.database_of_streams.run(blocked.wait))
-        late = live.ask("/api/v1/events", token)
+            live.in_loop(live.live.stream_database.run(blocked.wait))
+        late = live.send("/api/v1/events", token)
         answer = live.get("/api/v1/device/commands?wait=0", device_token(device))
         assert answer.status == 204
     finally:
@@ -235,15 +239,15 @@ def test_streams_and_pages_never_take_the_threads_of_polls(
     assert late.getresponse().status == 200
 
 
-def test_a_stream_that_was_cut_off_from_the_database_says_that_it_may_have_missed_something(
+def test_after_a_lost_database_connection_a_stream_sends_ready(
     live: LiveServer, owner: User, device: Device
 ) -> None:
     stream = live.stream(user_token(owner))
-    cut_off()
+    terminate_listener()
     assert stream.next() == ("ready", {})
 
 
-def test_the_end_of_the_process_ends_every_stream(live: LiveServer, owner: User) -> None:
+def test_a_shutdown_ends_every_stream(live: LiveServer, owner: User) -> None:
     stream = live.stream(user_token(owner))
-    live.live.end()
+    live.live.stop()
     assert stream.next() is None

@@ -1,4 +1,4 @@
-"""Installations for tests: a database and a folder each."""
+"""Installations for tests: each has its own database and folder."""
 
 import os
 import subprocess
@@ -13,25 +13,25 @@ import psycopg
 from django.db import connection
 from psycopg import sql
 
-from tests.e2e.sites import PATIENCE, ROOT
+from tests.e2e.sites import ROOT, TIMEOUT_SECONDS
 
 
-def login() -> dict[str, Any]:
-    """How to reach the server that the tests run on."""
+def connection_params() -> dict[str, Any]:
+    """Return the connection parameters of the test server."""
     given = connection.get_connection_params()
     return {key: given[key] for key in ("host", "port", "user", "password") if given.get(key)}
 
 
-class Place:
-    """An installation of its own: a database and a folder."""
+class Installation:
+    """An installation with its own database and folder."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.login = {**login(), "dbname": name}
+        self.login = {**connection_params(), "dbname": name}
         user, host = quote(self.login["user"]), str(self.login["host"])
         if "password" in self.login:
             user += f":{quote(self.login['password'])}"
-        # A folder is a socket's.
+        # A path is the folder of a Unix socket.
         address = f"/{host}" if host.startswith("/") else f"{host}:{self.login['port']}"
         self.url = f"postgres://{user}@{address}/{name}"
 
@@ -45,14 +45,14 @@ class Place:
             | environment,
             capture_output=True,
             text=True,
-            timeout=10 * PATIENCE,
+            timeout=3 * TIMEOUT_SECONDS,
             check=False,
         )
         assert bool(done.returncode) is fails, done.stderr
         return done.stderr if fails else done.stdout
 
     def sums(self) -> dict[str, str]:
-        """A checksum of the rows of each table."""
+        """Return a checksum of the rows of each table."""
         with psycopg.connect(**self.login) as database:
             tables = database.execute(
                 "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p')"
@@ -72,13 +72,13 @@ class Place:
 
 
 @contextmanager
-def empty_places(folder: Path, count: int) -> Iterator[list[Place]]:
-    """So many installations with nothing in them yet; removed at the end."""
+def empty_installations(folder: Path, count: int) -> Iterator[list[Installation]]:
+    """Create empty installations; remove them at the end."""
     names = [f"drill_{os.getpid()}_{number}" for number in range(count)]
-    with psycopg.connect(**login(), dbname="postgres", autocommit=True) as database:
+    with psycopg.connect(**connection_params(), dbname="postgres", autocommit=True) as database:
         for name in names:
             database.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield [Place(name, folder / name) for name in names]
+        yield [Installation(name, folder / name) for name in names]
         for name in names:
             drop = "DROP DATABASE {} WITH (FORCE)"
             database.execute(sql.SQL(drop).format(sql.Identifier(name)))

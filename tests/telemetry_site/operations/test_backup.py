@@ -1,4 +1,4 @@
-"""The drill: what is restored is what was backed up, and lets in whoever was let in before."""
+"""Backup and restore: the restored data is the same, and sessions and tokens stay valid."""
 
 import json
 import stat
@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db.migrations import Migration
 
 from telemetry_site.operations import backup
-from tests.telemetry_site.operations.installations import Place, empty_places
+from tests.telemetry_site.operations.installations import Installation, empty_installations
 
 pytestmark = pytest.mark.django_db
 FILL = """
@@ -58,18 +58,20 @@ print(json.dumps([browser.get("/api/v1/devices").status_code, login.status_code,
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[list[Place]]:
-    """Two, with nothing in them yet."""
-    with empty_places(tmp_path, 2) as places:
-        yield places
+def installations(tmp_path: Path) -> Iterator[list[Installation]]:
+    """Create two empty installations."""
+    with empty_installations(tmp_path, 2) as installations:
+        yield installations
 
 
-def test_what_is_restored_is_what_was_backed_up(places: list[Place], tmp_path: Path) -> None:
-    here, there = places
+def test_a_restored_installation_equals_the_one_that_was_backed_up(
+    installations: list[Installation], tmp_path: Path
+) -> None:
+    here, there = installations
     file = tmp_path / "backup.tar"
     here.manage("migrate", "--verbosity=0")
     known = here.manage("shell", "--no-imports", "--verbosity=0", "-c", FILL).splitlines()[-1]
-    assert "keep it safe" in here.manage("backup", str(file))
+    assert "Keep it safe" in here.manage("backup", str(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with tarfile.open(file) as archive:
         assert archive.getnames() == ["about.json", "database.dump", "secret_key"]
@@ -83,12 +85,12 @@ def test_what_is_restored_is_what_was_backed_up(places: list[Place], tmp_path: P
     assert json.loads(there.manage("shell", "--no-imports", "-c", ASK, KNOWN=known)) == [200] * 4
     assert "--replace" in there.manage("restore", str(file), fails=True)
 
-    # Somebody else is at work there.
+    # Another client is connected.
     with psycopg.connect(**there.login) as busy:
-        # A pool of connections gives one only to who says something.
+        # A connection pool opens a server connection only for a query.
         busy.execute("SELECT 1")
         assert "Stop the site" in there.manage("restore", str(file), "--replace", fails=True)
-    # A backup that is broken in the middle changes nothing.
+    # A corrupt backup changes nothing.
     before = there.sums()
     whole = file.read_bytes()
     with tarfile.open(file) as archive:
@@ -98,14 +100,14 @@ def test_what_is_restored_is_what_was_backed_up(places: list[Place], tmp_path: P
     broken.write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
     there.manage("restore", str(broken), "--replace", fails=True)
     assert there.sums() == before
-    # Another key was there: it is kept beside.
+    # Another key exists: it is kept under another name.
     (there.folder / "secret_key").write_text("another")
     there.manage("restore", str(file), "--replace")
     assert there.sums() == sums
     assert (there.folder / "secret_key.before").read_text() == "another"
 
 
-def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_backup_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "nothing.tar"
     file.write_bytes(b"nothing")
     with pytest.raises(CommandError, match="is no backup"):
@@ -120,7 +122,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         {"format": 1, "migrations": {"teams": "0001_initial"}},
     ],
 )
-def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path, told: dict[str, Any]) -> None:
+def test_a_backup_of_a_newer_version_is_rejected(tmp_path: Path, told: dict[str, Any]) -> None:
     file = tmp_path / "newer.tar"
     with tarfile.open(file, "w") as archive:
         about = tmp_path / "about.json"
@@ -131,7 +133,7 @@ def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path, told: dict[str, 
 
 
 def about(file: Path, migrations: object) -> Path:
-    """A backup that holds nothing but what it says about itself."""
+    """Write a backup that contains only its description."""
     said = json.dumps({"format": backup.FORMAT, "migrations": migrations}).encode()
     with tarfile.open(file, "w") as archive:
         head = tarfile.TarInfo("about.json")
@@ -140,13 +142,13 @@ def about(file: Path, migrations: object) -> Path:
     return file
 
 
-def test_a_backup_made_by_newer_code_is_refused_before_anything_is_replaced(
+def test_a_backup_with_unknown_migrations_is_rejected_before_anything_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = about(tmp_path / "newer.tar", {"accounts": "0001_initial", "devices": "0999_later"})
     monkeypatch.setattr(backup, "_replace_all", lambda dump: pytest.fail("replaced"))
     with pytest.raises(
-        CommandError, match=r"newer version: .* devices\.0999_later\. Update"
+        CommandError, match=r"newer version. .* devices\.0999_later\. Update"
     ) as got:
         call_command("restore", str(file), "--replace")
     assert "accounts" not in str(got.value)
@@ -154,12 +156,12 @@ def test_a_backup_made_by_newer_code_is_refused_before_anything_is_replaced(
 
 
 @pytest.mark.parametrize("migrations", [["accounts"], None])
-def test_a_backup_without_its_migrations_is_no_backup(tmp_path: Path, migrations: object) -> None:
+def test_a_backup_without_its_migrations_is_rejected(tmp_path: Path, migrations: object) -> None:
     with pytest.raises(CommandError, match="is no backup"):
         call_command("restore", str(about(tmp_path / "odd.tar", migrations)))
 
 
-def test_a_migration_that_another_replaces_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_replaced_by_a_squashed_one_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     class Squashed(Migration):
         replaces = [("devices", "0001_initial"), ("devices", "0998_squashed_away")]
 
@@ -171,7 +173,7 @@ def test_a_migration_that_another_replaces_is_known(monkeypatch: pytest.MonkeyPa
     assert not backup._is_known("devices", "0999_later")
 
 
-def test_no_file_is_overwritten(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "kept.tar"
     file.write_text("kept")
     with pytest.raises(CommandError, match="not overwritten"):

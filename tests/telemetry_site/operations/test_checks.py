@@ -1,4 +1,4 @@
-"""What the site refuses to start on when it is public."""
+"""Settings with which a public site does not start."""
 
 import pytest
 from django.core.checks import run_checks
@@ -23,7 +23,7 @@ def ids() -> set[str | None]:
 
 
 def start(**settings: object) -> str:
-    """Why the site does not start."""
+    """Return why the site does not start, or an empty string."""
     safe = {"HTTPS": True, "SECRET_KEY": STRONG, "DEBUG": False}
     with override_settings(**{**safe, **settings}):
         try:
@@ -34,8 +34,10 @@ def start(**settings: object) -> str:
 
 
 @pytest.fixture
-def kept_open(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is set in the transaction of a test lasts until its end."""
+def keep_connection_open(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the connection open, so that settings of the transaction stay until the end of the
+    test.
+    """
     monkeypatch.setattr(connection, "close", lambda: None)
 
 
@@ -46,14 +48,21 @@ def test_behind_https_an_unsafe_setting_is_an_error(settings: dict[str, object],
 
 
 @pytest.mark.parametrize(("settings", "code"), UNSAFE)
-def test_on_the_own_machine_it_is_not(settings: dict[str, object], code: str) -> None:
+def test_without_https_an_unsafe_setting_is_no_error(
+    settings: dict[str, object], code: str
+) -> None:
     with override_settings(HTTPS=False, **settings):
         assert code not in ids()
 
 
-def test_a_word_that_means_nothing_is_an_error() -> None:
+def test_an_unknown_value_of_a_setting_is_an_error() -> None:
     with override_settings(REGISTRATION_MODE="invitations"):
         assert "site.E008" in ids()
+
+
+def test_a_setting_under_its_former_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAFF_SECOND_FACTOR", "true")
+    assert "site.E009" in ids()
 
 
 def test_safe_settings_behind_https_are_no_error() -> None:
@@ -61,31 +70,33 @@ def test_safe_settings_behind_https_are_no_error() -> None:
         assert not {code for code in ids() if code and code.startswith("site.")}
 
 
-@pytest.mark.usefixtures("kept_open")
-class TestStarting:
-    def test_it_starts_on_a_safe_database(self) -> None:
+@pytest.mark.usefixtures("keep_connection_open")
+class TestStart:
+    def test_the_site_starts_with_a_safe_database(self) -> None:
         assert start() == ""
 
     @pytest.mark.parametrize(("settings", "code"), UNSAFE)
-    def test_it_does_not_on_an_unsafe_setting(self, settings: dict[str, object], code: str) -> None:
+    def test_the_site_does_not_start_with_an_unsafe_setting(
+        self, settings: dict[str, object], code: str
+    ) -> None:
         assert code in start(**settings)
 
-    def test_it_does_not_where_a_commit_does_not_wait_for_the_disk(self) -> None:
+    def test_the_site_does_not_start_with_asynchronous_commit(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = off")
         assert "site.E005: PostgreSQL's synchronous_commit is off." in start()
         assert start(HTTPS=False) == ""
 
-    def test_it_does_not_before_its_tables_are_those_of_the_code(self) -> None:
+    def test_the_site_does_not_start_with_pending_migrations(self) -> None:
         MigrationRecorder(connection).migration_qs.filter(app="devices").delete()
         assert "site.E007" in start()
         assert start(HTTPS=False) == ""
 
-    def test_it_does_while_the_database_is_away(self) -> None:
-        def away() -> None:
+    def test_the_site_starts_without_a_database(self) -> None:
+        def raise_operational_error() -> None:
             raise OperationalError
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(connection, "cursor", away)
+            patch.setattr(connection, "cursor", raise_operational_error)
             assert start() == ""
             assert "site.E001" in start(DEBUG=True)

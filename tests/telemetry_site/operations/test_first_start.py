@@ -1,4 +1,4 @@
-"""What a new installation finds."""
+"""The first start of a new installation."""
 
 import stat
 from datetime import datetime
@@ -15,7 +15,7 @@ from tests.conftest import Api
 pytestmark = pytest.mark.django_db
 
 
-def test_the_first_start_makes_an_administrator_whom_no_password_signs_in(
+def test_the_first_start_creates_a_superuser_without_a_password(
     tmp_path: Path, now: datetime
 ) -> None:
     first_start.bootstrap(data_dir=tmp_path, now=now)
@@ -25,9 +25,7 @@ def test_the_first_start_makes_an_administrator_whom_no_password_signs_in(
     assert not Client().login(username="admin", password="")
 
 
-def test_the_first_device_speaks_with_the_token_in_a_file_that_only_its_owner_reads(
-    tmp_path: Path, now: datetime
-) -> None:
+def test_the_token_of_the_first_device_is_in_a_private_file(tmp_path: Path, now: datetime) -> None:
     first_start.bootstrap(data_dir=tmp_path, now=now)
     file = first_start.device_token_file(tmp_path)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -35,7 +33,7 @@ def test_the_first_device_speaks_with_the_token_in_a_file_that_only_its_owner_re
     assert answer["id"] == str(Device.objects.get().pk)
 
 
-def test_a_second_start_adds_nobody_and_nothing(tmp_path: Path, now: datetime) -> None:
+def test_a_second_start_creates_nothing(tmp_path: Path, now: datetime) -> None:
     first_start.bootstrap(data_dir=tmp_path, now=now)
     token = first_start.device_token_file(tmp_path).read_text()
     first_start.bootstrap(data_dir=tmp_path, now=now)
@@ -43,14 +41,14 @@ def test_a_second_start_adds_nobody_and_nothing(tmp_path: Path, now: datetime) -
     assert first_start.device_token_file(tmp_path).read_text() == token
 
 
-def test_an_installation_with_users_gets_no_administrator(
+def test_an_installation_with_users_gets_no_superuser(
     owner: User, tmp_path: Path, now: datetime
 ) -> None:
     first_start.bootstrap(data_dir=tmp_path, now=now)
     assert list(User.objects.all()) == [owner]
 
 
-def test_a_link_is_needed_until_an_administrator_has_a_password(
+def test_a_sign_in_link_is_printed_until_the_superuser_has_a_password(
     tmp_path: Path, now: datetime
 ) -> None:
     first_start.bootstrap(data_dir=tmp_path, now=now)
@@ -61,5 +59,5 @@ def test_a_link_is_needed_until_an_administrator_has_a_password(
     assert first_start.admin_without_password() is None
 
 
-def test_nobody_needs_a_link_where_there_is_no_administrator(owner: User) -> None:
+def test_without_a_superuser_no_sign_in_link_is_printed(owner: User) -> None:
     assert first_start.admin_without_password() is None

@@ -1,4 +1,4 @@
-"""Probes: whether the process works, and whether to send it requests."""
+"""Probes: liveness and readiness."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def not_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def reset_migrations_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health._migrations_cache, "done", False)
 
 
@@ -23,51 +23,51 @@ def folder(settings: Any, tmp_path: Any) -> None:
 
 
 def ready() -> tuple[int, dict[str, str]]:
-    # A probe knows no name of the site.
+    # A probe does not know the host name of the site.
     answer = Client(headers={"Host": "10.1.2.3:8000"}).get("/readyz")
     assert answer["Cache-Control"] == "no-store"
     return answer.status_code, {k: v for k, v in answer.json().items() if v != "ok"}
 
 
-def test_it_is_ready() -> None:
+def test_a_healthy_site_is_ready() -> None:
     assert ready() == (200, {})
 
 
-def test_it_lives_whatever_the_database_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_site_is_live_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "cursor", lambda: 1 / 0)
     answer = Client(headers={"Host": "10.1.2.3"}).get("/livez")
     assert (answer.status_code, answer.content) == (200, b"ok\n")
 
 
-def test_it_is_not_ready_once_it_was_told_to_end(settings: Any) -> None:
+def test_a_draining_site_is_not_ready(settings: Any) -> None:
     settings.DRAINING_FILE.touch()
-    assert ready() == (503, {"draining": "the site is ending"})
+    assert ready() == (503, {"draining": "the site is shutting down"})
 
 
-def test_it_is_not_ready_without_room_on_the_disk(settings: Any) -> None:
+def test_without_free_disk_space_the_site_is_not_ready(settings: Any) -> None:
     settings.DISK_RESERVE = 2**63
     status, why = ready()
     assert (status, set(why)) == (503, {"disk"})
 
 
-def test_it_is_not_ready_while_the_database_does_not_answer(
+def test_without_a_database_the_site_is_not_ready(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def away() -> None:
+    def raise_operational_error() -> None:
         raise OperationalError
 
-    monkeypatch.setattr(connection, "cursor", away)
+    monkeypatch.setattr(connection, "cursor", raise_operational_error)
     status, why = ready()
     assert (status, set(why)) == (503, {"database", "migrations"})
 
 
-def test_it_is_not_ready_before_its_tables_are(django_assert_num_queries: Any) -> None:
+def test_with_pending_migrations_the_site_is_not_ready(django_assert_num_queries: Any) -> None:
     MigrationRecorder(connection).migration_qs.filter(app="devices").delete()
     status, why = ready()
     assert (status, set(why)) == (503, {"migrations"})
 
 
-def test_what_is_there_is_looked_for_once(django_assert_num_queries: Any) -> None:
+def test_applied_migrations_are_checked_once(django_assert_num_queries: Any) -> None:
     ready()
     with django_assert_num_queries(1):
         ready()

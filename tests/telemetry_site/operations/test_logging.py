@@ -1,4 +1,4 @@
-"""Log lines for programs, and what they never hold."""
+"""JSON log lines, and secrets that must not be logged."""
 
 import io
 import json
@@ -23,7 +23,7 @@ TELEMETRY = "/api/v1/device/telemetry"
 
 @pytest.fixture
 def lines(settings: Any) -> Iterator[list[dict[str, Any]]]:
-    """What is logged as JSON; filled when it is looked at."""
+    """Return the JSON lines logged so far, each time it is iterated."""
 
     class Lines(list[dict[str, Any]]):
         def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -37,7 +37,7 @@ def lines(settings: Any) -> Iterator[list[dict[str, Any]]]:
     logging.getLogger().removeHandler(handler)
 
 
-def test_a_request_is_one_line_without_its_body_or_a_secret(
+def test_a_request_is_one_line_without_body_and_secrets(
     device: Device, lines: list[dict[str, Any]]
 ) -> None:
     token = device_token(device)
@@ -62,8 +62,8 @@ def test_a_request_is_one_line_without_its_body_or_a_secret(
     assert token[8:] not in written
 
 
-def test_a_secret_in_a_path_is_cut_short(lines: list[dict[str, Any]]) -> None:
-    # Of the shape of one: those that are issued may be in no address (tests/leaks.py).
+def test_a_token_in_a_path_is_masked(lines: list[dict[str, Any]]) -> None:
+    # A token that was not issued: issued tokens may not be in a URL (tests/leaks.py).
     token = f"tsd_{'0aZ' * 16}0"
     Api().get(f"/api/v1/{token}")
     paths = [line["path"] for line in lines if "path" in line]
@@ -71,21 +71,21 @@ def test_a_secret_in_a_path_is_cut_short(lines: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("link", ["password-reset", "verify-email", "join", "sign-in/link"])
-def test_the_secret_of_a_mailed_link_is_cut_short(lines: list[dict[str, Any]], link: str) -> None:
+def test_the_token_of_a_mailed_link_is_masked(lines: list[dict[str, Any]], link: str) -> None:
     secret = f"tsv_{'0aZ' * 16}0"
     Client().get(f"/{link}/{secret}")
     assert [line["path"] for line in lines if "path" in line] == [f"/{link}/{secret[:8]}…"]
     assert secret[8:] not in json.dumps(list(lines))
 
 
-def test_every_line_of_a_request_tells_which(lines: list[dict[str, Any]]) -> None:
+def test_every_line_of_a_request_has_its_id(lines: list[dict[str, Any]]) -> None:
     answer = Api().get("/api/v1/nothing")
     logging.getLogger("elsewhere").warning("said %s", "so")
     *_, last = lines
     assert (last["message"], last["request_id"]) == ("said so", answer["X-Request-Id"])
 
 
-def test_an_exception_is_told_in_its_line(lines: list[dict[str, Any]]) -> None:
+def test_an_exception_is_part_of_its_line(lines: list[dict[str, Any]]) -> None:
     try:
         raise ValueError("why")
     except ValueError:
@@ -94,13 +94,13 @@ def test_an_exception_is_told_in_its_line(lines: list[dict[str, Any]]) -> None:
     assert last["exception"].endswith("ValueError: why")
 
 
-def test_a_page_without_a_database_is_one_line_of_where_and_why(
+def test_a_database_error_of_a_page_is_one_line_without_a_traceback(
     lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*args: Any) -> None:
+    def raise_operational_error(*args: Any) -> None:
         raise OperationalError("connection refused\n\tIs the server running?")
 
-    monkeypatch.setattr(SessionStore, "load", away)
+    monkeypatch.setattr(SessionStore, "load", raise_operational_error)
     browser = Client(raise_request_exception=False)
     browser.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
     answer = browser.get("/devices")

@@ -1,4 +1,4 @@
-"""/metrics: what Prometheus reads, and who may."""
+"""/metrics: the content for Prometheus, and who may read it."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ BAD = {"telemetry_type": "environment", "payload": {"a": "\0"}}
 
 
 @pytest.fixture(autouse=True)
-def counted_from_now(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Any) -> None:
+def reset_metrics(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Any) -> None:
     settings.METRICS_DIR = tmp_path
     counter = metrics_store.MetricsCounter()
     monkeypatch.setattr(metrics_store, "counter", counter)
@@ -35,7 +35,7 @@ def counted_from_now(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: A
 
 
 def read(**headers: str) -> dict[tuple[str, ...], float]:
-    """Every sample by its name and the values of its labels."""
+    """Return every sample by its name and the values of its labels."""
     answer = Client(headers=headers).get("/metrics")
     assert answer.status_code == 200
     return {
@@ -45,7 +45,7 @@ def read(**headers: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_readings_are_counted_by_what_became_of_them(device_api: Api) -> None:
+def test_readings_are_counted_by_their_outcome(device_api: Api) -> None:
     assert device_api.post(TELEMETRY, GOOD).status_code == 201
     assert device_api.post(TELEMETRY, GOOD).status_code == 200
     other = GOOD | {"payload": {"a": 2}}
@@ -62,7 +62,7 @@ def test_readings_are_counted_by_what_became_of_them(device_api: Api) -> None:
     assert found["telemetry_request_seconds_sum", "ingest", "201"] > 0
 
 
-def test_so_are_those_of_the_express_lane_and_of_a_file(
+def test_readings_of_the_fast_path_and_of_imports_are_counted(
     device: Device, device_api: Api, owner_api: Api
 ) -> None:
     for second in range(3):
@@ -78,7 +78,7 @@ def test_so_are_those_of_the_express_lane_and_of_a_file(
     assert found["telemetry_readings_total", "rejected"] == 1
 
 
-def test_what_is_refused_is_counted_by_its_code(anonymous_api: Api, owner_api: Api) -> None:
+def test_rejected_requests_are_counted_by_code(anonymous_api: Api, owner_api: Api) -> None:
     assert anonymous_api.get("/api/v1/devices").status_code == 401
     assert owner_api.get("/api/v1/nothing").status_code == 404
     found = read()
@@ -87,10 +87,10 @@ def test_what_is_refused_is_counted_by_its_code(anonymous_api: Api, owner_api: A
     assert found["telemetry_request_seconds_count", "api", "401"] == 1
 
 
-def test_the_database_is_asked_how_it_is_doing(device: Device) -> None:
+def test_the_state_of_the_database_is_reported(device: Device) -> None:
     now = timezone.now()
     with connection.cursor() as cursor:
-        # What tests have left that commit.
+        # Rows of tests that commit.
         cursor.execute("DELETE FROM telemetry_dirty")
         cursor.execute("INSERT INTO telemetry_dirty VALUES (%s, %s)", [device.pk, now])
     for seconds in (90, 30):
@@ -108,14 +108,14 @@ def test_the_database_is_asked_how_it_is_doing(device: Device) -> None:
     assert found["telemetry_disk_free_bytes",] > 0
 
 
-def test_without_the_database_the_counts_are_told_all_the_same(
+def test_without_the_database_the_counters_are_reported(
     monkeypatch: pytest.MonkeyPatch, anonymous_api: Api
 ) -> None:
-    def away(sql: str) -> None:
+    def raise_operational_error(sql: str) -> None:
         raise OperationalError
 
     anonymous_api.get("/api/v1/devices")
-    monkeypatch.setattr(metrics, "_rows", away)
+    monkeypatch.setattr(metrics, "_rows", raise_operational_error)
     found = read()
     assert found["telemetry_database_up",] == 0
     assert found["telemetry_refused_total", "401"] == 1
@@ -130,13 +130,13 @@ def test_without_the_database_the_counts_are_told_all_the_same(
         {"HTTP_VIA": "1.1 proxy"},
     ],
 )
-def test_from_elsewhere_and_through_a_proxy_there_is_nothing(how: dict[str, str]) -> None:
+def test_remote_and_proxied_requests_are_404(how: dict[str, str]) -> None:
     answer = Client().get("/metrics", **how)
     assert answer.status_code == 404
     assert b"telemetry_readings" not in answer.content
 
 
-def test_with_a_token_it_is_read_from_anywhere_by_who_brings_it(settings: Any) -> None:
+def test_with_a_metrics_token_only_its_bearer_can_read(settings: Any) -> None:
     settings.METRICS_TOKEN = "swordfish"
     elsewhere = {"REMOTE_ADDR": "192.168.1.7"}
     right, wrong = {"Authorization": "Bearer swordfish"}, {"Authorization": "Bearer é"}

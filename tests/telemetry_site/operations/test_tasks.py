@@ -1,4 +1,4 @@
-"""What the worker does, and how often."""
+"""The periodic tasks of the worker and their schedules."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -19,16 +19,16 @@ from devices import services as device_services
 from devices.models import Device, Watch
 from telemetry.models import Telemetry
 from tests.factories import CommandFactory, DeviceFactory, UserFactory, store_reading
-from tests.telemetry.kept import keep, rolled_up
+from tests.telemetry.retention_rules import create_rule, set_rolled_up
 
 pytestmark = pytest.mark.django_db
 
 RUNNING: Any = SimpleNamespace(should_abort=lambda: False)
-"""The context of a job that nobody asks to stop."""
+"""The context of a job that is not stopped."""
 STOPPING: Any = SimpleNamespace(should_abort=lambda: True)
 
 
-def test_a_device_that_fell_silent_is_announced() -> None:
+def test_a_silent_device_is_announced_as_offline() -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     device = DeviceFactory.create(status="online", last_seen_at=long_ago)
     devices.tasks.announce_offline(timestamp=0)
@@ -36,7 +36,7 @@ def test_a_device_that_fell_silent_is_announced() -> None:
     assert device.status == "offline"
 
 
-def test_the_watches_of_users_who_no_longer_listen_are_removed(owner: User) -> None:
+def test_expired_watches_are_deleted(owner: User) -> None:
     other = UserFactory.create()
     events.mark_watched(owner.pk)
     events.mark_watched(other.pk)
@@ -45,7 +45,7 @@ def test_the_watches_of_users_who_no_longer_listen_are_removed(owner: User) -> N
     assert Watch.objects.get().user == other
 
 
-def test_a_command_whose_time_is_over_has_failed() -> None:
+def test_an_expired_command_fails() -> None:
     then = timezone.now() - timedelta(hours=2)
     command = CommandFactory.create(created_at=then, expires_at=then + timedelta(hours=1))
     commands.tasks.expire_commands(timestamp=0)
@@ -53,7 +53,7 @@ def test_a_command_whose_time_is_over_has_failed() -> None:
     assert (command.status, command.reason) == ("failed", "expired")
 
 
-def test_nothing_is_left_of_a_deleted_device(device: Device) -> None:
+def test_a_deleted_device_is_purged(device: Device) -> None:
     store_reading(device)
     device_services.soft_delete(device, now=timezone.now())
     telemetry.tasks.purge_deleted_devices(RUNNING, timestamp=0)
@@ -61,28 +61,28 @@ def test_nothing_is_left_of_a_deleted_device(device: Device) -> None:
     assert not Telemetry.objects.exists()
 
 
-def test_the_coming_months_are_made() -> None:
+def test_partitions_are_created_in_advance() -> None:
     telemetry.tasks.make_months_ahead(timestamp=0)
     store_reading(DeviceFactory.create(), recorded_at=timezone.now() + timedelta(days=80))
 
 
-def test_what_is_over_its_age_goes(device: Device) -> None:
+def test_expired_readings_are_deleted(device: Device) -> None:
     today = timezone.now()
     store_reading(device, recorded_at=today - timedelta(days=40))
     kept = store_reading(device, recorded_at=today - timedelta(days=20))
-    rolled_up(today)
-    keep(30)
+    set_rolled_up(today)
+    create_rule(30)
     telemetry.tasks.apply_retention(RUNNING, timestamp=0)
     assert Telemetry.objects.get().pk == kept.pk
 
 
-def test_retention_that_is_interrupted_goes_on_at_the_next_start_and_one_that_fails_does_not(
+def test_interrupted_retention_is_retried_and_failed_retention_is_not(
     device: Device,
 ) -> None:
     today = timezone.now()
     store_reading(device, recorded_at=today - timedelta(days=40))
-    rolled_up(today)
-    keep(30)
+    set_rolled_up(today)
+    create_rule(30)
     task: Any = telemetry.tasks.apply_retention
     with pytest.raises(JobAborted) as caught:
         task(STOPPING, timestamp=0)
@@ -94,7 +94,7 @@ def test_retention_that_is_interrupted_goes_on_at_the_next_start_and_one_that_fa
     assert not Telemetry.objects.exists()
 
 
-def test_ended_sessions_are_forgotten() -> None:
+def test_expired_sessions_are_deleted() -> None:
     now = timezone.now()
 
     def session(number: int, *, seen: timedelta, left: timedelta) -> Session:
@@ -108,7 +108,7 @@ def test_ended_sessions_are_forgotten() -> None:
     assert Session.objects.get() == living
 
 
-def test_each_task_has_its_time() -> None:
+def test_each_task_has_its_schedule() -> None:
     times = {
         name: periodic.cron for (name, _), periodic in app.periodic_registry.periodic_tasks.items()
     }

@@ -1,4 +1,4 @@
-"""The data of an earlier version survives the migrations to this one."""
+"""Data of an earlier version survives the migrations to this version."""
 
 import json
 import tarfile
@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from tests import upgrade
-from tests.telemetry_site.operations.installations import Place, empty_places
+from tests.telemetry_site.operations.installations import Installation, empty_installations
 
 pytestmark = [pytest.mark.django_db, pytest.mark.unmeasured]
 BACKUPS = sorted(Path(upgrade.__file__).parent.glob("*.tar.xz"))
@@ -59,10 +59,10 @@ print(json.dumps({
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """An installation with nothing in it yet."""
-    with empty_places(tmp_path, 1) as (place,):
-        yield place
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    """Create an empty installation."""
+    with empty_installations(tmp_path, 1) as (installation,):
+        yield installation
 
 
 def test_there_is_a_backup_of_an_earlier_version() -> None:
@@ -70,19 +70,19 @@ def test_there_is_a_backup_of_an_earlier_version() -> None:
 
 
 @pytest.mark.parametrize("file", BACKUPS, ids=name_of)
-def test_the_data_of_an_earlier_version_is_there_after_the_upgrade(
-    file: Path, place: Place
+def test_after_an_upgrade_the_data_of_an_earlier_version_is_unchanged(
+    file: Path, installation: Installation
 ) -> None:
     with tarfile.open(file) as archive:
         made_by = json.load(archive.extractfile("about.json"))["postgresql"] // 10_000
     if connection.pg_version // 10_000 < made_by:
         pytest.skip(f"The backup is PostgreSQL {made_by}'s.")
     known = json.loads(file.with_name(f"{name_of(file)}.json").read_text())
-    place.manage("restore", str(file))
-    place.manage("migrate", "--verbosity=0")
-    printed = place.manage("shell", "--no-imports", "-c", ASK, KNOWN=json.dumps(known))
+    installation.manage("restore", str(file))
+    installation.manage("migrate", "--verbosity=0")
+    printed = installation.manage("shell", "--no-imports", "-c", ASK, KNOWN=json.dumps(known))
     found = json.loads(printed.splitlines()[-1])
-    # "careful" has a second factor and is asked for its code.
+    # "careful" has two-factor authentication and must enter a code.
     assert found["sign_in"] == known["sign_in"]
     assert found["session"] == found["batch"] == 200
     assert found["device"] == "thé, 茶"
@@ -97,7 +97,7 @@ def test_the_data_of_an_earlier_version_is_there_after_the_upgrade(
 def contains(
     found: list[dict[str, object]], known: list[dict[str, object]], *, but: set[str] = frozenset()
 ) -> bool:
-    """Whether each known row is found with what it held, and perhaps more fields."""
+    """Return whether each known row is found with the same values; new fields are allowed."""
     rows = {row["id"]: row for row in found}
     return all(
         rows[row["id"]] | {name: value for name, value in row.items() if name not in but}

@@ -1,4 +1,4 @@
-"""The worker as a process: it goes on where another was killed, and stops by itself."""
+"""The worker as a process: it continues the jobs of a killed worker, and stops gracefully."""
 
 import socket
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from telemetry.retention import partitions
 from telemetry.rollups import build as rollups
 from tests.factories import DeviceFactory
 from tests.mail import mail_server
-from tests.telemetry.rolling import mark, marks, set_rolled_until
+from tests.telemetry.rollup_state import enqueue_hours, queue_size, set_rollup_watermark
 from tests.telemetry_site.operations.worker_process import (
     Worker,
     add_job,
-    ask,
-    dead_worker,
+    create_dead_worker,
+    query,
     rollups_locked,
     status_of,
 )
@@ -35,15 +35,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LOCKED = [task for task in app.tasks.values() if task.lock]
 DOING = "SELECT id FROM procrastinate_jobs WHERE status = 'doing'"
 MANY = 150_000
-"""Readings that a purge or an archive takes some seconds for."""
+"""Enough readings for a purge or a data export to take some seconds."""
 
 
 @pytest.fixture(autouse=True)
 def _rolled_up() -> Iterator[None]:
-    """All hours are rolled up, and no worker has been here."""
-    set_rolled_until(rollups.floor(timezone.now(), rollups.HOUR))
+    """Set the watermark to the current hour; delete all workers at the end."""
+    set_rollup_watermark(rollups.floor(timezone.now(), rollups.HOUR))
     yield
-    ask("DELETE FROM procrastinate_workers")
+    query("DELETE FROM procrastinate_workers")
 
 
 def store_many(device: Device) -> None:
@@ -60,25 +60,25 @@ def store_many(device: Device) -> None:
         )
 
 
-def test_every_kind_of_job_goes_on_after_a_worker_was_killed(tmp_path):
-    # Of the tasks of one lock, one can have been running.
+def test_jobs_of_every_task_continue_after_a_worker_was_killed(tmp_path):
+    # Of the tasks with the same lock, only one can have been running.
     of_lock = {task.lock: task for task in LOCKED}
-    lost = [add_job(task, worker=dead_worker(), timestamp=1) for task in of_lock.values()]
+    lost = [add_job(task, worker=create_dead_worker(), timestamp=1) for task in of_lock.values()]
     queued = {task.name: add_job(task, timestamp=2) for task in LOCKED}
     done = "SELECT id FROM procrastinate_jobs WHERE status = 'succeeded' AND task_name = %s"
     with Worker(tmp_path) as worker:
         for name in queued:
-            worker.until(lambda name=name: ask(done, name))
+            worker.until(lambda name=name: query(done, name))
         assert worker.stop() == 0
     assert set(map(status_of, lost)) == {"aborted"}
     assert {status_of(job) for job in queued.values()} == {"succeeded"}
-    assert ask(DOING) == []
+    assert query(DOING) == []
 
 
-def test_a_mail_that_was_being_sent_when_its_worker_was_killed_is_sent(tmp_path, owner):
+def test_a_mail_job_of_a_killed_worker_is_sent(tmp_path, owner):
     add_job(
         accounts.tasks.send_mail,
-        worker=dead_worker(),
+        worker=create_dead_worker(),
         kind="password-changed",
         subject=str(owner.pk),
     )
@@ -86,18 +86,18 @@ def test_a_mail_that_was_being_sent_when_its_worker_was_killed_is_sent(tmp_path,
         w.until(lambda: inbox.to(owner.email))
 
 
-def test_mail_and_short_jobs_do_not_wait_for_long_ones(tmp_path, owner, device):
+def test_mail_and_short_jobs_do_not_wait_for_long_jobs(tmp_path, owner, device):
     Device.objects.filter(pk=device.pk).update(
         status="online", last_seen_at=timezone.now() - timedelta(hours=1)
     )
     rolling = "SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND task_name = %s"
     with (
-        rollups_locked(rollups.LOCK),
+        rollups_locked(rollups.ADVISORY_LOCK),
         mail_server() as inbox,
         Worker(tmp_path, EMAIL_URL=f"smtp://127.0.0.1:{inbox.port}") as worker,
     ):
-        worker.until(lambda: ask(rolling, "telemetry.tasks.roll_up"))
-        # Every other kind of long job goes on, too.
+        worker.until(lambda: query(rolling, "telemetry.tasks.roll_up"))
+        # Every other kind of long job continues, too.
         data_exports.request_export(owner, now=timezone.now())
         add_job(app.tasks["telemetry_site.tasks.make_archives"], timestamp=1)
         add_job(app.tasks["devices.tasks.announce_offline"], timestamp=1)
@@ -105,10 +105,10 @@ def test_mail_and_short_jobs_do_not_wait_for_long_ones(tmp_path, owner, device):
         worker.until(lambda: inbox.to(owner.email))
         worker.until(lambda: Device.objects.filter(pk=device.pk, status="offline"))
         worker.until(lambda: Archive.objects.filter(user=owner, status="ready"))
-        assert ask(rolling, "telemetry.tasks.roll_up")
+        assert query(rolling, "telemetry.tasks.roll_up")
 
 
-def test_a_mail_server_that_does_not_answer_delays_only_mail(tmp_path, owner, device):
+def test_an_unresponsive_mail_server_delays_only_mail(tmp_path, owner, device):
     Device.objects.filter(pk=device.pk).update(
         status="online", last_seen_at=timezone.now() - timedelta(hours=1)
     )
@@ -117,32 +117,32 @@ def test_a_mail_server_that_does_not_answer_delays_only_mail(tmp_path, owner, de
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with Worker(tmp_path, EMAIL_URL=f"smtp://127.0.0.1:{port}") as worker:
-            worker.until(lambda: ask(f"{DOING} AND queue_name = 'mail'"))
+            worker.until(lambda: query(f"{DOING} AND queue_name = 'mail'"))
             add_job(app.tasks["devices.tasks.announce_offline"], timestamp=1)
             worker.until(lambda: Device.objects.filter(pk=device.pk, status="offline"))
             sent = (
                 "SELECT id FROM procrastinate_jobs WHERE queue_name = 'mail' AND status <> 'todo'"
             )
-            assert len(ask(sent)) < 20
+            assert len(query(sent)) < 20
 
 
-def test_a_job_that_cannot_stop_does_not_keep_the_worker_and_is_done_by_the_next(tmp_path, device):
-    mark(device, [timezone.now() - timedelta(days=1)])
+def test_a_job_that_does_not_stop_is_abandoned_and_done_by_the_next_worker(tmp_path, device):
+    enqueue_hours(device, [timezone.now() - timedelta(days=1)])
     add_job(app.tasks["telemetry.tasks.roll_up"], timestamp=1)
     rolling = f"{DOING} AND task_name = 'telemetry.tasks.roll_up'"
     with Worker(tmp_path) as worker:
-        with rollups_locked(rollups.LOCK):
-            worker.until(lambda: ask(rolling))
+        with rollups_locked(rollups.ADVISORY_LOCK):
+            worker.until(lambda: query(rolling))
             assert worker.stop() == 0
         assert "a job still runs" in worker.said
-    # The heartbeat is over by the time that the next one looks.
-    ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 minute'")
+    # The heartbeat has expired when the next worker starts.
+    query("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 minute'")
     with Worker(tmp_path) as worker:
-        worker.until(lambda: marks() == 0)
+        worker.until(lambda: queue_size() == 0)
         assert worker.stop() == 0
 
 
-def test_a_stop_in_the_middle_of_a_purge_is_soon_and_the_next_worker_ends_it(tmp_path, device):
+def test_a_purge_stops_quickly_and_the_next_worker_completes_it(tmp_path, device):
     store_many(device)
     device_services.soft_delete(device, now=timezone.now())
     add_job(app.tasks["telemetry.tasks.purge_deleted_devices"], timestamp=1)
@@ -150,17 +150,15 @@ def test_a_stop_in_the_middle_of_a_purge_is_soon_and_the_next_worker_ends_it(tmp
         worker.until(lambda: Purge.objects.filter(gone__gt=0) or not Device.objects.exists())
         assert worker.stop() == 0
         assert "a job still runs" not in worker.said
-    assert ask(DOING) == []
-    ask("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
+    assert query(DOING) == []
+    query("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
     add_job(app.tasks["telemetry.tasks.purge_deleted_devices"], timestamp=2)
     with Worker(tmp_path) as worker:
         worker.until(lambda: not Device.objects.filter(pk=device.pk))
     assert not Telemetry.objects.exists()
 
 
-def test_a_stop_in_the_middle_of_an_archive_is_soon_and_the_next_worker_makes_it(
-    tmp_path, owner: User
-):
+def test_a_data_export_stops_quickly_and_the_next_worker_builds_it(tmp_path, owner: User):
     store_many(DeviceFactory.create(user=owner))
     archive = data_exports.request_export(owner, now=timezone.now())
     add_job(app.tasks["telemetry_site.tasks.make_archives"], timestamp=1)
@@ -174,25 +172,25 @@ def test_a_stop_in_the_middle_of_an_archive_is_soon_and_the_next_worker_makes_it
         worker.until(begun)
         assert worker.stop() == 0
         assert "a job still runs" not in worker.said
-    assert ask(DOING) == []
+    assert query(DOING) == []
     assert not draft.exists()
-    ask("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
+    query("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
     add_job(app.tasks["telemetry_site.tasks.make_archives"], timestamp=2)
     with Worker(tmp_path) as worker:
         worker.until(lambda: Archive.objects.filter(pk=archive.pk, status="ready"))
 
 
-def test_a_stop_in_the_middle_of_rollups_is_soon_and_the_next_worker_ends_them(tmp_path, device):
+def test_rollups_stop_quickly_and_the_next_worker_completes_them(tmp_path, device):
     then = timezone.now() - timedelta(days=500)
-    mark(device, [then + timedelta(hours=number) for number in range(10_000)])
-    before = marks()
+    enqueue_hours(device, [then + timedelta(hours=number) for number in range(10_000)])
+    before = queue_size()
     add_job(app.tasks["telemetry.tasks.roll_up"], timestamp=1)
     with Worker(tmp_path) as worker:
-        worker.until(lambda: marks() < before)
+        worker.until(lambda: queue_size() < before)
         assert worker.stop() == 0
         assert "a job still runs" not in worker.said
-    assert ask(DOING) == []
-    ask("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
+    assert query(DOING) == []
+    query("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
     add_job(app.tasks["telemetry.tasks.roll_up"], timestamp=2)
     with Worker(tmp_path) as worker:
-        worker.until(lambda: marks() == 0)
+        worker.until(lambda: queue_size() == 0)

@@ -1,4 +1,4 @@
-"""A real worker process on the database of the tests, and the table of its jobs."""
+"""A real worker process on the test database, and its job table."""
 
 import json
 import signal
@@ -13,19 +13,19 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from tests.e2e.sites import ROOT, surroundings
+from tests.e2e.sites import ROOT, process_environment
 
-PATIENCE = 120
-"""Seconds that only a failure waits for."""
+TIMEOUT_SECONDS = 120
+"""Only a failing test waits this many seconds."""
 
 
 class Worker:
-    """`manage.py worker` with a data folder of its own; killed at the end if it still runs."""
+    """`manage.py worker` with its own data folder; killed at the end if it still runs."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.log = folder / "worker.log"
         self.environment = (
-            surroundings(measured=True)
+            process_environment(measured=True)
             | {"DATABASE_URL": database_url(), "DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
             | settings
         )
@@ -53,11 +53,11 @@ class Worker:
     def stop(self) -> int:
         """Send SIGTERM and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Wait until the condition is true; fail if the process ends before."""
-        deadline = monotonic() + PATIENCE
+        deadline = monotonic() + TIMEOUT_SECONDS
         while not condition():
             assert self.process.poll() is None, self.said
             assert monotonic() < deadline, self.said
@@ -65,20 +65,20 @@ class Worker:
 
 
 def database_url() -> str:
-    """The address of the database of the tests."""
+    """Return the URL of the test database."""
     given = connection.get_connection_params()
     user, host = quote(given["user"]), str(given["host"])
     if given.get("password"):
         user += f":{quote(given['password'])}"
-    # A path is the folder of a socket.
+    # A path is the folder of a Unix socket.
     address = f"/{host}" if host.startswith("/") else f"{host}:{given['port']}"
     return f"postgres://{user}@{address}/{given['dbname']}"
 
 
-def dead_worker() -> int:
+def create_dead_worker() -> int:
     """Store a worker that sent its last heartbeat an hour ago, and return its id."""
     return int(
-        ask(
+        query(
             "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')"
             " RETURNING id"
         )[0][0]
@@ -86,11 +86,9 @@ def dead_worker() -> int:
 
 
 def add_job(task: Any, *, worker: int | None = None, attempts: int = 0, **args: Any) -> int:
-    """Store a job of this task as the worker's queue does, and return its id; "doing" at a worker
-    if one is given.
-    """
+    """Store a job of this task and return its id. Its status is "doing" if a worker is given."""
     return int(
-        ask(
+        query(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args,"
             " status, worker_id, attempts)"
             " VALUES (%s, %s, %s, %s, %s::text::jsonb, %s::text::procrastinate_job_status, %s, %s)"
@@ -108,10 +106,10 @@ def add_job(task: Any, *, worker: int | None = None, attempts: int = 0, **args: 
 
 
 def status_of(job: int) -> str:
-    return str(ask("SELECT status::text FROM procrastinate_jobs WHERE id = %s", job)[0][0])
+    return str(query("SELECT status::text FROM procrastinate_jobs WHERE id = %s", job)[0][0])
 
 
-def ask(sql: str, *values: Any) -> list[tuple[Any, ...]]:
+def query(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return list(cursor.fetchall()) if cursor.description else []
@@ -119,7 +117,7 @@ def ask(sql: str, *values: Any) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def rollups_locked(lock: int) -> Iterator[None]:
-    """Hold the advisory lock that rollups are made under, on a connection of its own."""
+    """Hold the advisory lock of the rollups on a separate connection."""
     own = connection.copy()
     try:
         with own.cursor() as cursor:

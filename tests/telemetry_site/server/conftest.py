@@ -1,4 +1,4 @@
-"""The web server's application, served by a real granian in a thread of the tests'."""
+"""The application of the web server, served by a real granian in a thread of the tests."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from granian.server.embed import Server
 from telemetry_site.server.application import Application
 from tests.e2e.sites import free_port
 
-PATIENCE = 120
-"""Seconds that only a failure waits for."""
+TIMEOUT_SECONDS = 120
+"""Only a failing test waits this many seconds."""
 
 
 class ServedSite:
-    """A running server, and how to send requests to it."""
+    """A running server, and requests to it."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -29,7 +29,7 @@ class ServedSite:
         self.ready = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self.thread.start()
-        assert self.ready.wait(PATIENCE)
+        assert self.ready.wait(TIMEOUT_SECONDS)
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -55,19 +55,19 @@ class ServedSite:
         await serving
 
     def stop(self) -> None:
-        """End it, and all its threads with their connections to the database."""
+        """Stop it with all its threads and their database connections."""
         self.opened.close()
         self.loop.call_soon_threadsafe(self.server.stop)
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT_SECONDS)
         assert not self.thread.is_alive()
         self.application.shutdown()
 
     def send(self, raw: bytes, *, receive_buffer: int = 0) -> socket.socket:
-        """Return a connection over which these bytes have been sent."""
+        """Send these bytes on a new connection and return it."""
         connection = socket.socket()
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT_SECONDS)
         connection.connect(("127.0.0.1", self.port))
         self.opened.callback(connection.close)
         connection.sendall(raw)
@@ -76,14 +76,16 @@ class ServedSite:
     def request(
         self, method: str, path: str, body: Any = None, token: str = "", **headers: str
     ) -> "Response":
-        """Send a request over a connection of its own and return the whole response."""
+        """Send a request on a new connection and return the whole response."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        return read(self.send(head(method, path, body, token, **headers) + (body or b"")))
+        return read_response(
+            self.send(request_head(method, path, body, token, **headers) + (body or b""))
+        )
 
 
 class Response:
-    """A response as it came."""
+    """A parsed response."""
 
     def __init__(self, raw: bytes) -> None:
         top, _, self.body = raw.partition(b"\r\n\r\n")
@@ -92,10 +94,10 @@ class Response:
         self.headers = dict(line.lower().split(": ", 1) for line in lines)
 
 
-def head(
+def request_head(
     method: str, path: str, body: bytes | None = None, token: str = "", **headers: str
 ) -> bytes:
-    """The head of a request; with `body` its length is told, unless it comes in chunks."""
+    """Return the head of a request. With `body` it has a Content-Length, unless it is chunked."""
     headers = {"Host": "localhost", "Connection": "close", **headers}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -107,8 +109,8 @@ def head(
     return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode("latin-1")
 
 
-def read(connection: socket.socket) -> Response:
-    """The response, up to the end of the connection."""
+def read_response(connection: socket.socket) -> Response:
+    """Read the response to the end of the connection."""
     raw = b""
     while piece := connection.recv(65536):
         raw += piece
@@ -116,20 +118,20 @@ def read(connection: socket.socket) -> Response:
     return Response(raw)
 
 
-def chunked(body: bytes, size: int = 65536) -> bytes:
-    """A body in chunks."""
+def chunk(body: bytes, size: int = 65536) -> bytes:
+    """Return the body in chunks."""
     pieces = (body[at : at + size] for at in range(0, len(body), size))
     return b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in pieces) + b"0\r\n\r\n"
 
 
-def until(true: Callable[[], object]) -> None:
-    """Return when it is true, within PATIENCE."""
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait until the condition is true, at most TIMEOUT_SECONDS."""
     never = threading.Event()
-    for _ in range(PATIENCE * 200):
+    for _ in range(TIMEOUT_SECONDS * 200):
         if true():
             return
         never.wait(0.005)
-    raise AssertionError("it has not become true")
+    raise AssertionError("the condition did not become true in time")
 
 
 @pytest.fixture

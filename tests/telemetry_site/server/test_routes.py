@@ -1,4 +1,4 @@
-"""Every endpoint has a pool of threads, and none of them can keep all threads busy."""
+"""Every endpoint has a thread pool, and no endpoint can use all threads."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -39,11 +39,11 @@ HASHES = {
     "/sign-up",
     "/verify-email",
 }
-"""Where a password is sent."""
+"""Endpoints that receive a password."""
 
 
 def paths(patterns: Any = None, prefix: str = "/") -> Iterator[str]:
-    """A path for each route of the site."""
+    """Yield a path for each route of the site."""
     for one in patterns if patterns is not None else get_resolver().url_patterns:
         path = prefix + str(one.pattern).lstrip("^").rstrip("$")
         for kind, value in ANY.items():
@@ -60,19 +60,19 @@ def find(path: str, method: str = "GET", **headers: str) -> routes.Route:
     return routes.find({"PATH_INFO": path, "REQUEST_METHOD": method, **headers})
 
 
-def test_no_endpoint_and_no_client_may_use_all_threads():
+def test_no_endpoint_and_no_client_can_use_all_threads():
     threads = sum(limits.threads for limits in POOLS.values())
     assert threads >= 2
     for limits in POOLS.values():
         assert limits.per_client <= limits.threads < threads
         assert limits.per_endpoint <= limits.threads
-    # Where pages and devices' requests of all kinds meet, a thread is left to the others.
+    # In pools with requests of several kinds, a thread is left for the others.
     for name in (DEVICES, SITE):
         assert max(POOLS[name].per_client, POOLS[name].per_endpoint) < POOLS[name].threads
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_endpoint_has_a_pool_and_only_devices_use_theirs(method):
+def test_every_endpoint_has_a_pool_and_only_devices_use_their_pools(method):
     found = {path: find(path, method) for path in paths()}
     assert len(found) > 100
     for path, route in found.items():
@@ -83,14 +83,14 @@ def test_every_endpoint_has_a_pool_and_only_devices_use_theirs(method):
             assert route.pool in (DEVICES, BATCHES), path
 
 
-def test_what_hashes_passwords_has_a_pool_of_its_own():
+def test_endpoints_that_hash_passwords_have_their_own_pool():
     found = {path for path in paths() if find(path, "POST").pool == PASSWORDS}
     assert {path.rstrip("/") for path in found if "/accounts/" not in path} == HASHES
     assert "/admin/accounts/user/add/" in found
     assert find("/sign-in", "GET").pool == SITE
 
 
-def test_files_of_readings_have_a_pool_of_their_own_and_a_limit_of_their_own(settings):
+def test_imports_and_exports_have_their_own_pool_and_body_limit(settings):
     device = f"/api/v1/devices/{ANY['uuid']}/telemetry"
     assert find(f"{device}/export").pool == find(f"{device}/import", "POST").pool == TRANSFERS
     assert find(f"{device}/import", "POST").body_limit == settings.IMPORT_LIMIT
@@ -101,16 +101,16 @@ def test_files_of_readings_have_a_pool_of_their_own_and_a_limit_of_their_own(set
     ("headers", "pool"),
     [
         ({"CONTENT_LENGTH": "200"}, DEVICES),
-        ({"CONTENT_LENGTH": str(routes.SMALL)}, DEVICES),
-        ({"CONTENT_LENGTH": str(routes.SMALL + 1)}, BATCHES),
+        ({"CONTENT_LENGTH": str(routes.SMALL_BODY_BYTES)}, DEVICES),
+        ({"CONTENT_LENGTH": str(routes.SMALL_BODY_BYTES + 1)}, BATCHES),
         ({"CONTENT_LENGTH": "9" * 5000}, BATCHES),
         ({"CONTENT_LENGTH": "many"}, BATCHES),
         ({"HTTP_TRANSFER_ENCODING": "chunked"}, BATCHES),
     ],
 )
-def test_single_readings_never_wait_for_large_batches(headers, pool):
+def test_single_readings_and_large_batches_have_separate_pools(headers, pool):
     assert find("/api/v1/device/telemetry", "POST", **headers).pool == pool
 
 
-def test_probes_have_a_thread_of_their_own():
+def test_probes_have_their_own_pool():
     assert {find(path).pool for path in ("/readyz", "/livez", "/metrics")} == {OPERATIONS}

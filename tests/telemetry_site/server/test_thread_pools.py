@@ -13,23 +13,23 @@ from common import request_pools
 from telemetry_site.server import thread_pools
 from telemetry_site.server.thread_pools import Limits, Pool, PoolBusy
 
-PATIENCE = 120
-LIMITS = Limits(threads=3, per_client=2, per_endpoint=2, patience=PATIENCE)
+TIMEOUT_SECONDS = 120
+LIMITS = Limits(threads=3, per_client=2, per_endpoint=2, timeout=TIMEOUT_SECONDS)
 
 
 class Blocked:
-    """Work that waits until it may end."""
+    """Work that waits until the test lets it end."""
 
     def __init__(self) -> None:
         self.started, self.may_end = threading.Event(), threading.Event()
 
     def __call__(self) -> None:
         self.started.set()
-        assert self.may_end.wait(PATIENCE)
+        assert self.may_end.wait(TIMEOUT_SECONDS)
 
 
 def in_pool(limits: Limits, scenario: Any) -> None:
-    """Run a scenario on an event loop, with a pool that has ended afterwards."""
+    """Run a scenario on an event loop with a pool; shut the pool down at the end."""
 
     async def run() -> None:
         pool = Pool("tested", limits)
@@ -41,10 +41,10 @@ def in_pool(limits: Limits, scenario: Any) -> None:
 
 async def started(*works: Blocked) -> None:
     for work in works:
-        assert await asyncio.to_thread(work.started.wait, PATIENCE)
+        assert await asyncio.to_thread(work.started.wait, TIMEOUT_SECONDS)
 
 
-def test_a_client_that_uses_all_that_it_may_leaves_a_thread_to_others():
+def test_a_client_at_its_limit_leaves_a_thread_to_others():
     async def scenario(pool: Pool) -> None:
         blocked = [Blocked() for _ in range(5)]
         tasks = [
@@ -61,7 +61,7 @@ def test_a_client_that_uses_all_that_it_may_leaves_a_thread_to_others():
     in_pool(LIMITS, scenario)
 
 
-def test_an_endpoint_that_uses_all_that_it_may_leaves_a_thread_to_others():
+def test_an_endpoint_at_its_limit_leaves_a_thread_to_others():
     async def scenario(pool: Pool) -> None:
         blocked = [Blocked() for _ in range(5)]
         tasks = [
@@ -78,7 +78,7 @@ def test_an_endpoint_that_uses_all_that_it_may_leaves_a_thread_to_others():
     in_pool(LIMITS, scenario)
 
 
-def test_clients_take_turns_however_many_requests_one_of_them_has_waiting():
+def test_clients_take_turns_for_any_number_of_waiting_requests():
     async def scenario(pool: Pool) -> None:
         order: list[str] = []
         first = Blocked()
@@ -92,10 +92,10 @@ def test_clients_take_turns_however_many_requests_one_of_them_has_waiting():
         await asyncio.gather(*tasks)
         assert order == ["hostile", "honest", "another", "hostile", "hostile"]
 
-    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, patience=PATIENCE), scenario)
+    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, timeout=TIMEOUT_SECONDS), scenario)
 
 
-def test_a_request_that_gets_no_thread_in_time_is_refused_and_never_begun():
+def test_a_request_without_a_thread_in_time_is_rejected_and_not_started():
     async def scenario(pool: Pool) -> None:
         first, second = Blocked(), Blocked()
         task = asyncio.ensure_future(pool.run(first, client=1, endpoint=1))
@@ -107,11 +107,11 @@ def test_a_request_that_gets_no_thread_in_time_is_refused_and_never_begun():
         await pool.run(lambda: None, client=3, endpoint=3)
         assert not second.started.is_set()
 
-    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, patience=0.01), scenario)
+    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, timeout=0.01), scenario)
 
 
-def test_more_requests_than_may_wait_are_refused_at_once():
-    limits = Limits(1, 1, 1, patience=PATIENCE, waiting=3, waiting_per_client=1)
+def test_requests_over_the_queue_limit_are_rejected_immediately():
+    limits = Limits(1, 1, 1, timeout=TIMEOUT_SECONDS, max_pending=3, max_pending_per_client=1)
 
     async def scenario(pool: Pool) -> None:
         first = Blocked()
@@ -129,7 +129,7 @@ def test_more_requests_than_may_wait_are_refused_at_once():
     in_pool(limits, scenario)
 
 
-def test_an_error_of_the_work_is_raised_and_the_thread_goes_on():
+def test_an_exception_is_raised_and_its_thread_continues():
     async def scenario(pool: Pool) -> None:
         for _ in range(5):
             with pytest.raises(ZeroDivisionError):
@@ -140,7 +140,7 @@ def test_an_error_of_the_work_is_raised_and_the_thread_goes_on():
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
-def test_every_request_is_worked_on_once_and_no_limit_is_ever_exceeded(
+def test_every_request_runs_once_and_no_limit_is_exceeded(
     requests: list[tuple[int, int]],
 ) -> None:
     lock, now, most, done = threading.Lock(), Counter[Any](), Counter[Any](), Counter[Any]()
@@ -166,7 +166,7 @@ def test_every_request_is_worked_on_once_and_no_limit_is_ever_exceeded(
                 for number, (client, endpoint) in enumerate(requests)
             )
         )
-        left = [pool.running, *pool.waiting, *pool.clients, *pool.endpoints]
+        left = [pool.running, *pool.pending, *pool.clients, *pool.endpoints]
         assert left == [0]
 
     in_pool(LIMITS, scenario)
@@ -175,22 +175,22 @@ def test_every_request_is_worked_on_once_and_no_limit_is_ever_exceeded(
     assert all(count <= 2 for key, count in most.items() if key != "all")
 
 
-def test_while_many_devices_send_a_thread_rests_after_its_work(monkeypatch):
+def test_while_many_devices_send_a_thread_pauses_after_its_work(monkeypatch):
     async def scenario(pool: Pool) -> None:
         monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: True)
         first = Blocked()
         task = asyncio.ensure_future(pool.run(first, client=1, endpoint=1))
         await started(first)
         first.may_end.set()
-        # Its client has the answer at once; the thread is not given to the next request yet.
+        # The client has the response already; the thread does not take the next request yet.
         await task
         assert pool.running == 1
         await pool.run(lambda: None, client=2, endpoint=2)
 
-    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, patience=PATIENCE), scenario)
+    in_pool(Limits(threads=1, per_client=1, per_endpoint=1, timeout=TIMEOUT_SECONDS), scenario)
 
 
-def test_while_few_devices_send_a_thread_goes_on_at_once(monkeypatch):
+def test_while_few_devices_send_a_thread_does_not_pause(monkeypatch):
     async def scenario(pool: Pool) -> None:
         monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: False)
         await pool.run(lambda: None, client=1, endpoint=1)
@@ -199,35 +199,35 @@ def test_while_few_devices_send_a_thread_goes_on_at_once(monkeypatch):
     in_pool(LIMITS, scenario)
 
 
-def test_devices_are_given_way_to_from_when_many_send_until_few_do(monkeypatch):
+def test_pauses_begin_above_the_upper_threshold_and_end_below_the_lower_one(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(request_pools.time, "monotonic", lambda: now[0])
 
     def send(number: int) -> None:
-        now[0] += request_pools.WINDOW
+        now[0] += request_pools.WINDOW_SECONDS
         for _ in range(number):
-            request_pools.note_device()
+            request_pools.record_device_request()
 
     def are_many_after(*numbers: int) -> bool:
         for number in numbers:
             send(number)
         return request_pools.are_devices_sending()
 
-    many, few = request_pools.MANY, request_pools.FEW
+    many, few = request_pools.BUSY_THRESHOLD, request_pools.QUIET_THRESHOLD
     assert not are_many_after(many - 1)
     assert not are_many_after(many - 1)
     assert are_many_after(many)
-    # What they are slowed down to by the work is enough for it to go on giving way.
+    # The pauses continue at the lower rate to which they slow the devices down.
     assert are_many_after(few, few, few)
     assert not are_many_after(few - 1, 0)
     assert not are_many_after(few)
     assert are_many_after(many)
-    now[0] += 2 * request_pools.WINDOW
+    now[0] += 2 * request_pools.WINDOW_SECONDS
     assert not request_pools.are_devices_sending()
 
 
-def test_a_full_queue_gives_up_a_request_of_the_client_with_most_and_not_that_of_another():
-    limits = Limits(1, 1, 1, patience=PATIENCE, waiting=4, waiting_per_client=10)
+def test_a_full_queue_drops_a_request_of_the_client_with_the_most():
+    limits = Limits(1, 1, 1, timeout=TIMEOUT_SECONDS, max_pending=4, max_pending_per_client=10)
 
     async def scenario(pool: Pool) -> None:
         first = Blocked()
@@ -243,11 +243,11 @@ def test_a_full_queue_gives_up_a_request_of_the_client_with_most_and_not_that_of
     in_pool(limits, scenario)
 
 
-def test_a_rest_has_an_end(monkeypatch):
+def test_a_pause_has_a_maximum(monkeypatch):
     async def scenario(pool: Pool) -> None:
         monkeypatch.setattr(thread_pools, "are_devices_sending", lambda: True)
-        monkeypatch.setattr(thread_pools, "REST", 1e9)
+        monkeypatch.setattr(thread_pools, "PAUSE_FACTOR", 1e9)
         await pool.run(lambda: None, client=1, endpoint=1)
         await pool.run(lambda: None, client=2, endpoint=2)
 
-    in_pool(Limits(1, 1, 1, patience=PATIENCE, longest_rest=0.01), scenario)
+    in_pool(Limits(1, 1, 1, timeout=TIMEOUT_SECONDS, max_rest=0.01), scenario)

@@ -1,4 +1,4 @@
-"""Devices that wait, while what they wait at is killed: real processes."""
+"""Devices that long-poll while the live process and PostgreSQL are killed."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
-from tests.e2e.sites import PATIENCE, ROOT, Site, surroundings
+from tests.e2e.sites import ROOT, TIMEOUT_SECONDS, Site, process_environment
 
 DEVICES = 4
 MAKE = f"""
@@ -31,8 +31,8 @@ for device, secret in made:
 """
 
 
-class Waiter(threading.Thread):
-    """A device that polls, again after whatever happens, and answers what it is told to do."""
+class PollingDevice(threading.Thread):
+    """A device that polls, retries after every error, and reports every command as executed."""
 
     def __init__(self, site: Site, token: str) -> None:
         super().__init__(daemon=True)
@@ -63,42 +63,43 @@ def call(url: str, token: str, body: Any = None, *, method: str = "") -> dict[st
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = Request(url, data, headers, method=method or ("POST" if data else "GET"))  # noqa: S310
-    with urlopen(request, timeout=40) as answer:  # noqa: S310
+    with urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
         text = answer.read()
     return dict(json.loads(text)) if text else {}
 
 
-def until_there(what: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
+def wait_until(what: Any, expected: str) -> None:
+    """Wait until the condition is true; `expected` says what it waits for."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not what():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s: {expected}"
         time.sleep(0.02)
 
 
 @pytest.fixture
-def fleet(site: Site) -> Iterator[tuple[str, dict[str, Waiter]]]:
-    """A user's token, and the devices that wait, by id."""
+def fleet(site: Site) -> Iterator[tuple[str, dict[str, PollingDevice]]]:
+    """Return a user's token, and the polling devices by id."""
     site.wait_for("Telemetry runs at")
     made = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", MAKE],
         cwd=ROOT,
-        env=surroundings() | {"DATA_DIR": str(site.data_dir), "DATABASE_URL": ""},
+        env=process_environment() | {"DATA_DIR": str(site.data_dir), "DATABASE_URL": ""},
         check=True,
         capture_output=True,
         text=True,
     ).stdout.splitlines()
-    waiters = {line.split()[0]: Waiter(site, line.split()[1]) for line in made[1:]}
+    waiters = {line.split()[0]: PollingDevice(site, line.split()[1]) for line in made[1:]}
     yield made[0], waiters
     for waiter in waiters.values():
         waiter.over.set()
     site.stop()
     for waiter in waiters.values():
-        waiter.join(PATIENCE)
+        waiter.join(TIMEOUT_SECONDS)
         assert not waiter.is_alive()
 
 
 def issue(site: Site, token: str, device: str, name: str) -> None:
-    """Send a command, as often as it takes until the site has stored it."""
+    """Send a command; retry until the site has stored it."""
 
     def stored() -> bool:
         with suppress(HTTPError):
@@ -106,22 +107,28 @@ def issue(site: Site, token: str, device: str, name: str) -> None:
             return True
         return False
 
-    until_there(stored)
+    wait_until(stored, "the command is stored")
 
 
-def test_killing_the_live_process_and_postgresql_loses_no_command_and_no_waiter(
-    site: Site, fleet: tuple[str, dict[str, Waiter]]
+def test_when_the_live_process_and_postgresql_are_killed_no_command_and_no_poll_is_lost(
+    site: Site, fleet: tuple[str, dict[str, PollingDevice]]
 ) -> None:
     token, waiters = fleet
     for device, waiter in waiters.items():
         issue(site, token, device, "before")
-        until_there(lambda waiter=waiter: waiter.got == ["before"])
+        wait_until(
+            lambda waiter=waiter: waiter.got == ["before"],
+            "the command of before the kill is received",
+        )
 
     site.kill("telemetry_site.live")
     for device in waiters:
         issue(site, token, device, "while-it-is-away")
     for waiter in waiters.values():
-        until_there(lambda waiter=waiter: waiter.got[1:] == ["while-it-is-away"])
+        wait_until(
+            lambda waiter=waiter: waiter.got[1:] == ["while-it-is-away"],
+            "the command of while the process is down is received",
+        )
         assert waiter.failures
 
     postmaster = int((site.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
@@ -129,7 +136,10 @@ def test_killing_the_live_process_and_postgresql_loses_no_command_and_no_waiter(
     for device in waiters:
         issue(site, token, device, "after-the-crash")
     for waiter in waiters.values():
-        until_there(lambda waiter=waiter: waiter.got[2:] == ["after-the-crash"])
+        wait_until(
+            lambda waiter=waiter: waiter.got[2:] == ["after-the-crash"],
+            "the command of after the crash is received",
+        )
 
     for device in waiters:
         commands = call(f"{site.url}/api/v1/devices/{device}/commands", token)["results"]

@@ -1,4 +1,4 @@
-"""The programs in docs/connect.md are what they say: a device each, as they stand there."""
+"""The programs in docs/connect.md work as they are printed there."""
 
 import re
 import socket
@@ -20,45 +20,47 @@ from commands.models import Command
 from devices.models import Device
 from telemetry.models import Telemetry
 from tests.factories import device_token
-from tests.telemetry_site.live.conftest import PATIENCE, LiveServer, until
+from tests.telemetry_site.live.conftest import TIMEOUT_SECONDS, LiveServer, wait_until
 
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "connect.md"
 
 
 def block(holding: str) -> str:
-    """The one of the document's indented blocks that has these words."""
+    """Return the indented block of the document that contains these words."""
     blocks = re.findall(r"(?:^ {4}.*\n|^\n(?=\n* {4}))+", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     (found,) = (one for one in blocks if holding in one)
     return re.sub(r"^ {4}", "", found, flags=re.MULTILINE).strip("\n")
 
 
-def issue(device: Device) -> Command:
+def create_command(device: Device) -> Command:
     return command_services.create_command(
         device, command_name="measure", payload={}, issued_by=device.user, now=timezone.now()
     )
 
 
 @contextmanager
-def running(program: str, site: Site, device: Device) -> Iterator[subprocess.Popen[bytes]]:
+def run_program(program: str, site: Site, device: Device) -> Iterator[subprocess.Popen[bytes]]:
     environment = {"SITE": site.url, "TOKEN": device_token(device), "PATH": "/usr/bin:/bin"}
     with subprocess.Popen([sys.executable, "-c", program], env=environment) as process:
         yield process
         process.kill()
 
 
-def carried_out(command: Command) -> bool:
+def is_executed(command: Command) -> bool:
     command.refresh_from_db()
     return command.status == Command.Status.EXECUTED
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_goes_over_the_wire_is_a_reading(device: Device, live_server: Site) -> None:
+def test_the_raw_http_request_of_the_document_stores_a_reading(
+    device: Device, live_server: Site
+) -> None:
     request = block("POST /api/v1").replace("\n", "\r\n")
     request = request.replace("tsd_…", device_token(device)).replace(
         "site.example", "localhost\r\nConnection: close"
     )
     address = urlsplit(live_server.url)
-    with socket.create_connection((address.hostname, address.port), PATIENCE) as line:
+    with socket.create_connection((address.hostname, address.port), TIMEOUT_SECONDS) as line:
         line.sendall(request.encode())
         answer = line.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 201 "), answer
@@ -66,20 +68,22 @@ def test_what_goes_over_the_wire_is_a_reading(device: Device, live_server: Site)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_program_without_a_library_sends_and_obeys(device: Device, live_server: Site) -> None:
-    command = issue(device)
-    with running(block("import urllib"), live_server, device) as process:
-        assert process.wait(PATIENCE) == 0
+def test_the_program_without_a_library_sends_readings_and_executes_commands(
+    device: Device, live_server: Site
+) -> None:
+    command = create_command(device)
+    with run_program(block("import urllib"), live_server, device) as process:
+        assert process.wait(TIMEOUT_SECONDS) == 0
     assert Telemetry.objects.get(device=device).payload == {"temperature": 21.4}
-    assert carried_out(command)
+    assert is_executed(command)
 
 
-def test_the_program_with_a_library_obeys_as_soon_as_it_is_asked(
+def test_the_program_with_a_library_executes_commands_immediately(
     device: Device, live: LiveServer, live_server: Site, settings: Any
 ) -> None:
     settings.LIVE_URL = f"http://127.0.0.1:{live.port}"
-    with running(block("import requests"), live_server, device):
-        until(lambda: live.live.waiters)
-        command = issue(device)
-        until(lambda: carried_out(command))
+    with run_program(block("import requests"), live_server, device):
+        wait_until(lambda: live.live.polls)
+        command = create_command(device)
+        wait_until(lambda: is_executed(command))
     assert Telemetry.objects.filter(device=device).exists()

@@ -1,4 +1,4 @@
-"""Joining and getting back in: real processes, a real mail server, a real browser."""
+"""Sign-up and password reset with real processes, a real mail server and a real browser."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.sites import PATIENCE, Site
+from tests.e2e.sites import TIMEOUT_SECONDS, Site
 from tests.mail import Inbox, link_of, mail_server, secret_of
 
 pytestmark = pytest.mark.browser
@@ -26,17 +26,15 @@ def inbox() -> Iterator[Inbox]:
 @pytest.fixture
 def site(inbox: Inbox) -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="telemetry-") as folder:
-        running = Site(Path(folder) / "data", EMAIL_URL=f"smtp://127.0.0.1:{inbox.port}")
-        running.wait_for(r"Telemetry runs at")
-        yield running
-        if running.process.poll() is None:
-            running.stop()
+        with Site(Path(folder) / "data", EMAIL_URL=f"smtp://127.0.0.1:{inbox.port}") as running:
+            running.wait_for(r"Telemetry runs at")
+            yield running
         print("".join(running.said))  # noqa: T201 - pytest shows it when the test failed
 
 
 def open_mail(page: Page, inbox: Inbox, subject: str) -> str:
-    """Open the link of the mail that the worker has sent, and return its secret."""
-    mail = inbox.wait_for(ADDRESS, subject, patience=PATIENCE)
+    """Open the link of the mail that the worker sent, and return its token."""
+    mail = inbox.wait_for(ADDRESS, subject, timeout=TIMEOUT_SECONDS)
     page.goto(link_of(mail))
     secret = secret_of(mail)
     assert secret not in page.url
@@ -51,7 +49,7 @@ def sign_in(page: Page, site: Site, password: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_from_signing_up_to_a_password_that_was_forgotten(
+def test_a_user_signs_up_and_resets_a_forgotten_password(
     site: Site, inbox: Inbox, window: BrowserContext, page: Page
 ) -> None:
     page.goto(f"{site.url}/sign-in")
@@ -61,12 +59,14 @@ def test_from_signing_up_to_a_password_that_was_forgotten(
     page.get_by_label("Password", exact=True).fill(FIRST)
     page.get_by_role("button", name="Sign up").click()
     expect(page.get_by_role("heading")).to_have_text("Check your inbox")
-    expect(page.get_by_role("button", name="Send another one in")).to_be_disabled()
+    expect(page.get_by_role("button", name="Resend in")).to_be_disabled()
 
     secrets = [open_mail(page, inbox, "Confirm your e-mail address")]
     page.get_by_label("Your password").fill(FIRST)
-    page.get_by_role("button", name="Confirm").click()
-    expect(page.get_by_role("status")).to_have_text("Your address is confirmed. Sign in as ada.")
+    page.get_by_role("button", name="Confirm e-mail address").click()
+    expect(page.get_by_role("status")).to_have_text(
+        "Your e-mail address is confirmed. Sign in as ada."
+    )
     sign_in(page, site, FIRST)
     expect(page.get_by_role("heading", name="Devices")).to_be_visible()
 
@@ -75,15 +75,15 @@ def test_from_signing_up_to_a_password_that_was_forgotten(
     elsewhere.goto(f"{site.url}/sign-in")
     elsewhere.get_by_role("link", name="Forgot your password?").click()
     elsewhere.get_by_label("E-mail address").fill(ADDRESS)
-    elsewhere.get_by_role("button", name="Mail me a link").click()
+    elsewhere.get_by_role("button", name="Send link").click()
     expect(elsewhere.get_by_role("heading")).to_have_text("Check your inbox")
-    secrets.append(open_mail(elsewhere, inbox, "Choose another password"))
+    secrets.append(open_mail(elsewhere, inbox, "Set a new password"))
     elsewhere.get_by_label("Password", exact=True).fill(SECOND)
     elsewhere.get_by_role("button", name="Set password").click()
     expect(elsewhere.get_by_role("status")).to_contain_text("Your password is set.")
-    inbox.wait_for(ADDRESS, "Your password was changed", patience=PATIENCE)
+    inbox.wait_for(ADDRESS, "Your password was changed", timeout=TIMEOUT_SECONDS)
 
-    # Asked beside the page, which goes there by itself as soon as it notices.
+    # Request it outside the page, which redirects by itself as soon as it notices.
     answer = page.request.get(f"{site.url}/", max_redirects=0)
     assert "/sign-in" in answer.headers.get("location", ""), "the old session is still in"
     sign_in(elsewhere, site, SECOND)

@@ -1,4 +1,4 @@
-"""From one command to a device that obeys: real processes, a real browser."""
+"""From the start command to a device that executes commands: real processes, a real browser."""
 
 import platform
 from itertools import pairwise
@@ -7,21 +7,21 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from common import timestamps
+from tests.e2e.conditions import wait_until
 from tests.e2e.sites import Site
-from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.browser
 
 
 def sign_in(site: Site, page: Page) -> None:
-    """Open the printed link, press its button."""
+    """Open the sign-in link that the site prints and press its button."""
     page.goto(site.wait_for(r"Open\s+(\S+/sign-in/link/\S+)")[1])
     page.get_by_role("button", name="Sign in as admin").click()
     page.wait_for_url(f"{site.url}/")
 
 
 def open_this_computer(page: Page) -> str:
-    """Go to the page of the first device, and return its id."""
+    """Open the page of the first device and return its id."""
     page.get_by_role("link", name=platform.node()).click()
     page.wait_for_url("**/devices/*")
     return page.url.rsplit("/", 1)[1]
@@ -31,12 +31,12 @@ def send(page: Page, command_name: str, payload: str) -> None:
     """Send a command with the form on the page."""
     page.locator("[name=command_name]").fill(command_name)
     page.locator("[name=payload]").fill(payload)
-    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_role("button", name="Send command", exact=True).click()
     expect(page.locator("#command-list .name").first).to_have_text(command_name)
 
 
 def all_readings(site: Site, page: Page, device_id: str) -> list[dict[str, str]]:
-    """Every reading of a device, oldest first, asked for as a program would."""
+    """Return every reading of a device, oldest first, from the API."""
     found: list[dict[str, str]] = []
     cursor = ""
     while True:
@@ -62,7 +62,9 @@ def points_of(response: Response) -> int:
     return sum(sum(columns["count"]) for columns in response.json()["series"].values())
 
 
-def test_one_command_leads_to_a_live_chart_and_a_device_that_obeys(site: Site, page: Page) -> None:
+def test_after_one_start_command_a_chart_is_live_and_the_device_executes_commands(
+    site: Site, page: Page
+) -> None:
     sign_in(site, page)
     assert "tsl_" not in page.url
 
@@ -83,8 +85,8 @@ def test_one_command_leads_to_a_live_chart_and_a_device_that_obeys(site: Site, p
     send(page, "make_coffee", "{}")
     expect(newest.locator(".state")).to_have_text("Failed")
     expect(newest).to_contain_text("unknown command")
-    # The page has heard of it, not only asked; nobody sees a hidden one, and it hears no more.
-    until(page, "heard.has('command') && heard.has('reading')")
+    # The page received events and did not only poll. A hidden page closes its event stream.
+    wait_until(page, "heard.has('command') && heard.has('reading')")
     with page.expect_event("requestfailed", lambda request: "/api/v1/events" in request.url):
         page.evaluate(HIDE)
 
@@ -98,7 +100,7 @@ def test_one_command_leads_to_a_live_chart_and_a_device_that_obeys(site: Site, p
     assert not (site.data_dir / "postgres" / "postmaster.pid").exists()
 
 
-def test_killing_the_site_loses_no_reading_and_a_second_start_keeps_all(
+def test_a_killed_server_loses_no_reading_and_a_restart_keeps_all_readings(
     site: Site, page: Page
 ) -> None:
     sign_in(site, page)

@@ -1,5 +1,5 @@
-"""Charts, history, retention, purges and exports over partitions of years, of months, and of what
-is left of a year that has months.
+"""Charts, history, retention, purges and exports over partitions of years, of months, and of the
+rest of a year that has months.
 """
 
 import json
@@ -23,16 +23,16 @@ from telemetry.retention.partitions import Partition
 from telemetry.rollups import build as rollups
 from telemetry.transfer import export
 from tests.factories import DeviceFactory, make_reading
-from tests.telemetry.drawn import DAYS, HOURS, ask
-from tests.telemetry.kept import keep, rolled_up
-from tests.telemetry.parts import drop_old_partitions
-from tests.telemetry.rolling import register, set_rolled_until, stored_rollups
+from tests.telemetry.old_partitions import drop_old_partitions
+from tests.telemetry.retention_rules import create_rule, set_rolled_up
+from tests.telemetry.rollup_state import create_keys, set_rollup_watermark, stored_rollups
+from tests.telemetry.series_queries import DAYS, HOURS, query_series
 
 NOW = datetime(2005, 6, 15, 12, tzinfo=UTC)
 HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 BEGIN = datetime(2001, 1, 1, tzinfo=UTC)
 YEAR = Partition(date(2002, 1, 1), date(2003, 1, 1))
-# The bounds of years, of months, and of the gaps that the month of June leaves of 2003.
+# The bounds of years and months, and of the gaps around June in 2003.
 EDGES = [
     datetime(year, month, 1, tzinfo=UTC)
     for year, month in [(2002, 1), (2003, 1), (2003, 6), (2003, 7), (2004, 1), (2004, 2), (2005, 6)]
@@ -61,13 +61,13 @@ def store(device, given):
 
 
 def rows(device):
-    """By time and id: the time and the value."""
+    """Return the time and the value of each reading, sorted by time and id."""
     found = Telemetry.objects.filter(device=device).order_by("recorded_at", "id")
     return list(found.values_list("recorded_at", "payload__t"))
 
 
-def by_sql(device, unit, start, end):
-    """By bucket what plain SQL makes of the readings: count, sum, min and max."""
+def sql_aggregates(device, unit, start, end):
+    """Return by bucket the count, sum, min and max, computed by plain SQL."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -82,7 +82,7 @@ def by_sql(device, unit, start, end):
 
 
 def pages(device, **how):
-    """All of the history, three readings at a time."""
+    """Return all of the history, in pages of three readings."""
     page = history.page(device, limit=3, **how)
     yield from page.readings
     while page.next:
@@ -90,37 +90,37 @@ def pages(device, **how):
         yield from page.readings
 
 
-class TestBothKinds(TestCase):
+class TestYearsAndMonths(TestCase):
     @classmethod
     def setUpTestData(cls):
         make_a_month_of_2003()
 
     @settings(max_examples=25)
     @given(sent, st.tuples(instants, instants), st.sampled_from(["hour", "day"]))
-    def test_charts_rollups_and_history_are_what_plain_sql_says(self, given, span, unit):
+    def test_charts_rollups_and_history_equal_plain_sql(self, given, span, unit):
         device = DeviceFactory.create()
-        register(device, "environment.t")
-        set_rolled_until(BEGIN)
+        create_keys(device, "environment.t")
+        set_rollup_watermark(BEGIN)
         store(device, given)
         start, end = sorted(span)
         step = {"hour": HOURS, "day": DAYS}[unit]
         end = min(end, start + 1500 * timedelta(seconds=step))
-        expected = by_sql(device, unit, start, end)
+        expected = sql_aggregates(device, unit, start, end)
         for done in (False, True):
             if done:
                 rollups.process_queue()
-                set_rolled_until(NOW - 3 * HOUR)
+                set_rollup_watermark(NOW - 3 * HOUR)
                 rollups.roll_up_closed_hours(NOW + HOUR)
-            found = ask(device, start=start, end=end, step=step)
+            found = query_series(device, start=start, end=end, step=step)
             columns = found.columns["environment.t"]
             values = zip(columns.count, columns.min, columns.max, strict=True)
-            shown = {at: one for at, one in zip(found.t, values, strict=True) if one[0]}
+            shown = {at: one for at, one in zip(found.timestamps, values, strict=True) if one[0]}
             assert shown == {
                 bucket.timestamp(): (count, least, most)
                 for bucket, (count, _, least, most) in expected.items()
             }
         for model, name in ((HourRollup, "hour"), (DayRollup, "day")):
-            assert stored_rollups(model, device, "environment.t") == by_sql(
+            assert stored_rollups(model, device, "environment.t") == sql_aggregates(
                 device, name, BEGIN, NOW
             )
         inside = [row for row in rows(device) if start <= row[0] < end]
@@ -137,12 +137,12 @@ class TestBothKinds(TestCase):
 
     @settings(max_examples=25)
     @given(sent, sent, st.integers(1, 1700), st.integers(1, 4))
-    def test_a_rule_of_one_device_takes_its_readings_and_no_others(self, own, others, age, batch):
+    def test_a_rule_of_one_device_deletes_only_its_readings(self, own, others, age, batch):
         device, other = DeviceFactory.create_batch(2)
         store(device, own)
         store(other, others)
-        rolled_up(NOW)
-        keep(age, device=device)
+        set_rolled_up(NOW)
+        create_rule(age, device=device)
         cutoff = NOW.replace(hour=0) - age * DAY
         kept = [row for row in rows(device) if row[0] >= cutoff]
         there, untouched, going = (
@@ -150,26 +150,26 @@ class TestBothKinds(TestCase):
             rows(other),
             len(rows(device)) - len(kept),
         )
-        with mock.patch.object(purge, "BATCH", batch):
+        with mock.patch.object(purge, "BATCH_SIZE", batch):
             assert sum(gone.rows for gone in expiry.apply(NOW)) == going
         assert (rows(device), rows(other)) == (kept, untouched)
-        # Another device keeps all that is older: no partition goes by its age.
+        # Another device keeps all older readings, so no partition is dropped by age.
         assert partitions.list_months() == there
         partitions.drop_empty(NOW)
         assert (rows(device), rows(other)) == (kept, untouched)
 
     @settings(max_examples=25)
     @given(sent, st.integers(1, 1700))
-    def test_a_rule_for_all_drops_the_partitions_in_which_all_is_over_its_age(self, given, age):
+    def test_a_rule_for_all_devices_drops_the_partitions_older_than_its_age(self, given, age):
         device = DeviceFactory.create()
         store(device, given)
-        rolled_up(NOW)
-        keep(age)
+        set_rolled_up(NOW)
+        create_rule(age)
         cutoff = NOW.replace(hour=0) - age * DAY
         before, kept = partitions.list_months(), [row for row in rows(device) if row[0] >= cutoff]
         going = [one for one in before if one.end <= cutoff]
         assert expiry.preview(NOW).partitions == going
-        with mock.patch.object(partitions, "PAUSES", ()):
+        with mock.patch.object(partitions, "RETRY_DELAYS_SECONDS", ()):
             gone = sum((Counter({one.table: one.rows}) for one in expiry.apply(NOW)), Counter())
         assert gone["telemetry"] == len(set(given)) - len(kept)
         assert rows(device) == kept
@@ -177,22 +177,22 @@ class TestBothKinds(TestCase):
 
     @settings(max_examples=15)
     @given(sent)
-    def test_a_purge_removes_all_of_a_device(self, given):
+    def test_a_purge_deletes_all_readings_of_a_device(self, given):
         device, other = DeviceFactory.create_batch(2)
         store(device, given)
         store(other, given[:1])
         device_services.soft_delete(device, now=NOW)
-        with mock.patch.object(purge, "BATCH", 2):
-            list(purge.purge(device))
+        with mock.patch.object(purge, "BATCH_SIZE", 2):
+            list(purge.purge_device(device))
         assert list(Telemetry.objects.values_list("device", flat=True)) == [other.pk]
 
 
-def test_a_year_is_kept_until_all_of_it_is_over_its_age(device):
+def test_the_partition_of_a_year_is_dropped_only_when_all_of_it_has_expired(device):
     times = [YEAR.start, YEAR.end - MICROSECOND]
     store(device, [(at, 1) for at in times])
-    rolled_up(NOW)
+    set_rolled_up(NOW)
     midnight = NOW.replace(hour=0)
-    rule = keep((midnight - YEAR.end).days + 1)
+    rule = create_rule((midnight - YEAR.end).days + 1)
     assert YEAR not in expiry.preview(NOW).partitions
     list(expiry.apply(NOW))
     assert [at for at, _ in rows(device)] == times[1:]
@@ -204,7 +204,7 @@ def test_a_year_is_kept_until_all_of_it_is_over_its_age(device):
     assert YEAR not in partitions.list_months()
 
 
-def test_bytes_are_counted_by_partition_and_growth_by_months_alone(device):
+def test_bytes_are_counted_by_partition_and_growth_by_months_only(device):
     may = Partition(date(2005, 5, 1), date(2005, 6, 1))
     for start in (datetime(2005, 5, 1, tzinfo=UTC), YEAR.start):
         store(device, [(start + timedelta(seconds=n), n) for n in range(2000)])
@@ -220,7 +220,7 @@ def test_bytes_are_counted_by_partition_and_growth_by_months_alone(device):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_export_has_all_of_both_kinds_in_order():
+def test_an_export_contains_both_kinds_of_partitions_in_order():
     try:
         make_a_month_of_2003()
         device = DeviceFactory.create()

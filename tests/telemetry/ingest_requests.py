@@ -1,11 +1,11 @@
-"""Where readings are sent and asked for over the API, and what is sent there."""
+"""The paths and the bodies of requests that send readings."""
 
 from datetime import timedelta
 
 from common import timestamps
 from tests.factories import NOW
 
-OWN = "/api/v1/device/telemetry"
+OWN_PATH = "/api/v1/device/telemetry"
 READING = {
     "telemetry_type": "environment",
     "payload": {"temperature": 21.5},
@@ -13,9 +13,9 @@ READING = {
 }
 
 
-def of(device, rest=""):
+def telemetry_path(device, rest=""):
     return f"/api/v1/devices/{device.pk}/telemetry{rest}"
 
 
-def one_more(number):
+def reading_after(number):
     return {**READING, "recorded_at": timestamps.format_timestamp(NOW + timedelta(seconds=number))}

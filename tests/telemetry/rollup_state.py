@@ -1,4 +1,4 @@
-"""Rolled-up readings, for tests: what ingest marks, and what every table should come to."""
+"""Rollups for tests: the queue that ingest fills, and the expected rows."""
 
 from collections import defaultdict
 
@@ -9,13 +9,13 @@ from telemetry.rollups.build import HOUR, floor
 from tests.factories import NOW
 
 
-def set_rolled_until(hour):
+def set_rollup_watermark(hour):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM telemetry_dirty")
         cursor.execute("UPDATE telemetry_rolled_until SET hour = %s", [hour])
 
 
-def register(device, *keys):
+def create_keys(device, *keys):
     for key in keys:
         telemetry_type, _, path = key.partition(".")
         Key.objects.get_or_create(
@@ -23,7 +23,7 @@ def register(device, *keys):
         )
 
 
-def mark(device, times):
+def enqueue_hours(device, times):
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO telemetry_dirty VALUES (%s, %s)",
@@ -31,13 +31,15 @@ def mark(device, times):
         )
 
 
-def unmark():
-    """What nobody marked tells what is made anew and what is not."""
+def empty_queue():
+    """Empty the queue, to show which hours are rolled up again only because they are in the
+    queue.
+    """
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM telemetry_dirty")
 
 
-def marks():
+def queue_size():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM telemetry_dirty")
         return cursor.fetchone()[0]
@@ -50,7 +52,7 @@ def number(value):
 
 
 def brute_force(values, unit):
-    """By bucket: count, sum, min and max of pairs of a time and a value."""
+    """Return by bucket the count, sum, min and max of pairs of a time and a value."""
     buckets = defaultdict(list)
     for at, value in values:
         if number(value) is not None:

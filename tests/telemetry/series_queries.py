@@ -1,4 +1,4 @@
-"""A series as it is drawn: asked for in steps, read by the bucket."""
+"""Queries for series by step."""
 
 from telemetry.queries import series
 from telemetry.rollups.build import HOUR
@@ -7,10 +7,10 @@ from tests.factories import NOW
 HOURS, DAYS = 3600, 24 * 3600
 
 
-def ask(device, key="environment.t", start=NOW, end=NOW + HOUR, step=HOURS, **how):
+def query_series(device, key="environment.t", start=NOW, end=NOW + HOUR, step=HOURS, **how):
     return series.query_series_by_step(device, keys=[key], start=start, end=end, step=step, **how)
 
 
-def columns(device, key="environment.t", **how):
-    found = ask(device, key, **how).columns[key]
+def query_columns(device, key="environment.t", **how):
+    found = query_series(device, key, **how).columns[key]
     return list(zip(found.avg, found.min, found.max, found.count, strict=True))

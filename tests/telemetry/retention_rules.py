@@ -1,4 +1,4 @@
-"""Rules of retention for tests, and a worker that has caught up."""
+"""Retention rules for tests, and a rollup watermark that is up to date."""
 
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,17 @@ from telemetry.models import RetentionRule
 from telemetry.retention import rules as retention
 
 
-def keep(
+def create_rule(
     raw: int | None = None, hour: int | None = None, day: int | None = None, **of: Any
 ) -> RetentionRule:
-    """A rule that is gone by at once; of a `device` or a `device_type`, else of all."""
+    """Create a rule that applies immediately, to a `device`, a `device_type` or everything."""
     rule = RetentionRule.objects.create(raw_days=raw, hour_days=hour, day_days=day, **of)
     retention.cache_rules(retention.RuleSet.read())
     return rule
 
 
-def rolled_up(until: datetime, *, but: dict[Device, datetime] | None = None) -> None:
-    """As if the worker had made all rollups up to then, but for some late hours of devices."""
+def set_rolled_up(until: datetime, *, but: dict[Device, datetime] | None = None) -> None:
+    """Set the rollup watermark to `until`, with some hours of devices still in the queue."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE telemetry_rolled_until SET hour = %s", [until])
         cursor.execute("DELETE FROM telemetry_dirty")

@@ -1,4 +1,4 @@
-"""What the live process counts, for /metrics."""
+"""The metrics of the live process."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from common import metrics_store
 from devices.models import Device
 from telemetry_site.live import asgi
 from tests.factories import device_token, user_token
-from tests.telemetry_site.live.conftest import LiveServer, until
+from tests.telemetry_site.live.conftest import LiveServer, wait_until
 
 
 @pytest.fixture(autouse=True)
-def counted_from_now(monkeypatch: pytest.MonkeyPatch, settings: object, tmp_path: Path) -> None:
+def reset_metrics(monkeypatch: pytest.MonkeyPatch, settings: object, tmp_path: Path) -> None:
     settings.METRICS_DIR = tmp_path  # type: ignore[attr-defined]
     counter = metrics_store.MetricsCounter()
     monkeypatch.setattr(metrics_store, "counter", counter)
@@ -23,7 +23,7 @@ def counted_from_now(monkeypatch: pytest.MonkeyPatch, settings: object, tmp_path
 
 
 def read() -> dict[tuple[str, ...], float]:
-    """Every sample of the live process by its name and the values of its labels."""
+    """Return every sample of the live process by its name and the values of its labels."""
     return {
         (sample.name.removeprefix("telemetry_live_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(Client().get("/metrics").content.decode())
@@ -32,19 +32,19 @@ def read() -> dict[tuple[str, ...], float]:
     }
 
 
-def test_who_waits_and_what_is_answered_is_counted(
+def test_open_polls_streams_and_responses_are_counted(
     live: LiveServer, owner: User, device: Device
 ) -> None:
     assert read() == {("waiting",): 0, ("streams",): 0}
-    waiting = live.waiting("/api/v1/device/commands?wait=20", device_token(device))
+    waiting = live.start_poll("/api/v1/device/commands?wait=20", device_token(device))
     stream = live.stream(user_token(owner))
     assert live.get("/api/v1/events").status == 401
     assert live.get("/elsewhere").status == 404
-    until(lambda: read()["waiting",] == read()["streams",] == 1)
-    live.live.end()
-    assert waiting.answer() == (204, [])
+    wait_until(lambda: read()["waiting",] == read()["streams",] == 1)
+    live.live.stop()
+    assert waiting.result() == (204, [])
     stream.close()
-    until(lambda: not read()["waiting",] and not read()["streams",])
+    wait_until(lambda: not read()["waiting",] and not read()["streams",])
     assert read() == {
         ("waiting",): 0,
         ("streams",): 0,
