@@ -20,22 +20,36 @@ MAIL_HANDLERS: dict[str, Callable[[UUID, datetime], None]] = {
     "registration": lambda id, now: pending.send_registration_mail(id, now=now),
     "verification": lambda id, now: verification.send_verification(id, now=now),
     "new-address": lambda id, now: verification.send_change_link(id, now=now),
-    "address-change": lambda id, now: verification.send_change_notice(id),
     "password-reset": lambda id, now: passwords.send_resets(id, now=now),
     "password-changed": lambda id, now: passwords.send_password_changed(id),
     "wrong-codes": lambda id, now: mfa.send_notice(id),
 }
 """The function that sends each type of mail."""
+NOTICE_HANDLERS: dict[str, Callable[[UUID, str, str], None]] = {
+    "address-change": verification.send_change_notice,
+    "address-changed": verification.send_replaced_notice,
+}
+"""The function that sends each type of mail to an e-mail address that was fixed when enqueued."""
 
 
 @app.task(queue="mail", retry=RetryStrategy(max_attempts=7, exponential_wait=4))
-def send_mail(kind: str, subject: str, language: str = settings.LANGUAGE_CODE) -> None:
+def send_mail(
+    kind: str,
+    subject: str,
+    language: str = settings.LANGUAGE_CODE,
+    recipient: str = "",
+    new_email: str = "",
+) -> None:
     """Send a mail. Retry failures after 4, 16, 64 … seconds, for about six hours.
 
+    `recipient` and `new_email` are empty in jobs of an earlier version and for most types of mail.
     If the worker ends while it sends a mail, the mail is sent again and may arrive twice.
     """
     with translation.override(language):
-        MAIL_HANDLERS[kind](UUID(subject), timezone.now())
+        if kind in NOTICE_HANDLERS:
+            NOTICE_HANDLERS[kind](UUID(subject), recipient, new_email)
+        else:
+            MAIL_HANDLERS[kind](UUID(subject), timezone.now())
 
 
 @app.periodic(cron="37 * * * *")

@@ -106,8 +106,8 @@ def is_exhausted(counter: RateLimit, *, now: datetime) -> bool:
 
 def refund_login(counters: Sequence[RateLimit]) -> None:
     """Subtract a successful sign-in, and reset the counter of this client and name."""
-    first, *network_limits, name_limit = counters
-    reset([first, *filter(None, [name_limit.fallback])])
+    *network_limits, own_limit, name_limit = counters
+    reset([own_limit, *filter(None, [name_limit.fallback])])
     refund([*network_limits, name_limit])
 
 
@@ -177,8 +177,9 @@ def client_limits(limit: str, ip: str | None) -> list[RateLimit]:
 
 
 def login_limits(name: str, ip: str | None) -> list[RateLimit]:
-    """Return the limits of a sign-in attempt: per name and client, per client, per name.
+    """Return the limits of a sign-in attempt: per client, per name and client, per name.
 
+    A client over its own limit is rejected first, so that it adds no counters of names.
     If the limit of a name for all clients is exhausted, each client still has one attempt in a
     longer window. That slows down an attacker with many IP addresses, and the owner, who knows the
     password, can still sign in.
@@ -186,8 +187,8 @@ def login_limits(name: str, ip: str | None) -> list[RateLimit]:
     subject = _login_subject(name)
     fallback = RateLimit("sign-in-slowed", (name, customer_network(ip)), subject)
     return [
-        RateLimit("sign-in", (name, client_network(ip)), protects=name),
         *client_limits("sign-in-address", ip),
+        RateLimit("sign-in", (name, client_network(ip)), protects=name),
         RateLimit("sign-in-name", (name,), subject, fallback=fallback),
     ]
 
@@ -210,12 +211,12 @@ def mail_limits(email: str, ip: str | None) -> list[RateLimit]:
 
     An e-mail address gets few mails per client, and more from all clients. If the latter limit is
     exhausted, each client can still request one mail in a longer window. Otherwise an attacker
-    could prevent the owner from receiving any.
+    could prevent the owner from receiving any. A client over its own limit adds no counters.
     """
     subject = _mail_subject(email)
     return [
-        *(RateLimit("mail", (email, net), subject, n) for net, n in networks(ip).items()),
         *client_limits("mail-client", ip),
+        *(RateLimit("mail", (email, net), subject, n) for net, n in networks(ip).items()),
         _mailbox_limit(email, customer_network(ip)),
     ]
 

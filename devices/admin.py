@@ -1,6 +1,7 @@
 """Admin of devices. telemetry_site extends and registers it with data of other apps."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -196,9 +197,12 @@ class DeviceAdmin(AuditedAdmin[Device]):
         rows = confirmation.selected_or_error(self, request, queryset, limit=MAX_ROTATED_TOKENS)
         if rows and confirmation.is_confirmed(request):
             now = timezone.now()
-            new_tokens = [
-                (device, device_services.rotate_token(device, now=now)[1].text) for device in rows
-            ]
+            new_tokens = []
+            for device in rows:
+                # Skip devices that were deleted or transferred meanwhile.
+                with suppress(Device.DoesNotExist):
+                    secret = device_services.rotate_token(device, now=now)[1]
+                    new_tokens.append((device, secret.text))
             return self._render_new_tokens(request, new_tokens)
         message = gettext(
             "Each device gets one new token, shown once on the next page. Its current token "

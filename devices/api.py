@@ -167,7 +167,9 @@ class DeviceDetailView(APIView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, device_id: UUID) -> Response:
-        device_services.soft_delete(get_accessible_device(request, device_id), now=timezone.now())
+        device = get_accessible_device(request, device_id)
+        if not device_services.soft_delete(device, now=timezone.now()):
+            raise Device.DoesNotExist
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -28,9 +28,6 @@ AUDITED_FIELDS = ("name", "device_type", "expected_interval", "metadata")
 """Fields that the audit trail records of a new device."""
 
 
-ALL = Q()
-
-
 class TooManyTokens(Exception):
     """The device has reached the limit of active tokens."""
 
@@ -65,16 +62,15 @@ def _check_quota(user: User, *, more: int = 1) -> None:
 def update_device(device: Device, **fields: Any) -> Device:
     """Store new values of a device's fields. New metadata replaces all old metadata.
 
-    Raises ValidationError, InvalidJSONValue, and Device.DoesNotExist if it was deleted meanwhile.
+    Raises ValidationError, InvalidJSONValue, Device.DoesNotExist.
     """
     for field, value in fields.items():
         setattr(device, field, value)
     _validate(device)
     device.updated_at = timezone.now()
     with transaction.atomic():
-        active = Device.objects.filter(pk=device.pk, deleted_at=None)
-        before = active.select_for_update(no_key=True).get()
-        active.update(**fields, updated_at=device.updated_at)
+        before = _lock(device)
+        Device.objects.filter(pk=device.pk).update(**fields, updated_at=device.updated_at)
         audit.record(
             "device.changed",
             target=device,
@@ -139,7 +135,9 @@ def soft_delete(*devices: Device, now: datetime) -> int:
     worker deletes their data later.
     """
     with transaction.atomic():
-        deleted = _lock_devices(devices)
+        owners = {device.pk: device.user_id for device in devices}
+        # Leave out devices that were transferred after the caller read them.
+        deleted = [one for one in _lock_devices(devices) if one.user_id == owners[one.pk]]
         _update(deleted, deleted_at=now, updated_at=now)
         DeviceToken.objects.filter(device__in=deleted, revoked=False).update(revoked=True)
         _record_each("device.decommissioned", deleted, now=now)
@@ -167,7 +165,7 @@ def issue_token(
 ) -> tuple[DeviceToken, token_format.PlaintextToken]:
     """Store a new token of the device. Only the return value contains the secret.
 
-    Raises TooManyTokens.
+    Raises TooManyTokens, Device.DoesNotExist.
     """
     with transaction.atomic():
         token, secret = _issue(device, label=label)
@@ -187,7 +185,7 @@ def rotate_token(
     ROTATION_GRACE after the first use of the new one; see `rotate_one_token`.
     """
     with transaction.atomic():
-        Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+        _lock(device)
         last_used_first = F("last_used_at").desc(nulls_last=True)
         in_use = _active_tokens(device, now).order_by(last_used_first, "-created_at").first()
         if in_use is None:
@@ -207,10 +205,11 @@ def rotate_one_token(
     first use of the new one, so that a device that never receives the new one is not locked out.
     The token that the old one replaced and an earlier, unused replacement are revoked now.
 
-    Raises InvalidToken if the token is not active or expires because its replacement was used.
+    Raises InvalidToken if the token is not active or expires because its replacement was used,
+    Device.DoesNotExist.
     """
     with transaction.atomic():
-        Device.objects.select_for_update(no_key=True).get(pk=token.device_id)
+        _lock(token.device)
         old = _active_tokens(token.device, now).filter(pk=token.pk).first()
         if old is None:
             raise InvalidToken
@@ -251,10 +250,9 @@ def _active_tokens(device: Device, now: datetime) -> DeviceTokenQuerySet:
 
 
 def _issue(device: Device, *, label: str) -> tuple[DeviceToken, token_format.PlaintextToken]:
-    """Store a new token. Call it within a transaction. Raises TooManyTokens."""
+    """Store a new token in a transaction. Raises TooManyTokens, Device.DoesNotExist."""
     secret = token_format.generate(TOKEN_PREFIX)
-    # The lock serializes concurrent requests, so that they cannot exceed the limit.
-    Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+    _lock(device)  # Therefore concurrent requests cannot exceed the limit.
     if device.tokens.filter(active_tokens(timezone.now())).count() >= settings.TOKENS_PER_DEVICE:
         raise TooManyTokens
     token = DeviceToken.objects.create(
@@ -263,17 +261,23 @@ def _issue(device: Device, *, label: str) -> tuple[DeviceToken, token_format.Pla
     return token, secret
 
 
+def _lock(device: Device) -> Device:
+    """Lock and return the row. Raises Device.DoesNotExist if it was deleted or has a new owner."""
+    same = Device.objects.filter(pk=device.pk, user=device.user_id, deleted_at=None)
+    return same.select_for_update(no_key=True).get()
+
+
 def _audit_value(value: Any) -> Any:
     """Return a field's value for the audit trail: of users the name."""
     return str(value) if isinstance(value, User) else value
 
 
-def _lock_devices(devices: Iterable[Device], condition: Q = ALL) -> list[Device]:
-    """Lock and return the active devices that satisfy the condition, ordered by id to avoid
+def _lock_devices(devices: Iterable[Device], *conditions: Q) -> list[Device]:
+    """Lock and return the active devices that satisfy the conditions, ordered by id to avoid
     deadlocks.
     """
     matching = Device.objects.filter(
-        condition, pk__in=[device.pk for device in devices], deleted_at=None
+        *conditions, pk__in=[device.pk for device in devices], deleted_at=None
     )
     locked = matching.order_by("pk").select_for_update(no_key=True, of=("self",))
     return list(locked.select_related("user"))

@@ -58,6 +58,8 @@ def connect(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
         return restart_login(request)
     try:
         _token, secret = device_services.issue_token(device, label="connect")
+    except Device.DoesNotExist:
+        raise Http404 from None
     except device_services.TooManyTokens:
         limit = site_settings.TOKENS_PER_DEVICE
         fault = _("This device already has {number} tokens, the maximum.").format(number=limit)
@@ -96,7 +98,8 @@ def delete(request: AuthenticatedRequest, device_id: UUID) -> HttpResponse:
     form = ConfirmDeletionForm(device, request.POST)
     if not form.is_valid():
         return _settings(request, device, deletion=form)
-    device_services.soft_delete(device, now=timezone.now())
+    if not device_services.soft_delete(device, now=timezone.now()):
+        raise Http404
     messages.success(request, _("{name} has been deleted.").format(name=device.name))
     return redirect("home")
 

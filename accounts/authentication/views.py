@@ -70,9 +70,14 @@ def confirm_one_time_link(request: HttpRequest) -> HttpResponse:
     digest = stored_links.get_digest(request, SESSION_ONE_TIME_TOKEN)
     now = timezone.now()
     try:
-        if request.method != "POST":
+        if stored_links.get_form_data(request, SESSION_ONE_TIME_TOKEN) is None:
             user = tokens.get_active(digest, scope=tokens.Scope.SIGN_IN, now=now).user
-            return render(request, "accounts/sign_in_link.html", {"name": user.username})
+            return stored_links.render_form(
+                request,
+                SESSION_ONE_TIME_TOKEN,
+                "accounts/sign_in_link.html",
+                {"name": user.username},
+            )
         user = tokens.consume(digest, scope=tokens.Scope.SIGN_IN, now=now)
     except tokens.InvalidToken:
         if not digest and request.user.is_authenticated:

@@ -1,7 +1,8 @@
 """E-mail: enqueued in a transaction, rendered and sent by the worker.
 
-A job holds only the type of the mail and the id of its object. The token of a link is generated
-when the mail is sent, so that no table and no log contains it.
+A job holds the type of the mail and the id of its object. A notice to an e-mail address that may be
+replaced before the mail is sent also holds the old and the new e-mail address. The token of a link
+is generated when the mail is sent, so that no table and no log contains it.
 """
 
 from typing import Any
@@ -16,15 +17,17 @@ from procrastinate.contrib.django import app
 from accounts.tokens.format import PlaintextToken
 
 
-def enqueue(message_type: str, object_id: UUID) -> None:
+def enqueue(message_type: str, object_id: UUID, **arguments: str) -> None:
     """Enqueue a mail of this type (see accounts/tasks.py). The worker sends it after the commit.
 
-    The mail has the language of this request, unless the recipient has chosen another.
+    The mail has the language of this request, unless the recipient has chosen another. `arguments`
+    are values that may change before the mail is sent, such as the recipient.
     """
     app.configure_task("accounts.tasks.send_mail").defer(
         kind=message_type,
         subject=str(object_id),
         language=translation.get_language(),
+        **arguments,
     )
 
 

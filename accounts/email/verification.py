@@ -41,9 +41,10 @@ def request_email_change(user: User, email: str) -> None:
         User.objects.lock(user)
         User.objects.filter(pk=user.pk).update(pending_email=email)
         audit.record("address.asked", target=user, after={"email": email})
-        tokens.revoke_email_links(user)
+        tokens.revoke_verification_links(user)
         sending.enqueue("new-address", user.pk)
-        sending.enqueue("address-change", user.pk)
+        if user.email_verified_at is not None:
+            sending.enqueue("address-change", user.pk, recipient=user.email, new_email=email)
     user.pending_email = email
 
 
@@ -84,7 +85,7 @@ def _resend(user: User) -> None:
 
 def cancel_change(user: User) -> None:
     """Cancel a pending change of the e-mail address."""
-    access.end_email_change(user)
+    access.cancel_email_change(user)
 
 
 def get_user_for_link(token: token_format.TokenOrDigest, *, now: datetime) -> User:
@@ -106,7 +107,8 @@ def verify_email(token: token_format.TokenOrDigest, *, now: datetime) -> User:
             raise tokens.InvalidToken
         tokens.consume(token, scope=VERIFICATION, now=now)
         mark_verified(user, row.sent_to, now=now)
-        access.end_email_change(user)
+        access.cancel_email_change(user)
+        tokens.revoke_email_links(user)
     return user
 
 
@@ -127,6 +129,8 @@ def mark_verified(user: User, email: str, *, now: datetime) -> None:
     mfa.keep_on_password_reset(user)
     after = {"email": user.email, "email_verified_at": now}
     audit.record("address.confirmed", target=user, actor=user, before=before, after=after, now=now)
+    if before["email_verified_at"] is not None and before["email"] != email:
+        sending.enqueue("address-changed", user.pk, recipient=str(before["email"]), new_email=email)
     Registration.objects.filter(equals_ignoring_case("email", email)).delete()
 
 
@@ -197,15 +201,34 @@ def send_already_registered(email: str) -> None:
         )
 
 
-def send_change_notice(user_id: UUID) -> None:
-    """Notify the current e-mail address of a pending change, so that the user can cancel it."""
+def send_change_notice(user_id: UUID, recipient: str = "", new_email: str = "") -> None:
+    """Notify the current e-mail address of a requested change, so that the user can cancel it.
+
+    Both addresses are fixed when the change is requested, so that the notice is sent even if the
+    change was confirmed before. They are empty in jobs of an earlier version.
+    """
     user = User.objects.active().filter(pk=user_id).first()
-    if user is not None and user.pending_email and user.email_verified_at is not None:
-        sending.send_email(
-            "address_change",
-            to=user.email,
-            language=user.language,
-            username=user.username,
-            pending=user.pending_email,
-            link=sending.build_url("account"),
-        )
+    if user is None:
+        return
+    if not recipient and user.email_verified_at is not None:
+        recipient, new_email = user.email, user.pending_email
+    if recipient and new_email:
+        _send_notice(user, "address_change", recipient, pending=new_email)
+
+
+def send_replaced_notice(user_id: UUID, recipient: str, new_email: str) -> None:
+    """Notify the old e-mail address of a user that a new one has replaced it."""
+    user = User.objects.active().filter(pk=user_id).first()
+    if user is not None:
+        _send_notice(user, "address_changed", recipient, new_email=new_email)
+
+
+def _send_notice(user: User, name: str, recipient: str, **context: str) -> None:
+    sending.send_email(
+        name,
+        to=recipient,
+        language=user.language,
+        username=user.username,
+        link=sending.build_url("account"),
+        **context,
+    )

@@ -135,8 +135,9 @@ def send_notice(user_id: UUID) -> None:
 
 
 def disable(user: User) -> None:
-    """Disable two-factor authentication."""
+    """Disable two-factor authentication. Raises AccessEnded."""
     with transaction.atomic():
+        User.objects.lock(user)
         RecoveryCode.objects.filter(user=user).delete()
         if SecondFactor.objects.filter(user=user).delete()[0]:
             audit.record("second_factor.switched_off", target=user)
@@ -158,9 +159,13 @@ def keep_on_password_reset(user: User) -> None:
 
 
 def new_recovery_codes(user: User) -> list[str]:
-    """Replace the recovery codes. Return ten new codes, which are displayed only once."""
+    """Replace the recovery codes. Return ten new codes, which are displayed only once.
+
+    Raises AccessEnded.
+    """
     codes = [b32encode(token_bytes(10)).decode() for _ in range(RECOVERY_CODES)]
     with transaction.atomic():
+        User.objects.lock(user)
         RecoveryCode.objects.filter(user=user).delete()
         RecoveryCode.objects.bulk_create(
             RecoveryCode(user=user, code_hash=_digest(code)) for code in codes

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth import update_session_auth_hash
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -93,9 +94,12 @@ class CurrentUserView(APIView):
             passwords.check_current_password(user, data["password"], now=now)
             counters = throttling.mail_limits(data["email"], client_ip.get_client_ip(request))
             throttling.consume(counters, now=now)
-            verification.request_email_change(user, data["email"])
         changed = {name: data[name] for name in profile.EDITABLE_FIELDS if name in data}
-        profile.update_profile(user, **changed)
+        # The counters above are not part of the transaction: rejected requests are counted, too.
+        with transaction.atomic():
+            if "email" in data:
+                verification.request_email_change(user, data["email"])
+            profile.update_profile(user, **changed)
         return Response(UserSerializer(user).data)
 
 

@@ -1,6 +1,6 @@
 """The profile: username, time zone, language."""
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts.audit import log as audit
 from accounts.models import User
@@ -26,5 +26,16 @@ def update_profile(user: User, **values: str) -> None:
     after = {name: getattr(user, name) for name in EDITABLE_FIELDS}
     with transaction.atomic():
         User.objects.lock(user)
-        user.save(update_fields=[*changed, "updated_at"])
+        _save(user, changed)
         audit.record("user.changed", target=user, before=before, after=after)
+
+
+def _save(user: User, changed: list[str]) -> None:
+    """Store the fields. Raises ValidationError if another user has got the username meanwhile."""
+    try:
+        with transaction.atomic():
+            user.save(update_fields=[*changed, "updated_at"])
+    except IntegrityError:
+        if "username" not in changed:
+            raise
+        raise activation.username_taken() from None

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from accounts.audit import log as audit
 from accounts.email import verification
-from accounts.models import Registration, User, active_tokens, equals_ignoring_case
+from accounts.models import Registration, User, active_tokens, equals_ignoring_case, fold
 from accounts.passwords import services as passwords
 from accounts.tokens import services as tokens
 
@@ -18,6 +18,11 @@ def validate_username(user: User) -> None:
     user.clean_fields(
         exclude=[field.name for field in User._meta.fields if field.name != "username"]
     )
+    # Counters of sign-ins use `fold`. With the name of another user after `fold`, such as straße
+    # and strasse, an attacker could use up that user's attempts.
+    if fold(user.username) != user.username.lower():
+        message = _("This username contains a special letter, such as ß. Choose another username.")
+        raise ValidationError({"username": ValidationError(message, code="ambiguous")})
     # `iexact` compares by UPPER, the unique index by LOWER. No user may match in either.
     if User.objects.filter(username__iexact=user.username).exclude(pk=user.pk).exists():
         raise username_taken()

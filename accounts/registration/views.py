@@ -123,8 +123,8 @@ def verify_email(request: HttpRequest) -> HttpResponse:
     """Verify an e-mail address: ask for the password, or for a button press if signed in."""
     digest, now = stored_links.get_digest(request, "verify-email"), timezone.now()
     actor = request.user if isinstance(request.user, User) else None
-    data = request.POST if request.method == "POST" else None
-    with_username = "username" in request.POST
+    data = stored_links.get_form_data(request, "verify-email")
+    with_username = "username" in (data or {})
     try:
         found = registrations.find_pending(digest, actor=actor, now=now)
         options = {"with_password": found.requires_password}
@@ -144,9 +144,10 @@ def verify_email(request: HttpRequest) -> HttpResponse:
             form = registration_forms.ConfirmForm(values, with_username=True, **options)
             form.is_valid()
         form.add_error(None, error)
-    context = {"pending": found, "form": form, "username_taken": with_username}
-    status = 422 if form.is_bound else 200
-    return render(request, "accounts/verify_email.html", context, status=status)
+    context = {"pending": found, "username_taken": with_username}
+    return stored_links.render_form(
+        request, "verify-email", "accounts/verify_email.html", context, form
+    )
 
 
 @in_pool(PASSWORDS)
@@ -155,9 +156,7 @@ def verify_email(request: HttpRequest) -> HttpResponse:
 def accept_invitation(request: HttpRequest) -> HttpResponse:
     """Ask an invited user for a username and a password."""
     digest, now = stored_links.get_digest(request, "join"), timezone.now()
-    form = registration_forms.AcceptInvitationForm(
-        request.POST if request.method == "POST" else None
-    )
+    form = registration_forms.AcceptInvitationForm(stored_links.get_form_data(request, "join"))
     try:
         invitation = pending.get_open_registration(digest, now=now)
         if form.is_valid():
@@ -169,9 +168,8 @@ def accept_invitation(request: HttpRequest) -> HttpResponse:
         return _closed(request)
     except ValidationError as error:
         form.add_error(None, error)
-    context = {"form": form, "email": invitation.email, "inviter": invitation.invited_by}
-    status = 422 if form.is_bound else 200
-    return render(request, "accounts/join.html", context, status=status)
+    context = {"email": invitation.email, "inviter": invitation.invited_by}
+    return stored_links.render_form(request, "join", "accounts/join.html", context, form)
 
 
 @in_pool(PASSWORDS)
@@ -180,7 +178,7 @@ def accept_invitation(request: HttpRequest) -> HttpResponse:
 def new_password(request: HttpRequest) -> HttpResponse:
     """Ask for the new password after a reset link."""
     digest, now = stored_links.get_digest(request, "new-password"), timezone.now()
-    form = password_forms.NewPasswordForm(request.POST if request.method == "POST" else None)
+    form = password_forms.NewPasswordForm(stored_links.get_form_data(request, "new-password"))
     try:
         user = tokens.get_active(digest, scope=Token.Scope.PASSWORD_RESET, now=now).user
         if form.is_valid():
@@ -192,9 +190,10 @@ def new_password(request: HttpRequest) -> HttpResponse:
         return _link_invalid(request, "new-password")
     except ValidationError as error:
         form.add_error(None, error)
-    context = {"form": form, "name": user.username}
-    status = 422 if form.is_bound else 200
-    return render(request, "accounts/new_password.html", context, status=status)
+    context = {"name": user.username}
+    return stored_links.render_form(
+        request, "new-password", "accounts/new_password.html", context, form
+    )
 
 
 def _email_form_view(request: HttpRequest, kind: str, **texts: str) -> HttpResponse:

@@ -160,8 +160,16 @@ def revoke_all(user: User, *, keep: Token | None = None) -> None:
 
 
 def revoke_email_links(user: User) -> None:
-    """Revoke the mailed links of the user."""
-    scopes = (Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
+    """Revoke the mailed links of the user, because the e-mail address changes."""
+    _revoke_links(user, Scope.EMAIL_VERIFICATION, Scope.PASSWORD_RESET)
+
+
+def revoke_verification_links(user: User) -> None:
+    """Revoke the links of e-mail verification. Links of a password reset stay valid."""
+    _revoke_links(user, Scope.EMAIL_VERIFICATION)
+
+
+def _revoke_links(user: User, *scopes: Token.Scope) -> None:
     Token.objects.filter(user=user, scope__in=scopes, revoked=False).update(revoked=True)
 
 

@@ -32,9 +32,13 @@ def end_access(user: User, *, keep_token: Token | None = None) -> None:
         sessions.end_all(user)
 
 
-def end_email_change(user: User) -> None:
-    """Cancel the pending change of e-mail address and revoke all mailed links."""
+def cancel_email_change(user: User) -> None:
+    """Cancel the pending change of e-mail address and revoke the verification links.
+
+    It needs no password. Links of a password reset stay valid, because a stolen session could
+    otherwise prevent the owner from resetting the password.
+    """
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(pending_email="")
-        tokens.revoke_email_links(user)
+        tokens.revoke_verification_links(user)
     user.pending_email = ""

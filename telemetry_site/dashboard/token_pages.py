@@ -121,6 +121,8 @@ def new_of_device(request: AuthenticatedRequest, device_id: UUID) -> HttpRespons
             return _render_new_token(
                 request, *device_services.issue_token(device, **form.cleaned_data)
             )
+        except Device.DoesNotExist:
+            raise Http404 from None
         except device_services.TooManyTokens:
             form.add_error(None, _("This device has too many tokens. Revoke one of them first."))
     return _render_form(request, {"form": form, "device": device, "title": _("New token")})
@@ -203,8 +205,8 @@ def _rotate_view(
         return render(request, "tokens/rotate.html", {"token": token, "grace": _grace()})
     try:
         return _render_new_token(request, *replace())
-    except tokens.InvalidToken:
-        # It has ended or was replaced after the page was rendered.
+    except (tokens.InvalidToken, Device.DoesNotExist):
+        # It has ended or was replaced, or its device was transferred, after the page was rendered.
         raise Http404 from None
 
 

@@ -3,10 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Hashable
+from http.client import UNAUTHORIZED
 from math import ceil
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import parse_cookie
 
@@ -19,6 +21,10 @@ from telemetry_site.server.environ import Environ
 DEVICE_API = "/api/v1/device/"
 Credential = tuple[str, int]
 """`token` or `session`, and its hash; 0 without one."""
+KNOWN_SECONDS = 60.0
+"""How long a credential identifies its client after it last authenticated a request. Some requests
+do not check the credential, so that its end is not noticed.
+"""
 
 
 class TooManyRequests(Exception):
@@ -58,8 +64,12 @@ class Clients:
     """
 
     def __init__(self) -> None:
-        self.known: RandomCache[Credential, Hashable] = RandomCache(settings.TOKEN_CACHE_SIZE)
-        """By credential: the id of the user, or, for a device, the credential itself."""
+        self.known: RandomCache[Credential, tuple[Hashable, float]] = RandomCache(
+            settings.TOKEN_CACHE_SIZE
+        )
+        """By credential: the client and the time of the last authentication. The client is the id
+        of the user, or, for a device or a read-only token, the credential itself.
+        """
         self.requests = Window("REQUESTS_PER_CLIENT")
         self.writes = [Window("WRITES_PER_USER"), Window("WRITES_PER_USER_AND_DAY")]
 
@@ -79,7 +89,7 @@ class Clients:
 
     def identify(self, environ: Environ) -> Hashable:
         """Return the client of a request. Of several credentials, one of a user has priority."""
-        found = [known for one in _credentials(environ) if (known := self.known.get(one))]
+        found = [known for one in _credentials(environ) if (known := self._known_client(one))]
         users = [known for known in found if isinstance(known, UUID)]
         return next(iter(users + found), None) or client_network(
             client_ip.client_ip_from_environ(environ)
@@ -89,14 +99,23 @@ class Clients:
         """Remember the user or device of a credential, after the response is complete.
 
         Remember only the credential that has authenticated the request: another one in the same
-        request may be invalid. Return whether the request came from a device.
+        request may be invalid. Remove a credential that was checked and found invalid, so that its
+        requests no longer count as those of the user. Return whether the request came from a
+        device.
         """
         token, session = _credentials(environ)
         auth = getattr(request, "auth", None)
-        user = getattr(request, "_cached_user", None) or request.__dict__.get("user")
+        session_user = getattr(request, "_cached_user", None)
+        user = session_user or request.__dict__.get("user")
+        by_device = environ["PATH_INFO"].startswith(DEVICE_API)
+        if isinstance(session_user, AnonymousUser):
+            self._remember(session, None)
         if isinstance(auth, Token):
-            self._remember(token, auth.user_id)
-        elif status < 300 and environ["PATH_INFO"].startswith(DEVICE_API):
+            read_only = auth.access == Token.Access.READ
+            self._remember(token, token if read_only else auth.user_id)
+        elif status == UNAUTHORIZED and auth is None and not by_device:
+            self._remember(token, None)
+        elif status < 300 and by_device:
             # Only devices have access to these paths. The device itself does not matter here.
             self._remember(token, token)
             return True
@@ -104,9 +123,15 @@ class Clients:
             self._remember(session, user.pk)
         return False
 
+    def _known_client(self, credential: Credential) -> Hashable:
+        client, authenticated_at = self.known.get(credential) or (None, 0.0)
+        return client if time.monotonic() - authenticated_at < KNOWN_SECONDS else None
+
     def _remember(self, credential: Credential, client: Hashable) -> None:
-        if credential[1] and self.known.get(credential) != client:
-            self.known.set(credential, client)
+        """Store the client of a credential; None if the credential is invalid."""
+        # Do not add invalid credentials: they would replace valid ones.
+        if credential[1] and (client or self.known.get(credential)):
+            self.known.set(credential, (client, time.monotonic()))
 
 
 def _credentials(environ: Environ) -> tuple[Credential, Credential]:

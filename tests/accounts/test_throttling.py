@@ -116,6 +116,25 @@ def test_many_networks_of_one_provider_share_a_limit(settings, network, factor):
         consume(throttling.client_limits("register", next(clients)), now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("limit", "limits"),
+    [
+        ("sign-in-address", throttling.login_limits),
+        ("mail-client", throttling.mail_limits),
+    ],
+)
+def test_a_client_over_its_own_limit_adds_no_counters(settings, limit, limits):
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, limit: (2, 60)}
+    for number in range(2):
+        consume(limits(f"name{number}", "192.0.2.1"), now=NOW)
+    counters = Throttle.objects.count()
+    for number in range(2, 9):
+        with pytest.raises(RateLimitExceeded) as caught:
+            consume(limits(f"name{number}", "192.0.2.1"), now=NOW)
+        assert caught.value.limit == limit
+    assert Throttle.objects.count() == counters
+
+
 class TestOneUsernameFromManyClients:
     @pytest.fixture(autouse=True)
     def _five_an_hour(self, settings):

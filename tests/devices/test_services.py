@@ -137,7 +137,8 @@ def test_a_decommissioned_device_is_rejected_and_not_visible(owner, device):
 
 def test_a_token_issued_after_decommissioning_is_rejected(device):
     device_services.soft_delete(device, now=NOW)
-    assert not is_accepted(device_token(device))
+    with pytest.raises(Device.DoesNotExist):
+        device_token(device)
 
 
 def test_decommissioning_twice_keeps_the_first_time(device):

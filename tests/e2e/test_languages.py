@@ -39,7 +39,7 @@ def test_a_german_browser_gets_german_pages_and_charts(page: Page, demo_site: De
     expect(charts.locator(".resolution")).to_contain_text("Linie: Durchschnitt je")
     expect(charts.locator("[data-stat=min]")).to_have_text(re.compile(r"^\d+,\d+\s°C$"))
     expect(charts.locator("[data-stat=count]")).to_have_text(re.compile(r"^\d\u202f\d{3}$"))
-    label = re.compile(r": \d+,\d+\s°C bis \d+,\d+\s°C, Mittel ")
+    label = re.compile(r": \d+,\d+\s°C bis \d+,\d+\s°C, Durchschnitt ")
     expect(charts.locator(".plot").first).to_have_attribute("aria-label", label)
 
 

@@ -124,7 +124,7 @@ def _endpoint(method: str, path: str, operation: Any) -> Endpoint:
     wanted: Any = {"properties": {}}
     if path.endswith(FILE):
         # The schema calls it a string; each line of it is a reading.
-        wanted = resolved({"$ref": "#/components/schemas/ReadingBodyRequest"})
+        wanted = resolved({"$ref": "#/components/schemas/ReadingCreateRequest"})
     elif content:
         wanted = resolved(content[media_type]["schema"])
     fields, required = wanted["properties"], wanted.get("required", [])

@@ -3,11 +3,14 @@
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
+from accounts import tasks
 from accounts.email import verification
 from accounts.models import User
 from accounts.tokens import services as tokens
 from tests.accounts.registration.steps import mailed_secret, verify
+from tests.conftest import signed_in
 from tests.mail import secret_of, text_of
 
 
@@ -32,6 +35,43 @@ class TestEmailChange:
         verify(secret_of(inbox.to(self.NEW)[0]))
         owner.refresh_from_db()
         assert (owner.email, owner.pending_email) == (self.NEW, "")
+
+    def test_the_old_email_is_notified_of_a_change_that_was_verified_before_the_notice_was_sent(
+        self, owner, inbox
+    ):
+        self.change(owner)
+        first, *others = ProcrastinateJob.objects.filter(
+            task_name="accounts.tasks.send_mail"
+        ).order_by("id")
+        tasks.send_mail(**first.args)
+        verify(secret_of(inbox.to(self.NEW)[0]))
+        for job in others:
+            tasks.send_mail(**job.args)
+        (mail,) = inbox.to("owner@example.org")
+        assert mail["Subject"] == "Change of your e-mail address requested"
+        assert self.NEW in text_of(mail)
+
+    def test_the_old_email_is_notified_when_the_new_one_is_verified(self, owner, inbox):
+        self.change(owner)
+        verify(mailed_secret(inbox, self.NEW))
+        inbox.deliver()
+        _requested, changed = inbox.to("owner@example.org")
+        assert changed["Subject"] == "Your e-mail address was changed"
+        assert self.NEW in text_of(changed)
+
+    def test_an_unverified_old_email_is_not_notified(self, owner, inbox):
+        User.objects.update(email_verified_at=None)
+        owner.refresh_from_db()
+        self.change(owner)
+        verify(mailed_secret(inbox, self.NEW))
+        inbox.deliver()
+        assert not inbox.to("owner@example.org")
+
+    def test_a_queued_notice_of_an_earlier_version_is_sent(self, owner, inbox):
+        self.change(owner)
+        tasks.send_mail(kind="address-change", subject=str(owner.pk))
+        (mail,) = inbox.to("owner@example.org")
+        assert self.NEW in text_of(mail)
 
     def test_a_change_to_the_email_of_another_user_notifies_that_user(self, owner, stranger, inbox):
         self.change(owner, stranger.email)
@@ -67,6 +107,16 @@ class TestEmailChange:
         verify(mailed_secret(inbox, self.NEW))
         with pytest.raises(tokens.InvalidToken):
             tokens.get_active(reset.text, scope=tokens.Scope.PASSWORD_RESET, now=timezone.now())
+
+    @pytest.mark.parametrize("change", ["request", "cancel"])
+    def test_a_requested_or_cancelled_change_keeps_links_of_a_password_reset(self, owner, change):
+        now = timezone.now()
+        _, reset = tokens.issue(owner, scope=tokens.Scope.PASSWORD_RESET, now=now)
+        if change == "request":
+            self.change(owner)
+        else:
+            assert signed_in(owner).post("/account/address/keep").status_code == 302
+        assert tokens.get_active(reset.text, scope=tokens.Scope.PASSWORD_RESET, now=now)
 
     def test_a_change_to_the_users_own_email_is_rejected(self, owner):
         with pytest.raises(ValidationError):

@@ -1,5 +1,6 @@
 """After a mailed link was opened, the session stores a digest of its token only."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from accounts.registration import services as registrations
 from accounts.sessions.store import SessionStore
 from accounts.tokens import services as tokens
 from accounts.tokens.format import TOKEN_IN_TEXT, PlaintextToken
-from tests.factories import PASSWORD, StaffFactory
+from tests.factories import PASSWORD, StaffFactory, UserFactory
 from tests.mail import Inbox, secret_of
 
 NEW = "a quite long sentence"
@@ -106,3 +107,66 @@ def test_a_token_that_an_earlier_version_stored_in_a_session_is_rejected(
     session["new-password"] = secret
     session.save()
     assert client.get("/password-reset/new").status_code == 410
+
+
+def reset_of_stranger(owner: User, inbox: Inbox) -> str:
+    return password_reset(UserFactory.create(username="stranger"), inbox)
+
+
+def one_time_link_of_stranger(owner: User, inbox: Inbox) -> str:
+    return one_time_link(UserFactory.create(username="stranger"), inbox)
+
+
+def second_invitation(owner: User, inbox: Inbox) -> str:
+    invitations.invite(StaffFactory.create(), "eve@example.org", now=timezone.now())
+    return mailed_secret(inbox, "eve@example.org")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "path", "form", "shown"),
+    [
+        (registration, email_change, "/verify-email", {"password": PASSWORD}, "owner"),
+        (
+            invitation,
+            second_invitation,
+            "/join",
+            {"username": "ada", "password": NEW},
+            "eve@example.org",
+        ),
+        (password_reset, reset_of_stranger, "/password-reset", {"password": NEW}, "stranger"),
+        (one_time_link, one_time_link_of_stranger, "/sign-in/link", {}, "stranger"),
+    ],
+)
+def test_the_form_of_a_link_does_nothing_after_another_link_was_opened(
+    owner: User,
+    inbox: Inbox,
+    client: Client,
+    first: Maker,
+    second: Maker,
+    path: str,
+    form: dict[str, str],
+    shown: str,
+) -> None:
+    first_secret, second_secret = first(owner, inbox), second(owner, inbox)
+    page = client.get(f"{path}/{first_secret}", follow=True)
+    button = client.get(f"{path}/{second_secret}").headers["Location"]
+    users = list(User.objects.order_by("pk").values())
+
+    response = client.post(button, form | hidden_link(page))
+    assert response.status_code == 409
+    text = response.content.decode()
+    assert "You have opened another link in the meantime." in text
+    assert shown in text
+    assert list(User.objects.order_by("pk").values()) == users
+    assert "_auth_user_id" not in client.session
+    for secret in (first_secret, second_secret):
+        assert Client().get(f"{path}/{secret}", follow=True).status_code == 200
+
+    assert client.post(button, form | hidden_link(response)).status_code == 302
+
+
+def hidden_link(page: Any) -> dict[str, str]:
+    """Return the hidden form field that names the link of the page."""
+    found = re.search(r'<input type="hidden" name="link" value="(\w+)">', page.content.decode())
+    assert found
+    return {"link": found[1]}

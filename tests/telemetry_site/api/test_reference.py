@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 from django.test import Client
+from django.utils.html import escape
 
 from telemetry_site.api import problems, reference
 
@@ -39,7 +40,7 @@ def test_an_error_page_shows_a_message_and_the_request_id(status: int, rf: objec
     page = answer.content.decode()
     assert answer.status_code == status
     assert problems.TITLES[status] in page
-    assert problems.DETAILS[status] in page
+    assert escape(problems.DETAILS[status]) in page
     assert "7c0ffee" in page
 
 

@@ -16,12 +16,13 @@ from django.utils import timezone
 
 from accounts.models import Archive, User
 from accounts.passwords import hashers
-from accounts.users import data_exports
+from accounts.tokens import services as tokens
+from accounts.users import access, data_exports
 from common import request_pools
 from devices.models import Device
 from telemetry.api import import_export
 from telemetry.models import Telemetry
-from telemetry_site.server import django_handler, downloads, request_body
+from telemetry_site.server import clients, django_handler, downloads, request_body
 from tests.factories import device_token, store_readings, user_token
 from tests.telemetry_site.server.conftest import (
     ServedSite,
@@ -387,6 +388,51 @@ class TestWriteLimit:
         # Without a CSRF token the request changes nothing, but it counts.
         answers = [served.request("POST", "/account", b"", **headers) for headers in ways]
         assert [answer.status for answer in answers] == [403, 429, 429, 429]
+
+
+class TestEndedCredentials:
+    """Requests with a credential that has ended do not use up the write limit of its user."""
+
+    def test_a_revoked_token(self, served, owner, device, settings):
+        settings.WRITES_PER_USER = (2, 3600)
+        row, secret = tokens.issue(owner, scope=tokens.Scope.AUTH, now=timezone.now())
+        assert served.request("GET", "/api/v1/users/me", token=secret.text).status == 200
+        tokens.revoke(row)
+        assert [patch(served, device, token=secret.text) for _ in range(4)] == [401] * 4
+        assert_can_write(served, owner, device)
+
+    def test_an_ended_session(self, served, owner, device, settings):
+        settings.WRITES_PER_USER = (2, 3600)
+        cookie = f"{settings.SESSION_COOKIE_NAME}={session_key_of(owner)}"
+        assert served.request("GET", "/account", Cookie=cookie).status == 200
+        access.end_access(User.objects.get(pk=owner.pk))
+        assert served.request("GET", "/account", Cookie=cookie).status == 302
+        statuses = [served.request("POST", "/account", b"", Cookie=cookie).status for _ in range(4)]
+        assert statuses == [403] * 4
+        owner.refresh_from_db()
+        assert_can_write(served, owner, device)
+
+    def test_a_read_only_token(self, served, owner, device, settings):
+        settings.WRITES_PER_USER = (2, 3600)
+        now = timezone.now()
+        secret = tokens.issue(owner, scope=tokens.Scope.AUTH, now=now, access="read")[1]
+        assert served.request("GET", "/api/v1/users/me", token=secret.text).status == 200
+        assert [patch(served, device, token=secret.text) for _ in range(4)] == [403] * 4
+        assert_can_write(served, owner, device)
+
+    def test_a_token_that_authenticates_no_more_requests(self, served, owner, monkeypatch):
+        token = user_token(owner)
+        assert served.request("GET", "/api/v1/users/me", token=token).status == 200
+        identify = served.application.clients.identify
+        assert identify(environ_of(token=token)) == owner.pk
+        monkeypatch.setattr(clients, "KNOWN_SECONDS", 0.0)
+        assert identify(environ_of(token=token)) == "127.0.0.1"
+
+
+def assert_can_write(served: ServedSite, owner: User, device: Device) -> None:
+    token = user_token(owner)
+    assert served.request("GET", "/api/v1/users/me", token=token).status == 200
+    assert patch(served, device, token=token) == 200
 
 
 def session_key_of(user: User) -> str:
